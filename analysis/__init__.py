@@ -1,0 +1,1 @@
+"""Understanding it: results table, fronts, statistics, figures, report. No Ray, no torch."""

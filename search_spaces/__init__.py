@@ -1,0 +1,1 @@
+"""What is searched: alpha, losses, architectures and optimiser settings, as data."""

@@ -1,0 +1,1 @@
+"""Running it: simulation jobs, trials and studies on Ray, and the command line."""

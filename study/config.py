@@ -1,0 +1,167 @@
+"""One YAML = one experiment: the typed tree of everything ``taskct`` runs, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
+from taskct_core.errors import ConfigError
+from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, SPLITS
+
+
+class SourceConfig(StrictModel):
+    """Where volumes come from."""
+
+    kind: Literal["phantom", "lits", "dicom"] = "phantom"
+    path: str | None = None  # folder of the volumes; not for the phantom
+    patients: Count = 12  # phantom only: how many to make
+    slices_per_patient: Count = 12  # phantom only
+    seed: Annotated[int, Field(ge=0)] = 0  # phantom only
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind != "phantom" and self.path is None:
+            raise ValueError(f"source.path must name the folder of {self.kind} volumes")
+        return self
+
+
+class SliceConfig(StrictModel):
+    """Which slices of a volume become samples."""
+
+    only_with_liver: bool = True
+    every: Count = 1  # keep each n-th of them
+
+
+class DataConfig(StrictModel):
+    """Volumes, their split by patient, and which slices are simulated."""
+
+    source: SourceConfig = SourceConfig()
+    # Either shares of the patients or the patients' names, for each split.
+    split: dict[Literal["train", "validation", "test"], float | list[str]] = {
+        "train": 0.6,
+        "validation": 0.2,
+        "test": 0.2,
+    }
+    slices: SliceConfig = SliceConfig()
+    rows_per_shard: Count = 64
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        missing = [name for name in SPLITS if name not in self.split]
+        if missing:
+            raise ValueError(f"split must name {', '.join(SPLITS)}; missing {', '.join(missing)}")
+        if len({isinstance(value, list) for value in self.split.values()}) > 1:
+            raise ValueError("split must give shares for all or patient lists for all")
+        return self
+
+
+class SamplerConfig(StrictModel):
+    """How the next trial is proposed."""
+
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
+    startup_trials: Count = 8  # random trials before a model-based sampler starts
+
+
+class PrunerConfig(StrictModel):
+    """Which trials are stopped early."""
+
+    name: Literal["none", "pareto_asha", "asha", "median"] = "none"
+    metric: str | None = None  # asha and median: the one column they watch
+    grace_epochs: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class StudyConfig(StrictModel):
+    """Many trials under one search."""
+
+    trials: Count = 24
+    objectives: list[str] = [PRIMARY_DICE, PRIMARY_PSNR]
+    sampler: SamplerConfig = SamplerConfig()
+    pruner: PrunerConfig = PrunerConfig()
+    # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.
+    space: dict[str, Any] | str = "search_spaces.default:SPACE"
+    enqueue: list[dict[str, Any]] = []  # points tried first
+    enqueue_front_of: str | None = None  # another study's folder: its front is tried first
+    constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
+    max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
+    max_concurrent_trials: Count = 1
+    storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
+        if unknown or not self.objectives:
+            raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
+        return self
+
+
+class ExecutionConfig(StrictModel):
+    """What trials run on."""
+
+    executor: Literal["train", "actor"] = "train"
+    workers_per_trial: Count = 1
+    cpus_per_worker: Positive = 1
+    use_gpu: bool = False
+    gpus_per_worker: Positive = 1  # a fraction shares one GPU; only with one worker a trial
+    threads_per_worker: Count = 1
+    address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
+
+
+class ExperimentConfig(StrictModel):
+    """Everything one YAML file says."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "experiment"
+    output: str = "runs"  # results go to <output>/<name>; a path or any fsspec URL
+    data: DataConfig = DataConfig()
+    simulation: SimulationConfig = SimulationConfig()
+    task_network: TaskNetworkConfig = TaskNetworkConfig()
+    trial: TrialConfig = TrialConfig()
+    study: StudyConfig = StudyConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+def load_experiment(path: Path, overrides: list[str] | None = None) -> ExperimentConfig:
+    """Read an experiment's YAML file and apply ``a.b=value`` overrides, whose values are YAML too.
+
+    Raises:
+        ConfigError: if the file is missing or no YAML mapping, or any key or value is invalid.
+    """
+    values = _read_yaml(path)
+    for override in overrides or []:
+        _apply_override(values, override)
+    return ExperimentConfig.parse(values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            "a configuration must be an existing YAML file", str(path), "See configs/ for ready ones."
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("a configuration must be valid YAML", f"{path}: {error}", "Mend that line.") from None
+    if not isinstance(values, dict):
+        raise ConfigError("a configuration must be a YAML mapping", f"{path}: {values!r}", "See configs/.")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not path:
+        raise ConfigError("an override must read a.b=value", repr(override), "Example: --set trial.alpha=0.5")
+    *parents, key = path.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError("an override must name a nested key", repr(override), f"'{parent}' has no keys.")
+        values = child
+    try:
+        values[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("an override's value must be YAML", f"{override!r}: {error}", "Quote it.") from None

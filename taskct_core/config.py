@@ -1,0 +1,128 @@
+"""Strict, frozen configuration models of the science: simulation, task network, one trial."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from taskct_core.errors import ConfigError
+from taskct_core.registry import known_name
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class StrictModel(BaseModel):
+    """Base of every configuration: immutable, and no key is accepted that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """Validate plain values.
+
+        Raises:
+            ConfigError: naming every offending key, the value received and the valid names.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _as_config_error(cls, error) from None
+
+
+def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
+    rules, received = [], []
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            valid = ", ".join(sorted(_fields_at(model, problem["loc"][:-1])))
+            rules.append(f"'{path}' is not a known key (valid here: {valid})")
+        else:
+            rules.append(f"{path or model.__name__}: {problem['msg'].removeprefix('Value error, ')}")
+        value = problem["input"]
+        received.append(f"{path} = {value!r}" if not isinstance(value, dict) or not path else f"{path} = {{...}}")
+    return ConfigError("; ".join(rules), "; ".join(received), "Correct the configuration and run again.")
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        if not isinstance(part, str) or part not in model.model_fields:
+            continue
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+class SimulationConfig(StrictModel):
+    """How full-dose slices become low-dose samples. Defaults are LoDoPaB-CT's at the preset's size."""
+
+    preset: Literal["tiny", "small", "lodopab"] = "small"
+    num_angles: Count | None = None  # None: the preset's
+    photons_per_ray: Positive | tuple[Positive, Positive] = 4096.0  # a pair is a range drawn per slice
+    zero_count_replacement: Positive = 0.1
+    electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0  # counts
+    dequantisation_noise: bool = True
+    inverse_crime_guard: bool = True
+    field_of_view: Literal["crop", "resize", "true_size"] = "resize"
+    fbp_filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "hann"
+    fbp_frequency_scaling: Annotated[float, Field(gt=0, le=1)] = 1.0
+    store_sinogram: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TaskNetworkConfig(StrictModel):
+    """The segmentation network that judges reconstructions, and its pre-training."""
+
+    architecture: str = "unet"
+    architecture_parameters: dict[str, Any] = {}
+    window_hu: tuple[float, float] = (-200.0, 250.0)
+    classes: Literal["liver_tumour", "liver"] = "liver_tumour"
+    epochs: Count = 20
+    patience: Count = 10  # epochs without a better validation Dice before stopping
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-3
+    augmentation: bool = True
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        from taskct_core.task_networks import TASK_NETWORKS
+
+        known_name(self.architecture, TASK_NETWORKS, "task network architecture")
+        if not self.window_hu[0] < self.window_hu[1]:
+            raise ValueError("window_hu must be (low, high) with low < high")
+        return self
+
+
+class TrialConfig(StrictModel):
+    """One configuration trained and evaluated: what a search draws, and what a result row records."""
+
+    mode: Literal[
+        "reconstruction_only", "task_adaptive", "joint", "sequential", "end_to_end", "fine_tune"
+    ] = "task_adaptive"
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+    mixing: Literal["convex", "additive", "share"] = "convex"
+    image_loss: str = "mse"
+    task_loss: str = "dice_ce"
+    architecture: str = "unet"
+    architecture_parameters: dict[str, Any] = {}
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Count = 8
+    epochs: Count = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES
+        from taskct_core.reconstructors import RECONSTRUCTORS
+
+        known_name(self.architecture, RECONSTRUCTORS, "architecture")
+        known_name(self.image_loss, IMAGE_LOSSES, "image loss")
+        known_name(self.task_loss, TASK_LOSSES, "task loss")
+        if self.mixing != "additive" and self.alpha > 1:
+            raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
+        return self

@@ -1,0 +1,39 @@
+"""Errors a user can act on: each names the rule, the value received and the next step."""
+
+from __future__ import annotations
+
+
+class TaskctError(Exception):
+    """Base of all errors that the command line shows as a message instead of a traceback.
+
+    Args:
+        rule: what must hold, e.g. ``"alpha must lie in [0, 1]"``.
+        received: what was found instead, e.g. ``"alpha = 1.2"``.
+        next_step: what the user can do about it.
+    """
+
+    def __init__(self, rule: str, received: str, next_step: str) -> None:
+        self.rule = rule
+        self.received = received
+        self.next_step = next_step
+        super().__init__(f"{rule}; received {received}. {next_step}")
+
+    def __reduce__(self) -> tuple[type[TaskctError], tuple[str, str, str]]:
+        # Exceptions pickle by their args; these travel from Ray workers to the driver.
+        return type(self), (self.rule, self.received, self.next_step)
+
+
+class ConfigError(TaskctError):
+    """A configuration value, key or name is not valid."""
+
+
+class DataError(TaskctError):
+    """A volume, label, shard or results file breaks its contract."""
+
+
+class ResourceError(TaskctError):
+    """The machine or cluster lacks what the job needs."""
+
+
+class StudyError(TaskctError):
+    """A study's state forbids what was asked (changed data, locked by another driver, ...)."""

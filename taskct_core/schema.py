@@ -1,0 +1,163 @@
+"""The on-disk contracts: every file name, column name, unit and axis order, in one place.
+
+    CT volumes --simulate--> shards --train/search--> study folder --report--> report.html
+
+Axes are ``height width`` for images and ``angle detector`` for sinograms. Images are
+attenuation divided by mu_max, so they lie in [0, 1]; sinograms are line integrals divided
+by mu_max (metres), as LoDoPaB-CT stores them. Labels are 0 background, 1 liver, 2 tumour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# --- dataset folder: dataset.json, <split>/shard-00000.parquet ------------------------------------
+
+DATASET_FORMAT_VERSION = 1
+DATASET_FILE = "dataset.json"
+SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+
+# One row of a shard is one sample. Tensors are Arrow's canonical fixed-shape tensors.
+PATIENT = "patient"  # string
+SLICE_INDEX = "slice_index"  # int32, position in the volume, inferior to superior
+FULL_DOSE = "full_dose"  # float32 (height, width), normalised attenuation in [0, 1]
+FBP = "fbp"  # float32 (height, width), filtered back-projection of the low-dose sinogram
+SINOGRAM = "sinogram"  # float32 (angle, detector), low-dose line integrals / mu_max; optional column
+LABELS = "labels"  # uint8 (height, width)
+PHOTONS_PER_RAY = "photons_per_ray"  # float32, mean count of an unattenuated ray of this slice
+PIXEL_SPACING_MM = "pixel_spacing_mm"  # float32, as projected
+
+BACKGROUND, LIVER, TUMOUR = 0, 1, 2
+LABEL_NAMES = ("background", "liver", "tumour")
+
+# --- task network folder --------------------------------------------------------------------------
+
+TASK_NETWORK_WEIGHTS = "weights.safetensors"
+TASK_NETWORK_CARD = "card.json"
+
+# --- study folder ---------------------------------------------------------------------------------
+
+RESULTS_FORMAT_VERSION = 1
+RESULTS_FILE = "results.parquet"  # one flat row a trial, epoch and split
+SAMPLES_FILE = "samples.parquet"  # one row a trial, split and slice, at the trial's last epoch
+STUDY_FILE = "study.json"  # name, objectives, hashes, dataset and task network cards
+REPORT_FILE = "report.html"
+PANELS_FOLDER = "panels"  # PANEL_SLICES_FILE, <method or trial-0003>.npz: image, prediction
+PANEL_SLICES_FILE = "slices.json"  # list of {patient, slice_index, split}: the slices shown
+TRIALS_FOLDER = "trials"  # trials/0003/: config.yaml, metrics.jsonl, checkpoints, log
+
+# Identity and state of a result row
+STUDY = "study"
+TRIAL = "trial"  # int; Optuna's trial number; negative for references
+METHOD = "method"  # a training mode or a reference, see METHODS
+SPLIT = "split"
+EPOCH = "epoch"  # int, counted from 1; 0 for references
+STATUS = "status"
+FAILURE_REASON = "failure_reason"  # string, null unless status is FAIL
+CONFIG_PREFIX = "config_"
+RUNNING, COMPLETE, PRUNED, FAIL, REFERENCE = "RUNNING", "COMPLETE", "PRUNED", "FAIL", "REFERENCE"
+STATUSES = (RUNNING, COMPLETE, PRUNED, FAIL, REFERENCE)
+
+# Cost, and losses of the training epoch
+SECONDS = "seconds"  # since the trial started training, this epoch included
+PARAMETERS = "parameters"  # trainable parameters of the reconstructor
+LOSS, LOSS_IMAGE, LOSS_TASK = "loss", "loss_image", "loss_task"
+GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK = "gradient_norm_image", "gradient_norm_task"
+
+# Provenance: rows that differ in any of COMPARABILITY must not be merged or compared silently.
+DATA_HASH, CONFIG_HASH, TASK_NETWORK_HASH = "data_hash", "config_hash", "task_network_hash"
+METRIC_POLICY = "metric_policy"
+SEED = "seed"
+GIT_COMMIT, HOST, DEVICE, FINISHED_AT = "git_commit", "host", "device", "finished_at"
+VERSION_PREFIX = "version_"
+COMPARABILITY = (DATA_HASH, METRIC_POLICY)
+
+# --- methods --------------------------------------------------------------------------------------
+
+TRAINING_MODES = (
+    "reconstruction_only",  # image loss alone: alpha = 0
+    "task_adaptive",  # image loss and the frozen task network's loss
+    "joint",  # both losses, reconstructor and task network learn together
+    "sequential",  # reconstruction only, then a task network trained on its reconstructions
+    "end_to_end",  # task loss alone, both networks learn
+    "fine_tune",  # reconstruction only, then task-adaptive
+)
+REFERENCES = ("full_dose", "fbp", "tv", "sirt")
+METHODS = REFERENCES + TRAINING_MODES
+
+# --- metrics --------------------------------------------------------------------------------------
+
+# Voxel counts in a samples row, from which every Dice policy follows exactly.
+# Liver means label >= 1 (tumour included), as LiTS scores it; tumour means label 2.
+STRUCTURES = ("liver", "tumour")
+COUNTS = tuple(f"{s}_{part}_pixels" for s in STRUCTURES for part in ("true", "predicted", "overlap"))
+
+IMAGE_METRIC_REGIONS = {
+    "lodopab": "whole image, data range = max - min of that full-dose slice (LoDoPaB-CT)",
+    "fixed": "whole image, data range = 1 (mu_max)",
+    "window": "whole image clipped to the liver window [-200, 250] HU, data range = the window",
+    "liver": "the pixels labelled liver or tumour, clipped to the liver window; NaN where there are none",
+}
+EMPTY_POLICIES = {
+    "lits": "1 where truth and prediction are both empty, 0 where only one is",
+    "nnunet": "skipped where truth and prediction are both empty, 0 where only one is",
+    "monai": "skipped where the truth is empty, whatever was predicted",
+}
+DICE_SCOPES = {
+    "slice": "mean over slices",
+    "patient": "mean over patients of the Dice of the patient's pooled slices",
+}
+POLICY_TEXT = "taskct metric policy 1"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric column is read: its name in charts, its policy in words, and which way is better."""
+
+    label: str
+    policy: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+    unit: str = ""
+
+
+def _image_metrics() -> dict[str, Metric]:
+    return {
+        f"{name}_{region}": Metric(f"{name.upper()} ({region})", policy, unit="dB" if name == "psnr" else "")
+        for name in ("psnr", "ssim")
+        for region, policy in IMAGE_METRIC_REGIONS.items()
+    }
+
+
+def _dice_metrics() -> dict[str, Metric]:
+    wording = {"liver": "liver (label >= 1)", "tumour": "tumour (label 2)", "mean": "mean of liver and tumour"}
+    return {
+        f"dice_{structure}_{scope}_{empty}": Metric(
+            f"Dice {structure} ({scope}, {empty})",
+            f"{wording[structure]}; {scope_text}; empty: {empty_text}",
+        )
+        for structure in ("liver", "tumour", "mean")
+        for scope, scope_text in DICE_SCOPES.items()
+        for empty, empty_text in EMPTY_POLICIES.items()
+    }
+
+
+METRICS: dict[str, Metric] = {
+    **_image_metrics(),
+    **_dice_metrics(),
+    "tumour_recall": Metric(
+        "Tumour recall", "share of true 2-D tumour components (8-connected) hit by at least one pixel"
+    ),
+    "tumour_false_positives": Metric(
+        "Tumour false positives",
+        "predicted 2-D tumour components (8-connected) a slice that hit no true tumour pixel",
+        direction="minimize",
+        unit="/slice",
+    ),
+}
+
+# The columns that a chart or a study uses when it is told nothing else.
+PRIMARY_DICE = "dice_mean_patient_nnunet"
+PRIMARY_PSNR = "psnr_lodopab"
+PRIMARY_SSIM = "ssim_lodopab"
