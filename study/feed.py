@@ -1,0 +1,177 @@
+"""Batches of a dataset split for a training loop: from memory where it fits, streamed where it does not.
+
+Both kinds give the same interface, so a training loop does not know which one feeds it:
+
+- ``MemoryFeed``: Ray Data has read the split once into the object store; every trial on a node maps the
+  same memory. The order of samples follows from (seed, epoch) alone, so results do not depend on how a
+  trial is executed.
+- ``StreamFeed``: Ray Data streams the shards from disk, shuffling within a buffer, epoch after epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from study.dataset import DatasetCard, from_table
+from taskct_core import schema
+from taskct_core.config import StrictModel
+
+Batch = dict[str, Any]
+_IMAGES = (schema.FULL_DOSE, schema.FBP, schema.SINOGRAM)
+_SHUFFLE_BUFFER_BATCHES = 32
+
+
+class Share(StrictModel):
+    """Which part of each split a worker sees: every ``world_size``-th sample from ``rank`` on."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+class Feed(Protocol):
+    """Where a training loop gets one split's batches from."""
+
+    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+        """One epoch in random order. All workers get the same number of batches."""
+
+    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+        """Every sample once."""
+
+
+@dataclass
+class MemoryFeed:
+    """A split whose Arrow blocks lie in Ray's object store.
+
+    Args:
+        blocks: references to Arrow tables of samples.
+    """
+
+    blocks: list[Any]
+    _samples: _Samples | None = field(default=None, repr=False)
+
+    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+        """One epoch in an order that follows from ``seed`` and ``epoch``; see ``Feed``."""
+        samples = self._open()
+        order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+        # Repeat the first samples so that every worker takes the same number of steps.
+        order = np.resize(order, -(-len(order) // share.world_size) * share.world_size)
+        yield from samples.batches(order[share.rank :: share.world_size], batch_size)
+
+    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+        """Every sample once, by patient and slice."""
+        samples = self._open()
+        yield from samples.batches(np.arange(share.rank, len(samples), share.world_size), batch_size)
+
+    def _open(self) -> _Samples:
+        if self._samples is None:
+            import ray
+
+            self._samples = _Samples([from_table(table) for table in ray.get(self.blocks)])
+        return self._samples
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"blocks": self.blocks, "_samples": None}
+
+
+class _Samples:
+    """Rows of several tables as one sequence, sorted by patient and slice; tensors stay where they are."""
+
+    def __init__(self, tables: list[dict[str, NDArray[Any]]]) -> None:
+        self._tables = tables
+        rows = [
+            (str(table[schema.PATIENT][row]), int(table[schema.SLICE_INDEX][row]), number, row)
+            for number, table in enumerate(tables)
+            for row in range(len(table[schema.PATIENT]))
+        ]
+        self._where = [(number, row) for _, _, number, row in sorted(rows)]
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def batches(self, order: NDArray[np.integer], batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(order), batch_size):
+            where = [self._where[index] for index in order[start : start + batch_size]]
+            columns = self._tables[where[0][0]].keys()
+            yield to_batch({name: np.stack([self._tables[t][name][r] for t, r in where]) for name in columns})
+
+
+@dataclass
+class StreamFeed:
+    """A split that Ray Data streams from its shards.
+
+    Args:
+        dataset: a ``ray.data.Dataset``, or the iterator that Ray Train hands a worker as its share of one.
+        is_share: whether ``dataset`` holds this worker's samples only.
+    """
+
+    dataset: Any
+    is_share: bool = False
+
+    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+        """One epoch, shuffled within a buffer of some batches; see ``Feed``."""
+        yield from self._stream(
+            batch_size,
+            share,
+            local_shuffle_buffer_size=batch_size * _SHUFFLE_BUFFER_BATCHES,
+            local_shuffle_seed=seed * 1_000_003 + epoch,
+        )
+
+    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+        """Every sample once."""
+        yield from self._stream(batch_size, share)
+
+    def _stream(self, batch_size: int, share: Share, **shuffle: Any) -> Iterator[Batch]:
+        if share.world_size > 1 and not self.is_share:
+            raise ValueError("a stream for several workers must come from Ray Train's split")
+        for batch in self.dataset.iter_batches(batch_size=batch_size, batch_format="numpy", **shuffle):
+            yield to_batch(batch)
+
+
+def to_batch(columns: dict[str, NDArray[Any]]) -> Batch:
+    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64."""
+    batch: Batch = {}
+    for name, values in columns.items():
+        if name in _IMAGES:
+            batch[name] = torch.from_numpy(np.ascontiguousarray(values)).unsqueeze(1)
+        elif name == schema.LABELS:
+            batch[name] = torch.from_numpy(values.astype(np.int64))
+        else:
+            batch[name] = values.tolist()
+    return batch
+
+
+def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict[str, Feed]:
+    """The feeds of all splits that hold samples.
+
+    Args:
+        card: of the dataset in ``folder``.
+        folder: the dataset's.
+        data_path: ``memory``, ``stream``, or ``auto``: memory if all splits take at most half of the
+            object store.
+    """
+    import ray
+    import ray.data
+
+    if data_path == "auto":
+        available = ray.cluster_resources().get("object_store_memory", 0.0)
+        data_path = "memory" if card.size_bytes(folder) <= available / 2 else "stream"
+    feeds: dict[str, Feed] = {}
+    for split in schema.SPLITS:
+        paths = card.shard_paths(folder, split)
+        if not paths:
+            continue
+        dataset = ray.data.read_parquet(paths)
+        if data_path == "memory":
+            materialized = dataset.materialize()
+            blocks = [ref for bundle in materialized.iter_internal_ref_bundles() for ref in bundle.block_refs]
+            feeds[split] = MemoryFeed(blocks)
+        else:
+            feeds[split] = StreamFeed(dataset)
+    return feeds

@@ -1,0 +1,95 @@
+"""Starting Ray on this machine, or joining a running cluster, with what the platform needs of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from taskct_core.errors import ResourceError
+
+# Read by Ray's processes at their start, so they must be set before ray.init.
+_ENVIRONMENT = {
+    # The V2 Parquet reader takes longer to its first batch.
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    # Ray Train looks every 2 s whether its workers are done; a short trial spends seconds waiting for it.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[None]:
+    """Run a block with Ray connected; a session that is already open is used as it is.
+
+    On this machine Ray and its dashboard listen on loopback only. The dashboard stays on: without it,
+    trials that a scheduler stops leak their placement groups and a sweep hangs.
+
+    Args:
+        address: of a running cluster (``auto`` or ``host:port``); ``None`` starts Ray here.
+        num_cpus: how many CPUs Ray may use here; ``None`` for all.
+
+    Raises:
+        ResourceError: if the cluster cannot be reached.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if address is None:
+        ray.init(
+            num_cpus=num_cpus,
+            include_dashboard=True,
+            dashboard_host=_LOOPBACK,
+            _node_ip_address=_LOOPBACK,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    else:
+        _join(address)
+    _quiet_ray_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, TimeoutError) as error:
+        raise ResourceError(
+            "execution.address must be that of a running Ray cluster",
+            f"{address!r} ({error})",
+            "Start one with `ray start --head`, or leave the address out to run on this machine.",
+        ) from None
+
+
+def _quiet_ray_data() -> None:
+    """Leave the progress display to the command line, which shows one bar instead of one an operator."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def cluster_cpus() -> float:
+    """CPUs of all nodes that Ray knows of."""
+    import ray
+
+    return float(ray.cluster_resources().get("CPU", 0.0))

@@ -1,0 +1,267 @@
+"""One trial: train a reconstructor, score it every epoch, leave its record in the trial's folder.
+
+    config.yaml       the TrialConfig
+    metrics.jsonl     one row an epoch, on the validation split (the epoch log)
+    checkpoint.pt     everything needed to go on after the last finished epoch
+    final.json        rows of the finished trial: validation and, where there is one, test split
+    samples.parquet   one row a slice of those splits
+    panel.npz         reconstruction and prediction of the slices that reports show
+
+``run_trial`` is the same whether Ray Train or a warm actor calls it: it is given its share of the data,
+its device and a function to report with, and knows nothing else of where it runs. Started again in a
+folder that has a checkpoint, it reports the epochs it has and goes on after them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from torch import nn
+
+from study import epoch_log
+from study.feed import Batch, Feed, Share
+from study.files import write_atomically, write_json
+from study.provenance import config_hash, provenance
+from taskct_core import schema
+from taskct_core.config import TrialConfig
+from taskct_core.errors import DataError, StudyError
+from taskct_core.geometry import ParallelBeam
+from taskct_core.metrics import summarise
+from taskct_core.task_networks import load_task_network
+from taskct_core.training import Training, build_training
+
+CHECKPOINT_FILE = "checkpoint.pt"
+CONFIG_FILE = "config.yaml"
+FINAL_FILE = "final.json"
+PANEL_FILE = "panel.npz"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What all trials of a study share.
+
+    Attributes:
+        feeds: split -> where its batches come from.
+        geometry: of the dataset.
+        task_network: folder of the frozen task network.
+        data_hash: of the dataset.
+        panel: the slices that reports show, as one batch; empty for none.
+        evaluation_batch_size: slices scored at a time.
+    """
+
+    feeds: dict[str, Feed]
+    geometry: ParallelBeam
+    task_network: str
+    data_hash: str
+    panel: Batch = field(default_factory=dict)
+    evaluation_batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process a trial runs in: its share of the samples, its device, and how its modules are wrapped."""
+
+    share: Share = Share()
+    device: torch.device = torch.device("cpu")
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes the trial's files."""
+        return self.share.rank == 0
+
+
+def run_trial(
+    config: TrialConfig,
+    folder: Path,
+    inputs: TrialInputs,
+    worker: Worker,
+    report: Callable[[Row], None],
+    trial: int = 0,
+) -> None:
+    """Train and evaluate one configuration, continuing from the folder's checkpoint if it has one.
+
+    Args:
+        config: of the trial.
+        folder: of the trial; made if it is missing.
+        inputs: what the study's trials share.
+        worker: this process's part.
+        report: called with every epoch's row, by every worker.
+        trial: its number, written into the rows.
+
+    Raises:
+        DataError: if the checkpoint belongs to another configuration.
+        StudyError: if the frozen task network changed during training.
+    """
+    task_network, card = load_task_network(Path(inputs.task_network))
+    training = build_training(
+        config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
+    )
+    identity = {
+        schema.TRIAL: trial,
+        schema.METHOD: config.mode,
+        schema.SEED: config.seed,
+        schema.PARAMETERS: training.parameter_count,
+        schema.DATA_HASH: inputs.data_hash,
+        schema.TASK_NETWORK_HASH: card.content_hash,
+        schema.CONFIG_HASH: config_hash(config.model_dump(mode="json")),
+        schema.METRIC_POLICY: schema.POLICY_TEXT,
+    }
+    if worker.is_first:
+        _write_config(folder, config)
+    done, seconds = _restore(training, folder, identity)
+    for row in epoch_log.read(folder):
+        if row[schema.EPOCH] <= done:
+            report(row)
+    for epoch in range(done + 1, config.epochs + 1):
+        start = time.perf_counter()
+        losses = _reduced_losses(training, inputs, config, epoch, worker)
+        scores = summarise(_scored(training, inputs, "validation", worker))
+        seconds += time.perf_counter() - start
+        row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
+        row |= losses | scores | provenance(str(worker.device))
+        if worker.is_first:
+            epoch_log.append(folder, row)
+            _save_checkpoint(training, folder, identity, epoch, seconds)
+        report(row)
+    _finish(training, folder, inputs, worker, identity | {schema.EPOCH: config.epochs, schema.SECONDS: seconds})
+
+
+def _write_config(folder: Path, config: TrialConfig) -> None:
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_atomically(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, float]:
+    """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return 0, 0.0
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
+        if checkpoint["identity"][name] != identity[name]:
+            raise DataError(
+                f"a trial continues only with the {name.replace('_', ' ')} it began with",
+                f"{identity[name][:12]} for the checkpoint of {checkpoint['identity'][name][:12]} in {folder}",
+                "Use another output folder, or delete this one to start anew.",
+            )
+    training.load_state_dict(checkpoint["training"])
+    return int(checkpoint["epoch"]), float(checkpoint["seconds"])
+
+
+def _save_checkpoint(training: Training, folder: Path, identity: Row, epoch: int, seconds: float) -> None:
+    checkpoint = {"training": training.state_dict(), "identity": identity, "epoch": epoch, "seconds": seconds}
+    write_atomically(folder / CHECKPOINT_FILE, lambda temporary: torch.save(checkpoint, temporary))
+
+
+def _reduced_losses(
+    training: Training, inputs: TrialInputs, config: TrialConfig, epoch: int, worker: Worker
+) -> dict[str, float]:
+    """Train one epoch; the means over the samples of all workers."""
+    batches = inputs.feeds["train"].shuffled(config.batch_size, seed=config.seed, epoch=epoch, share=worker.share)
+    parts = _gather(training.train_epoch(batches), worker)
+    weights = [part["samples"] for part in parts]
+    return {
+        name: float(np.average([part[name] for part in parts], weights=weights))
+        for name in parts[0]
+        if name != "samples"
+    }
+
+
+def _scored(training: Training, inputs: TrialInputs, split: str, worker: Worker) -> list[Row]:
+    """Rows of all slices of a split, from all workers."""
+    batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share)
+    rows = [row for part in _gather(training.evaluate(batches), worker) for row in part]
+    return sorted(rows, key=lambda row: (row[schema.PATIENT], row[schema.SLICE_INDEX]))
+
+
+def _gather(value: Any, worker: Worker) -> list[Any]:
+    if worker.share.world_size == 1:
+        return [value]
+    parts: list[Any] = [None] * worker.share.world_size
+    torch.distributed.all_gather_object(parts, value)
+    return parts
+
+
+def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worker, identity: Row) -> None:
+    """Score the trained reconstructor on validation and test slices, and prove the task network untouched."""
+    after = training.frozen_task_network.weights_hash()
+    if after != identity[schema.TASK_NETWORK_HASH]:
+        raise StudyError(
+            "the frozen task network must not change during training",
+            f"weights {after[:12]} after the trial, {identity[schema.TASK_NETWORK_HASH][:12]} before",
+            "This is a defect of taskct or of a plugged-in network: its results are not valid.",
+        )
+    final, samples = [], []
+    for split in ("validation", "test"):
+        if split not in inputs.feeds:
+            continue
+        rows = _scored(training, inputs, split, worker)
+        final.append(identity | {schema.SPLIT: split} | summarise(rows) | provenance(str(worker.device)))
+        samples += [
+            {schema.TRIAL: identity[schema.TRIAL], schema.METHOD: identity[schema.METHOD], schema.SPLIT: split} | row
+            for row in rows
+        ]
+    if worker.is_first:
+        save_samples(folder / schema.SAMPLES_FILE, samples)
+        if inputs.panel:
+            save_panel(folder / PANEL_FILE, *predict_panel(training, inputs.panel))
+        write_json(folder / FINAL_FILE, [_plain(row) for row in final])
+
+
+def _plain(row: Row) -> Row:
+    """NaN has no JSON; null stands for it."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+
+def save_samples(path: Path, rows: list[Row]) -> None:
+    """Write per-slice rows as Parquet."""
+    frame = pd.DataFrame(rows)
+    write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reconstruction ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of the shown slices."""
+    image = training.reconstruct(panel)
+    return image, training.frozen_task_network.predict(image)
+
+
+def save_panel(path: Path, image: torch.Tensor, prediction: torch.Tensor) -> None:
+    """Write what a report shows of some slices: ``image`` float16, ``prediction`` uint8, both ``(K, H, W)``."""
+    arrays = {
+        "image": image.detach().squeeze(1).cpu().numpy().astype(np.float16),
+        "prediction": prediction.cpu().numpy().astype(np.uint8),
+    }
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, write)
+
+
+def read_trial_config(folder: Path) -> TrialConfig:
+    """The configuration a trial's folder was made with.
+
+    Raises:
+        DataError: if the folder is no trial's.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise DataError(f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/.")
+    return TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def batches_of(panel: Batch) -> Iterator[Batch]:
+    """A single batch as a stream of batches."""
+    yield panel
