@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from torch import nn
 from study import epoch_log
 from study.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
+from study.panels import write_panel
 from study.provenance import config_hash, provenance
 from taskct_core import schema
 from taskct_core.config import TrialConfig
@@ -215,7 +216,7 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
     if worker.is_first:
         save_samples(folder / schema.SAMPLES_FILE, samples)
         if inputs.panel:
-            save_panel(folder / PANEL_FILE, *predict_panel(training, inputs.panel))
+            write_panel(folder / PANEL_FILE, *_predict_panel(training, inputs.panel))
         write_json(folder / FINAL_FILE, [_plain(row) for row in final])
 
 
@@ -230,24 +231,10 @@ def save_samples(path: Path, rows: list[Row]) -> None:
     write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
-def predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Reconstruction ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of the shown slices."""
     image = training.reconstruct(panel)
     return image, training.frozen_task_network.predict(image)
-
-
-def save_panel(path: Path, image: torch.Tensor, prediction: torch.Tensor) -> None:
-    """Write what a report shows of some slices: ``image`` float16, ``prediction`` uint8, both ``(K, H, W)``."""
-    arrays = {
-        "image": image.detach().squeeze(1).cpu().numpy().astype(np.float16),
-        "prediction": prediction.cpu().numpy().astype(np.uint8),
-    }
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, write)
 
 
 def read_trial_config(folder: Path) -> TrialConfig:
@@ -260,8 +247,3 @@ def read_trial_config(folder: Path) -> TrialConfig:
     if not path.is_file():
         raise DataError(f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/.")
     return TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def batches_of(panel: Batch) -> Iterator[Batch]:
-    """A single batch as a stream of batches."""
-    yield panel

@@ -1,0 +1,181 @@
+"""Two ways to execute one training loop: a Ray Train worker group, or a warm actor.
+
+``train``   every trial starts a ``TorchTrainer``: several workers, GPUs or nodes a trial, samples from
+            memory or streamed by Ray Data. Starting the worker group costs seconds.
+``actor``   the trial runs in the process that Ray Tune keeps warm between trials: for short trials on one
+            device or a fraction of one.
+
+Both call ``study.trial.run_trial``, so a configuration and its seed give the same result in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from study.config import ExecutionConfig
+from study.feed import Feed, Share, StreamFeed
+from study.trial import Row, TrialInputs, Worker, run_trial
+from taskct_core.config import TrialConfig
+from taskct_core.errors import ConfigError
+
+Trainable = Callable[[dict[str, Any]], None]
+_MANAGER_CPUS = 0.01  # of the Tune function that only waits for its Ray Train workers; Ray refuses 0
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """A trial as it travels to the process that runs it."""
+
+    config: TrialConfig
+    folder: Path
+    trial: int
+
+    @classmethod
+    def from_search(cls, base: TrialConfig, proposal: dict[str, Any]) -> TrialTask:
+        """The trial that a search proposed: ``base`` with its ``values``, in its ``folder``.
+
+        Raises:
+            ConfigError: if the values make no valid trial.
+        """
+        values = base.model_dump() | proposal["values"]
+        if values["architecture"] != base.architecture and "architecture_parameters" not in proposal["values"]:
+            values["architecture_parameters"] = {}  # the base's belong to its own architecture
+        return cls(TrialConfig.parse(values), Path(proposal["folder"]), int(proposal["trial"]))
+
+
+def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionConfig) -> Trainable:
+    """The Ray Tune trainable that runs a study's trials as ``execution`` says.
+
+    Its configuration is a search's proposal: ``{"trial": 3, "folder": ".../trials/0003", "values": {...}}``.
+    """
+    from ray import tune
+
+    run = {"train": _run_in_train, "actor": _run_in_actor}[execution.executor]
+
+    def trainable(
+        proposal: dict[str, Any], base: TrialConfig, inputs: TrialInputs, execution: ExecutionConfig
+    ) -> None:
+        from ray import tune
+
+        run(TrialTask.from_search(base, proposal), inputs, execution, tune.report)
+
+    return tune.with_parameters(trainable, base=base, inputs=inputs, execution=execution)
+
+
+def tune_resources(execution: ExecutionConfig) -> dict[str, float]:
+    """What Ray Tune reserves for one trial; Ray Train reserves its workers by itself."""
+    if execution.executor == "train":
+        return {"CPU": _MANAGER_CPUS}
+    return worker_resources(execution)
+
+
+def worker_resources(execution: ExecutionConfig) -> dict[str, float]:
+    """What one worker of a trial takes."""
+    resources = {"CPU": float(execution.cpus_per_worker)}
+    if execution.use_gpu:
+        resources["GPU"] = float(execution.gpus_per_worker)
+    return resources
+
+
+def check_execution(execution: ExecutionConfig) -> None:
+    """Refuse combinations that cannot run.
+
+    Raises:
+        ConfigError: for several workers in an actor, or several workers on fractions of a GPU.
+    """
+    if execution.executor == "actor" and execution.workers_per_trial > 1:
+        raise ConfigError(
+            "the actor executor runs one worker a trial",
+            f"execution.workers_per_trial = {execution.workers_per_trial}",
+            "Use execution.executor: train for several workers.",
+        )
+    if execution.use_gpu and execution.gpus_per_worker < 1 and execution.workers_per_trial > 1:
+        raise ConfigError(
+            "a fraction of a GPU serves one worker a trial only (NCCL refuses two ranks on one GPU)",
+            f"{execution.workers_per_trial} workers with {execution.gpus_per_worker} GPU each",
+            "Set execution.workers_per_trial to 1 or gpus_per_worker to 1.",
+        )
+
+
+def _run_in_actor(
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[Row], None]
+) -> None:
+    import torch
+
+    torch.set_num_threads(execution.threads_per_worker)
+    worker = Worker(device=torch.device("cuda" if execution.use_gpu else "cpu"))
+    run_trial(task.config, task.folder, inputs, worker, report, task.trial)
+
+
+def _run_in_train(
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[Row], None]
+) -> None:
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    fit_in_train(task, inputs, execution, callbacks=[TuneReportCallback()])
+
+
+def fit_in_train(
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, callbacks: list[Any] | None = None
+) -> None:
+    """Run one trial in a Ray Train worker group and wait for it.
+
+    Raises:
+        ray.train.TrainingFailedError: with the worker's error as its cause.
+    """
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    streams = {split: feed.dataset for split, feed in inputs.feeds.items() if isinstance(feed, StreamFeed)}
+    feeds: dict[str, Feed] = {split: feed for split, feed in inputs.feeds.items() if split not in streams}
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={
+            "task": task,
+            "inputs": replace(inputs, feeds=feeds),
+            "streams": list(streams),
+            "threads": execution.threads_per_worker,
+        },
+        datasets=streams,
+        scaling_config=ScalingConfig(
+            num_workers=execution.workers_per_trial,
+            use_gpu=execution.use_gpu,
+            resources_per_worker=worker_resources(execution),
+        ),
+        torch_config=TorchConfig(backend=None if execution.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name=task.folder.name, storage_path=str(task.folder.resolve() / "ray_train"), callbacks=callbacks or []
+        ),
+    )
+    trainer.fit()
+
+
+def _train_worker(settings: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+    import ray.train.torch
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    task: TrialTask = settings["task"]
+    inputs: TrialInputs = settings["inputs"]
+    streamed = {
+        split: StreamFeed(ray.train.get_dataset_shard(split), is_share=True) for split in settings["streams"]
+    }
+    context = ray.train.get_context()
+    worker = Worker(
+        share=Share(rank=context.get_world_rank(), world_size=context.get_world_size()),
+        device=ray.train.torch.get_device(),
+        wrap=_wrap_for_data_parallelism,
+    )
+    inputs = replace(inputs, feeds={**inputs.feeds, **streamed})
+    run_trial(task.config, task.folder, inputs, worker, ray.train.report, task.trial)
+
+
+def _wrap_for_data_parallelism(module: Any) -> Any:
+    import ray.train.torch
+
+    return ray.train.torch.prepare_model(module)

@@ -1,0 +1,114 @@
+"""The study folder's tables: trial folders and references -> results.parquet and samples.parquet.
+
+Reads, for every trial, config.yaml, metrics.jsonl, final.json and samples.parquet; for the references
+references.json and references-samples.parquet. Writes one flat row a trial, epoch and split. It may run
+while trials are running: it takes what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from study import epoch_log
+from study.files import write_atomically
+from study.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
+from taskct_core import schema
+
+REFERENCES_FILE = "references.json"
+REFERENCE_SAMPLES_FILE = "references-samples.parquet"
+_FORMAT = {b"taskct_format": str(schema.RESULTS_FORMAT_VERSION).encode()}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial stands, as the study's storage knows it."""
+
+    trial: int
+    status: str  # one of schema.STATUSES
+    failure_reason: str | None = None
+
+
+def trial_folder(study_folder: Path, trial: int) -> Path:
+    """``<study>/trials/0003``."""
+    return study_folder / schema.TRIALS_FOLDER / f"{trial:04d}"
+
+
+def export_results(study_folder: Path, name: str, outcomes: Iterable[Outcome]) -> pd.DataFrame:
+    """Write the tables of a study from what its trials have left so far, and return the results.
+
+    Args:
+        study_folder: of the study.
+        name: of the study, for its column.
+        outcomes: of all its trials.
+    """
+    outcomes = list(outcomes)
+    rows = _reference_rows(study_folder)
+    for outcome in outcomes:
+        folder = trial_folder(study_folder, outcome.trial)
+        rows += _trial_rows(folder, outcome)
+        _collect_panel(folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{outcome.trial:04d}.npz")
+    results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
+    if results.empty:
+        return results
+    _write_table(study_folder / schema.RESULTS_FILE, results)
+    sample_files = [study_folder / REFERENCE_SAMPLES_FILE]
+    sample_files += [trial_folder(study_folder, outcome.trial) / schema.SAMPLES_FILE for outcome in outcomes]
+    samples = [pd.read_parquet(path) for path in sample_files if path.is_file()]
+    if samples:
+        _write_table(study_folder / schema.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
+    return results
+
+
+def _collect_panel(source: Path, target: Path) -> None:
+    if source.is_file() and not target.is_file():
+        write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _write_table(path: Path, frame: pd.DataFrame) -> None:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_FORMAT})
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def _trial_rows(folder: Path, outcome: Outcome) -> list[Row]:
+    state = {schema.STATUS: outcome.status, schema.FAILURE_REASON: outcome.failure_reason} | _config_columns(folder)
+    rows = epoch_log.read(folder)
+    rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
+    if not rows and outcome.status == schema.FAIL:
+        # It failed before its first epoch: its place in the table stays, without scores.
+        method = state.get(f"{schema.CONFIG_PREFIX}mode")
+        rows = [{schema.TRIAL: outcome.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}]
+    return [row | state for row in rows]
+
+
+def _config_columns(folder: Path) -> Row:
+    """A trial's configuration as flat columns; architecture parameters stand beside the rest."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values |= values.pop("architecture_parameters", {})
+    return {f"{schema.CONFIG_PREFIX}{name}": value for name, value in values.items()}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows kept as JSON; null is NaN. None where the file is missing."""
+    if not path.is_file():
+        return []
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    return [{name: float("nan") if value is None else value for name, value in row.items()} for row in rows]
+
+
+def _reference_rows(study_folder: Path) -> list[Row]:
+    return [row | {schema.STATUS: schema.REFERENCE} for row in read_rows(study_folder / REFERENCES_FILE)]
