@@ -1,0 +1,106 @@
+"""Where the phantom's voxels lie in millimetres, and the implicit shapes drawn on them.
+
+A shape is an array of approximate signed distances in mm, negative inside, so shapes combine by
+``minimum`` (union), ``maximum`` (intersection) and their smooth versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Point = tuple[float, float, float]  # (z, y, x) in mm: superior, posterior and patient's left are positive
+Box = tuple[slice, slice, slice]
+
+FIELD_EXTENT_MM = 300.0  # smooth fields are defined on [-extent, extent] along each axis
+MAX_WARP_MM = 12.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel positions: ``axes`` are exact, ``warped`` are bent smoothly to make shapes organic.
+
+    Attributes:
+        axes: the three 1-D arrays of positions (z, y, x) in mm.
+        warped: the three arrays of the volume's shape with the bent positions.
+    """
+
+    axes: tuple[Array, Array, Array]
+    warped: tuple[Array, Array, Array]
+
+    @classmethod
+    def make(cls, axes: tuple[Array, Array, Array], rng: np.random.Generator) -> Grid:
+        """Bend the axes by up to ``MAX_WARP_MM``, with a random field that changes over 60 mm."""
+        mesh = np.meshgrid(*axes, indexing="ij", sparse=True)
+        warped = [m + np.clip(5 * smooth_field(axes, 60, rng), -MAX_WARP_MM, MAX_WARP_MM) for m in mesh]
+        return cls(axes, (warped[0], warped[1], warped[2]))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        z, y, x = self.axes
+        return len(z), len(y), len(x)
+
+    def box(self, centre: Point, reach: Point) -> Box:
+        """Return the voxels within ``reach`` mm of ``centre`` along each axis, warping allowed for."""
+        ranges = [
+            np.searchsorted(axis, (c - r - MAX_WARP_MM, c + r + MAX_WARP_MM))
+            for axis, c, r in zip(self.axes, centre, reach, strict=True)
+        ]
+        z, y, x = (slice(int(start), int(stop)) for start, stop in ranges)
+        return z, y, x
+
+    def ellipsoid(self, centre: Point, radii: Point, box: Box | None = None) -> Array:
+        """Signed distance (exact on the surface only) to an axis-parallel ellipsoid, in warped space."""
+        inside = (slice(None),) * 3 if box is None else box
+        squares = [
+            ((w[inside] - c) * np.float32(1 / r)) ** 2
+            for w, c, r in zip(self.warped, centre, radii, strict=True)
+        ]
+        norm = np.sqrt(squares[0] + squares[1] + squares[2])
+        return (norm - 1) * np.float32(min(radii))
+
+    def capsule(self, start: Point, end: Point, radii: tuple[float, float], box: Box) -> Array:
+        """Signed distance to a rod from ``start`` to ``end`` whose radius changes linearly."""
+        a, b = np.asarray(start, np.float32), np.asarray(end, np.float32)
+        direction = b - a
+        offsets = [w[box] - c for w, c in zip(self.warped, a, strict=True)]
+        along = sum(o * d for o, d in zip(offsets, direction, strict=True)) / max(float(direction @ direction), 1e-6)
+        along = np.clip(along, 0, 1)
+        squared = sum((o - along * d) ** 2 for o, d in zip(offsets, direction, strict=True))
+        return np.sqrt(squared) - (radii[0] + along * np.float32(radii[1] - radii[0]))
+
+
+def smooth_union(a: Array, b: Array, blend_mm: float) -> Array:
+    """Union of two shapes whose seam is rounded over about ``blend_mm``."""
+    gap = np.maximum(blend_mm - np.abs(a - b), 0)
+    return np.minimum(a, b) - gap * gap * np.float32(0.25 / blend_mm)
+
+
+def smooth_cut(a: Array, b: Array, blend_mm: float) -> Array:
+    """Shape ``a`` without shape ``b``, the new edge rounded over about ``blend_mm``."""
+    return -smooth_union(-a, b, blend_mm)
+
+
+def smooth_field(axes: tuple[Array, Array, Array], length_mm: float, rng: np.random.Generator) -> Array:
+    """Random field of about unit variance that changes over ``length_mm``: a cubic B-spline of white noise.
+
+    The control points cover a fixed extent, so a patient keeps its anatomy at every resolution.
+    """
+    num_controls = int(np.ceil(2 * FIELD_EXTENT_MM / length_mm)) + 4
+    field = rng.standard_normal((num_controls,) * 3, dtype=np.float32)
+    for axis in axes:  # each contraction appends its axis behind the ones still to come
+        field = np.tensordot(field, _spline_basis(axis, length_mm, num_controls), axes=(0, 1))
+    return field
+
+
+def _spline_basis(positions_mm: Array, length_mm: float, num_controls: int) -> Array:
+    """Uniform cubic B-spline basis, (position, control point), scaled to unit variance of white noise."""
+    t = (positions_mm + FIELD_EXTENT_MM) / length_mm + 1
+    distance = np.abs(t[:, None] - np.arange(num_controls))
+    near = 2 / 3 - distance**2 * (1 - distance / 2)
+    far = np.maximum(2 - distance, 0) ** 3 / 6
+    basis = np.where(distance < 1, near, far)
+    return (basis / np.linalg.norm(basis, axis=1, keepdims=True)).astype(np.float32)

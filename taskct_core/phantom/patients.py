@@ -1,0 +1,42 @@
+"""Phantom patients as a source of volumes: each is made where and when it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskct_core.phantom import make_phantom
+from taskct_core.volumes.volume import Volume, VolumeReference
+
+HEALTHY_EVERY = 8  # so that a metric's rule for patients without tumour is exercised
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomReference(VolumeReference):
+    """What ``make_phantom`` needs to make this patient."""
+
+    seed: tuple[int, int]
+    pixels: int
+    healthy: bool
+
+    def read(self) -> Volume:
+        lesions = 0 if self.healthy else None
+        return make_phantom(self.seed, self.num_slices, self.pixels, lesions, self.patient)
+
+
+def phantom_patients(
+    count: int, seed: int = 0, slices_per_patient: int = 12, pixels: int = 256
+) -> list[PhantomReference]:
+    """Return ``count`` different patients; every eighth has no lesion, all others at least one.
+
+    A patient depends on the seed and its number alone, so asking for more keeps the first ones.
+    """
+    return [
+        PhantomReference(
+            patient=f"phantom-{seed}-{number:03d}",
+            num_slices=slices_per_patient,
+            seed=(seed, number),
+            pixels=pixels,
+            healthy=number % HEALTHY_EVERY == HEALTHY_EVERY - 1,
+        )
+        for number in range(count)
+    ]

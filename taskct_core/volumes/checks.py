@@ -1,0 +1,72 @@
+"""What voxel values must be before they become a ``Volume``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskct_core.errors import DataError
+
+AIR_HU = -1024
+# The extended CT scale, -10240 to 30710 HU (C. Coolens and P. J. Childs, Phys. Med. Biol. 48, 2003),
+# admits metal; what a scanner pads its round field of view with lies below air.
+LOWEST_HU, HIGHEST_HU = -10240, 30710
+
+
+def checked_hu(voxels: NDArray[np.generic], name: str) -> NDArray[np.generic]:
+    """Return the voxels as int16 or float32 HU, padding below -1024 raised to -1024.
+
+    Raises:
+        DataError: if they are no numbers, not finite, out of range, or evidently no HU.
+    """
+    if voxels.dtype.kind not in "iuf":
+        raise DataError("voxels must be real numbers", f"{name}: {voxels.dtype}", "Export it as a CT in HU.")
+    low, high = (float(v) for v in (voxels.min(), voxels.max()))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int(np.count_nonzero(~np.isfinite(voxels)))
+        raise DataError(
+            "voxels must be finite", f"{name}: {bad} NaN or infinite voxels", "Replace them, e.g. by -1024."
+        )
+    if low < LOWEST_HU or high > HIGHEST_HU:
+        raise DataError(
+            f"HU must lie in [{LOWEST_HU}, {HIGHEST_HU}]",
+            f"{name}: {low:g} to {high:g}",
+            "Check the file's slope and intercept.",
+        )
+    if low >= -1 or high - low < 100:
+        raise DataError(
+            "a CT in HU holds air near -1000",
+            f"{name}: {low:g} to {high:g}",
+            _likely_scale(low, high),
+        )
+    if voxels.dtype.kind == "f":
+        return np.maximum(voxels, AIR_HU, dtype=np.float32)
+    return np.maximum(voxels, AIR_HU).astype(np.int16, copy=False)
+
+
+def _likely_scale(low: float, high: float) -> str:
+    if low >= -1 and high <= 1:
+        return "This looks normalised to [0, 1]: undo it, or use the original file."
+    if low >= 0 and high <= 255:
+        return "This looks like 8-bit grey levels: use the original file, HU below the window are lost."
+    if low >= 0 and high <= 4095:
+        return "This looks like scanner values: apply the rescale intercept, usually -1024."
+    return "Check that it is a CT and in HU."
+
+
+def checked_labels(voxels: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+    """Return the labels as uint8.
+
+    Raises:
+        DataError: listing the values other than 0 background, 1 liver, 2 tumour.
+    """
+    wrong = voxels[~((voxels == 0) | (voxels == 1) | (voxels == 2))]
+    if wrong.size:
+        values = np.unique(wrong)
+        listed = ", ".join(f"{v:g}" for v in values[:10]) + (", ..." if len(values) > 10 else "")
+        raise DataError(
+            "labels must be 0 (background), 1 (liver) or 2 (tumour)",
+            f"{name}: also {listed}",
+            "Map the labels to these three values.",
+        )
+    return voxels.astype(np.uint8)

@@ -1,0 +1,58 @@
+"""A patient's CT, and the reference from which a worker reads it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A patient's CT in HU with its labels.
+
+    Attributes:
+        patient: identifies the patient; splits are made on it.
+        hu: int16 or float32 ``(slice, row, column)``, Hounsfield units, -1024 where the scanner
+            measured nothing. Slices run from inferior to superior, rows from anterior to posterior,
+            columns from the patient's right to left: a slice shown with row 0 on top is in the
+            radiological convention (liver on the image's left, spine at the bottom).
+        labels: uint8 of the same shape: 0 background, 1 liver, 2 tumour.
+        spacing_mm: ``(slice, row, column)`` distances of neighbouring voxel centres.
+    """
+
+    patient: str
+    hu: NDArray[np.generic]
+    labels: NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeReference(ABC):
+    """Where one patient's volume is; small and picklable. Each kind of source has its subclass.
+
+    Attributes:
+        patient: the name that the volume will have.
+        num_slices: as the headers tell.
+        labelled: False where the source has no masks; the volume's labels are then all background.
+    """
+
+    patient: str
+    num_slices: int
+    labelled: bool = True
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that ``read`` opens; none for the phantom."""
+        return ()
+
+    @abstractmethod
+    def read(self) -> Volume:
+        """Read or make the volume.
+
+        Raises:
+            DataError: naming the file that breaks the contract of ``Volume``.
+        """
