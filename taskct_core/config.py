@@ -62,7 +62,7 @@ class SimulationConfig(StrictModel):
     preset: Literal["tiny", "small", "lodopab"] = "small"
     num_angles: Count | None = None  # None: the preset's
     photons_per_ray: Positive | tuple[Positive, Positive] = 4096.0  # a pair is a range drawn per slice
-    zero_count_replacement: Positive = 0.1
+    zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # counts below it become it
     electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0  # counts
     dequantisation_noise: bool = True
     inverse_crime_guard: bool = True
@@ -71,6 +71,12 @@ class SimulationConfig(StrictModel):
     fbp_frequency_scaling: Annotated[float, Field(gt=0, le=1)] = 1.0
     store_sinogram: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.photons_per_ray, tuple) and not self.photons_per_ray[0] <= self.photons_per_ray[1]:
+            raise ValueError("photons_per_ray as a range must be (low, high) with low <= high")
+        return self
 
 
 class TaskNetworkConfig(StrictModel):
@@ -113,16 +119,20 @@ class TrialConfig(StrictModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Count = 8
     epochs: Count = 10
+    first_phase_share: Fraction = 0.5  # sequential, fine_tune: the share of the epochs before the switch
+    own_task_network: Literal["pretrained", "scratch"] = "pretrained"  # joint, sequential, end_to_end: its start
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES
+        from taskct_core.losses import TASK_LOSSES, parse_mix
         from taskct_core.reconstructors import RECONSTRUCTORS
 
         known_name(self.architecture, RECONSTRUCTORS, "architecture")
-        known_name(self.image_loss, IMAGE_LOSSES, "image loss")
+        parse_mix(self.image_loss)  # a name or a mix such as "0.84*ms_ssim + 0.16*l1"
         known_name(self.task_loss, TASK_LOSSES, "task loss")
         if self.mixing != "additive" and self.alpha > 1:
             raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
+        if self.mode in ("sequential", "fine_tune") and self.epochs < 2:
+            raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
         return self

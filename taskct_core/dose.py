@@ -1,0 +1,84 @@
+"""HU <-> attenuation, and line integrals -> photon counts -> low-dose line integrals.
+
+Constants and order of steps are LoDoPaB-CT's (Leuschner et al. 2021, Scientific Data 8:109).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskct_core.errors import ConfigError, DataError
+
+MU_WATER = 20.0  # 1/m
+MU_AIR = 0.02  # 1/m
+HU_MAX = 3071.0
+MU_MAX = HU_MAX * (MU_WATER - MU_AIR) / 1000 + MU_WATER  # 81.35858 / m
+PHOTONS_PER_RAY = 4096.0
+ZERO_COUNT_REPLACEMENT = 0.1
+
+# Scanners store 12 or 13 bits, and some readers pad outside the field with values down to -3024.
+HU_RANGE = (-4096.0, 32767.0)
+
+Values = TypeVar("Values", float, NDArray[np.floating])
+
+
+def hu_to_mu(hu: Values) -> Values:
+    """Hounsfield units -> linear attenuation in 1/m."""
+    return hu * ((MU_WATER - MU_AIR) / 1000) + MU_WATER
+
+
+def mu_to_hu(mu: Values) -> Values:
+    """Linear attenuation in 1/m -> Hounsfield units."""
+    return (mu - MU_WATER) * (1000 / (MU_WATER - MU_AIR))
+
+
+def normalise_hu(hu: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Hounsfield units -> attenuation / mu_max, clipped to [0, 1] as the dataset stores it."""
+    return np.clip(hu_to_mu(hu) / MU_MAX, 0, 1)
+
+
+def count_photons(
+    line_integrals: NDArray[np.floating],
+    *,
+    photons_per_ray: float,
+    rng: np.random.Generator,
+    electronic_noise_std: float = 0.0,
+) -> NDArray[np.float64]:
+    """Detected counts: Poisson around ``photons_per_ray * exp(-line_integrals)``.
+
+    Args:
+        line_integrals: dimensionless, any shape.
+        photons_per_ray: mean count of an unattenuated ray.
+        electronic_noise_std: standard deviation in counts of Gaussian noise added to them.
+
+    Raises:
+        ConfigError: if the photons are not positive.
+        DataError: if a line integral is not finite.
+    """
+    if not (math.isfinite(photons_per_ray) and photons_per_ray > 0):
+        raise ConfigError(
+            "photons_per_ray must be positive and finite", f"{photons_per_ray!r}", "LoDoPaB-CT uses 4096."
+        )
+    expected = photons_per_ray * np.exp(-line_integrals.astype(np.float64))
+    if not np.isfinite(expected).all():
+        raise DataError(
+            "line integrals must be finite numbers", "NaN or infinite ones", "Check the image projected."
+        )
+    counts = rng.poisson(expected).astype(np.float64)
+    if electronic_noise_std > 0:
+        counts += rng.normal(0.0, electronic_noise_std, counts.shape)
+    return counts
+
+
+def observe_counts(
+    counts: NDArray[np.floating],
+    *,
+    photons_per_ray: float,
+    zero_count_replacement: float = ZERO_COUNT_REPLACEMENT,
+) -> NDArray[np.float64]:
+    """Counts -> line integrals / mu_max in metres; counts below ``zero_count_replacement`` become it."""
+    return -np.log(np.maximum(counts, zero_count_replacement) / photons_per_ray) / MU_MAX

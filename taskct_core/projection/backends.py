@@ -1,0 +1,42 @@
+"""What carries out a projection: one small interface, and the choice among its implementations."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from taskct_core.geometry import Geometry, ParallelBeam
+from taskct_core.projection.symmetry import is_symmetric
+
+
+class Projector(Protocol):
+    """A linear map and its exact transpose on plain tensors, lengths in metres."""
+
+    def project(self, images: Tensor) -> Tensor:
+        """(batch, height, width) -> (batch, angle, detector)."""
+
+    def backproject(self, sinograms: Tensor) -> Tensor:
+        """(batch, angle, detector) -> (batch, height, width)."""
+
+
+@functools.lru_cache(maxsize=8)
+def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Projector:
+    """The fastest projector for a geometry; matrices are shared by all who ask in this process."""
+    if isinstance(geometry, ParallelBeam) and is_symmetric(geometry):
+        from taskct_core.projection.symmetric import SymmetricProjector
+
+        return SymmetricProjector(geometry, dtype, device)
+    from taskct_core.projection.astra_backend import AstraProjector
+
+    if isinstance(geometry, ParallelBeam):
+        warnings.warn(
+            "This scan lacks the eightfold symmetry of the fast projector, so ASTRA projects it, 20 to 40 "
+            "times slower. Symmetric scans have num_angles divisible by 4, angles_rad=None, and image "
+            "height and width that are both even or both odd.",
+            stacklevel=3,
+        )
+    return AstraProjector(geometry)

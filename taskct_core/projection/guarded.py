@@ -1,0 +1,41 @@
+"""Projection on a finer grid than reconstruction uses: LoDoPaB-CT's guard against the inverse crime."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import torch
+from torch import Tensor
+
+from taskct_core.geometry import ParallelBeam
+from taskct_core.projection.backends import projector_for
+from taskct_core.projection.matrices import guarded_matrix
+from taskct_core.projection.symmetric import multiply
+from taskct_core.projection.symmetry import fold_image, is_symmetric, unfold_sinogram
+
+GUARD_PIXELS = 1000  # LoDoPaB-CT's
+
+
+def project_guarded(geometry: ParallelBeam, images: Tensor) -> Tensor:
+    """Interpolate square float32 images linearly to 1000 x 1000 pixels, and project those.
+
+    Args:
+        images: ``(batch, height, width)``.
+
+    Returns:
+        ``(batch, angle, detector)``, lengths in metres.
+    """
+    edge = geometry.image_shape[0]
+    fine_pixel_mm = geometry.pixel_spacing_mm * edge / GUARD_PIXELS
+    if is_symmetric(geometry):
+        folded = multiply(_matrix(geometry), fold_image(images * (fine_pixel_mm / 1000), edge))
+        return unfold_sinogram(folded, *geometry.sinogram_shape)
+    fine = dataclasses.replace(
+        geometry, image_shape=(GUARD_PIXELS, GUARD_PIXELS), pixel_spacing_mm=fine_pixel_mm
+    )
+    fine_images = torch.nn.functional.interpolate(images[:, None], fine.image_shape, mode="bilinear")
+    return projector_for(fine, images.dtype, images.device).project(fine_images[:, 0])
+
+
+_matrix = functools.lru_cache(maxsize=2)(lambda geometry: guarded_matrix(geometry, GUARD_PIXELS))

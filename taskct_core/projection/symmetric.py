@@ -1,0 +1,50 @@
+"""The default projector: a sparse matrix of an eighth of the rays, applied to 8 copies of the image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from taskct_core.geometry import ParallelBeam
+from taskct_core.projection.matrices import SparseMatrix, base_matrices
+from taskct_core.projection.symmetry import fold_image, fold_sinogram, unfold_image, unfold_sinogram
+
+
+class SymmetricProjector:
+    """Projects a geometry for which ``is_symmetric`` holds; see ``taskct_core.projection.symmetry``."""
+
+    def __init__(self, geometry: ParallelBeam, dtype: torch.dtype, device: torch.device) -> None:
+        self.geometry = geometry
+        self.edge = max(geometry.image_shape)
+        square = dataclasses.replace(geometry, image_shape=(self.edge, self.edge))
+        forward, adjoint = base_matrices(square, dtype)
+        self._forward, self._adjoint = forward.to(device), adjoint.to(device)
+        self._pixel_edge_m = geometry.pixel_spacing_mm / 1000
+
+    def project(self, images: Tensor) -> Tensor:
+        """(batch, height, width) -> (batch, angle, detector)."""
+        folded = multiply(self._forward, fold_image(images * self._pixel_edge_m, self.edge))
+        return unfold_sinogram(folded, *self.geometry.sinogram_shape)
+
+    def backproject(self, sinograms: Tensor) -> Tensor:
+        """(batch, angle, detector) -> (batch, height, width)."""
+        folded = multiply(self._adjoint, fold_sinogram(sinograms * self._pixel_edge_m))
+        return unfold_image(folded, self.edge, self.geometry.image_shape)
+
+
+def multiply(matrix: SparseMatrix, dense: Tensor) -> Tensor:
+    """Sparse times dense, (rows, columns) x (columns, lanes) -> (rows, lanes).
+
+    Each ray is a bag of weighted pixels: PyTorch's embedding bag has the faster kernel of its two
+    sparse products, and it sums a row in the order of the matrix whatever the batch or thread count.
+    """
+    return torch.nn.functional.embedding_bag(
+        matrix.columns,
+        dense,
+        matrix.row_starts,
+        mode="sum",
+        per_sample_weights=matrix.weights,
+        include_last_offset=True,
+    )

@@ -1,0 +1,138 @@
+"""The differentiable ray transform."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from taskct_core.errors import ConfigError, DataError
+from taskct_core.geometry import Geometry, ParallelBeam
+from taskct_core.projection.backends import projector_for
+from taskct_core.projection.filters import filter_sinogram
+
+
+class RayTransform(nn.Module):
+    """Line integrals of batched images, their exact adjoint, and filtered back-projection.
+
+    Lengths are metres: an image in 1/m has dimensionless line integrals, and an image normalised by
+    mu_max has line integrals divided by mu_max, as the dataset's sinograms are. Float32 or float64,
+    on the device of the input; differentiable any number of times. A transform holds nothing but its
+    geometry, so it is cheap to pickle; the matrices are shared by all transforms of a machine.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.geometry = geometry
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(batch, 1, height, width) -> (batch, 1, angle, detector).
+
+        Raises:
+            DataError: if the shape or dtype is wrong.
+        """
+        _check(image, "image", self.geometry.image_shape)
+        return _Project.apply(image, self.geometry)
+
+    def adjoint(self, sinogram: Tensor) -> Tensor:
+        """Transpose of ``forward``: (batch, 1, angle, detector) -> (batch, 1, height, width).
+
+        <forward(x), y> = <x, adjoint(y)> with plain sums as inner products.
+
+        Raises:
+            DataError: if the shape or dtype is wrong.
+        """
+        _check(sinogram, "sinogram", self.geometry.sinogram_shape)
+        return _Backproject.apply(sinogram, self.geometry)
+
+    def fbp(self, sinogram: Tensor, filter: str = "hann", frequency_scaling: float = 1.0) -> Tensor:
+        """Filtered back-projection: (batch, 1, angle, detector) -> (batch, 1, height, width).
+
+        Args:
+            filter: ram-lak, shepp-logan, cosine, hamming or hann.
+            frequency_scaling: cut-off as a share of the Nyquist frequency, in (0, 1].
+
+        Raises:
+            ConfigError: if the filter is unknown, or the geometry is no parallel beam.
+            DataError: if the shape or dtype is wrong.
+        """
+        if not isinstance(self.geometry, ParallelBeam):
+            raise ConfigError(
+                "filtered back-projection needs a parallel beam",
+                type(self.geometry).__name__,
+                "Use taskct_core.classical.cgls, sirt or tv for fan beams.",
+            )
+        _check(sinogram, "sinogram", self.geometry.sinogram_shape)
+        filtered = filter_sinogram(sinogram, filter, frequency_scaling)
+        pixel_edge_m = self.geometry.pixel_spacing_mm / 1000
+        return self.adjoint(filtered) * (self.geometry.angle_spacing_rad / pixel_edge_m**2)
+
+    def norm(self) -> float:
+        """Largest singular value of ``forward`` as a matrix; what step sizes are made of."""
+        return _matrix_norm(self.geometry)
+
+    def l2_norm(self) -> float:
+        """Operator norm between the L2 spaces over metres and radians; hardly depends on the grid."""
+        geometry = self.geometry
+        ray_cell = geometry.angle_spacing_rad * geometry.bin_spacing_mm / 1000
+        return self.norm() * math.sqrt(ray_cell) / (geometry.pixel_spacing_mm / 1000)
+
+    def extra_repr(self) -> str:
+        """Shapes, for printing a model."""
+        return f"image {self.geometry.image_shape}, sinogram {self.geometry.sinogram_shape}"
+
+
+class _Project(torch.autograd.Function):
+    """The backward of projection is back-projection, and that of back-projection is projection."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, geometry: Geometry) -> Tensor:
+        ctx.geometry = geometry
+        return projector_for(geometry, image.dtype, image.device).project(image[:, 0])[:, None]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Backproject.apply(gradients[0], ctx.geometry), None
+
+
+class _Backproject(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sinogram: Tensor, geometry: Geometry) -> Tensor:
+        ctx.geometry = geometry
+        return projector_for(geometry, sinogram.dtype, sinogram.device).backproject(sinogram[:, 0])[:, None]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Project.apply(gradients[0], ctx.geometry), None
+
+
+def _check(tensor: Tensor, what: str, shape: tuple[int, int]) -> None:
+    if tensor.ndim != 4 or tensor.shape[1] != 1 or tuple(tensor.shape[2:]) != shape:
+        raise DataError(
+            f"the {what} must have shape (batch, 1, {shape[0]}, {shape[1]})",
+            f"shape {tuple(tensor.shape)}",
+            "Check the geometry, and the axes: batch channel height width, batch channel angle detector.",
+        )
+    if tensor.dtype not in (torch.float32, torch.float64):
+        raise DataError(
+            f"the {what} must be float32 or float64",
+            str(tensor.dtype),
+            f"Convert it: {what}.float(); under autocast, leave the ray transform out of it.",
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _matrix_norm(geometry: Geometry, iterations: int = 40) -> float:
+    """Power iteration from the constant image: all weights are positive, so it is near the top vector."""
+    projector = projector_for(geometry, torch.float32, torch.device("cpu"))
+    image = torch.ones(1, *geometry.image_shape)
+    squared_norm = 0.0
+    for _ in range(iterations):
+        image = projector.backproject(projector.project(image / image.norm()))
+        squared_norm, previous = float(image.norm()), squared_norm
+        if abs(squared_norm - previous) <= 1e-7 * squared_norm:
+            break
+    return math.sqrt(squared_norm)
