@@ -18,8 +18,13 @@ class SourceConfig(StrictModel):
 
     kind: Literal["phantom", "lits", "dicom"] = "phantom"
     path: str | None = None  # folder of the volumes; not for the phantom
+    # For files whose header tells wrong directions or none: where the stored voxel axes grow to, e.g. LPS.
+    orientation: Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")] | None = None
     patients: Count = 12  # phantom only: how many to make
     slices_per_patient: Count = 12  # phantom only
+    pixels: Annotated[int, Field(ge=32)] = 256  # phantom only: height and width
+    pixels: Count = 256  # phantom only: height and width
+    orientation: str | None = None  # where headers are wrong: where each voxel axis grows, e.g. LPS
     seed: Annotated[int, Field(ge=0)] = 0  # phantom only
 
     @model_validator(mode="after")
@@ -63,7 +68,8 @@ class SamplerConfig(StrictModel):
     """How the next trial is proposed."""
 
     name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    startup_trials: Count = 8  # random trials before a model-based sampler starts
+    startup_trials: Count = 8  # random trials before a model-based sampler starts; a generation of nsga2 and 3
+    grid_points: Count = 5  # grid only: values of each range
 
 
 class PrunerConfig(StrictModel):
@@ -109,6 +115,8 @@ class ExecutionConfig(StrictModel):
     use_gpu: bool = False
     gpus_per_worker: Positive = 1  # a fraction shares one GPU; only with one worker a trial
     threads_per_worker: Count = 1
+    # auto: samples are read into the object store once if they fit, else streamed from the shards.
+    data_path: Literal["auto", "memory", "stream"] = "auto"
     address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
 
 
@@ -117,6 +125,8 @@ class ExperimentConfig(StrictModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "experiment"
     output: str = "runs"  # results go to <output>/<name>; a path or any fsspec URL
+    dataset: str | None = None  # folder of a dataset made before; None: this experiment's own
+    pretrained: str | None = None  # folder of a task network made before; None: this experiment's own
     data: DataConfig = DataConfig()
     simulation: SimulationConfig = SimulationConfig()
     task_network: TaskNetworkConfig = TaskNetworkConfig()
