@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Advance = Callable[[int, str], None]  # (steps done since the last call, what is going on)
 _SECONDS_BETWEEN_LINES = 10.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -48,6 +48,6 @@ def _lines(title: str, total: int) -> Iterator[Advance]:
         now = time.monotonic()
         if done >= total or now - last_line >= _SECONDS_BETWEEN_LINES:
             last_line = now
-            console.print(f"{title}: {done}/{total} after {now - start:.0f} s  {note}".rstrip(), soft_wrap=True)
+            console.print(f"{title}: {done}/{total} after {now - start:.0f} s  {note}".rstrip())
 
     yield advance

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import yaml
 
 from study import epoch_log
 from study.files import write_atomically
+from study.search.records import TrialRecord, trial_folder
 from study.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
 
@@ -30,40 +30,25 @@ _FORMAT = {b"taskct_format": str(schema.RESULTS_FORMAT_VERSION).encode()}
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial stands, as the study's storage knows it."""
-
-    trial: int
-    status: str  # one of schema.STATUSES
-    failure_reason: str | None = None
-
-
-def trial_folder(study_folder: Path, trial: int) -> Path:
-    """``<study>/trials/0003``."""
-    return study_folder / schema.TRIALS_FOLDER / f"{trial:04d}"
-
-
-def export_results(study_folder: Path, name: str, outcomes: Iterable[Outcome]) -> pd.DataFrame:
+def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord]) -> pd.DataFrame:
     """Write the tables of a study from what its trials have left so far, and return the results.
 
     Args:
         study_folder: of the study.
         name: of the study, for its column.
-        outcomes: of all its trials.
+        trials: as the study's storage knows them.
     """
-    outcomes = list(outcomes)
     rows = _reference_rows(study_folder)
-    for outcome in outcomes:
-        folder = trial_folder(study_folder, outcome.trial)
-        rows += _trial_rows(folder, outcome)
-        _collect_panel(folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{outcome.trial:04d}.npz")
+    sample_files = [study_folder / REFERENCE_SAMPLES_FILE]
+    for record in trials:
+        folder = trial_folder(study_folder, record.trial)
+        rows += _trial_rows(folder, record)
+        sample_files.append(folder / schema.SAMPLES_FILE)
+        _collect_panel(folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz")
     results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
     if results.empty:
         return results
     _write_table(study_folder / schema.RESULTS_FILE, results)
-    sample_files = [study_folder / REFERENCE_SAMPLES_FILE]
-    sample_files += [trial_folder(study_folder, outcome.trial) / schema.SAMPLES_FILE for outcome in outcomes]
     samples = [pd.read_parquet(path) for path in sample_files if path.is_file()]
     if samples:
         _write_table(study_folder / schema.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
@@ -81,14 +66,15 @@ def _write_table(path: Path, frame: pd.DataFrame) -> None:
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
 
 
-def _trial_rows(folder: Path, outcome: Outcome) -> list[Row]:
-    state = {schema.STATUS: outcome.status, schema.FAILURE_REASON: outcome.failure_reason} | _config_columns(folder)
+def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
+    reason = record.reason if record.status == schema.FAIL else None
+    state = {schema.STATUS: record.status, schema.FAILURE_REASON: reason} | _config_columns(folder)
     rows = epoch_log.read(folder)
     rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
-    if not rows and outcome.status == schema.FAIL:
+    if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         method = state.get(f"{schema.CONFIG_PREFIX}mode")
-        rows = [{schema.TRIAL: outcome.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}]
+        rows = [{schema.TRIAL: record.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}]
     return [row | state for row in rows]
 
 

@@ -79,13 +79,7 @@ def count_patients(experiment: ExperimentConfig) -> int:
 
 def _references(experiment: ExperimentConfig) -> list[VolumeReference]:
     source = experiment.data.source
-    if source.kind == "phantom":
-        from taskct_core.phantom import phantom_patients
-
-        return phantom_patients(
-            count=source.patients, seed=source.seed, slices_per_patient=source.slices_per_patient
-        )
-    return list_patients(source.kind, Path(str(source.path)))
+    return list_patients(**source.model_dump())
 
 
 def _refuse_other_dataset(experiment: ExperimentConfig, folder: Path) -> None:
@@ -129,8 +123,8 @@ def _job(experiment: ExperimentConfig, folder: Path, split: str, reference: Volu
 def _run(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     import ray.data
 
-    dataset = ray.data.from_items([{"job": job} for job in jobs], override_num_blocks=len(jobs))
-    for row in dataset.map(_simulate_patient_row, num_cpus=1).iter_rows():
+    dataset = ray.data.range(len(jobs), override_num_blocks=len(jobs))
+    for row in dataset.map(_simulate_patient_row, fn_args=(jobs,), num_cpus=1).iter_rows():
         manifest = json.loads(row["manifest"])
         if "error" in manifest:
             kind, *message = manifest["error"]
@@ -138,10 +132,10 @@ def _run(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield manifest
 
 
-def _simulate_patient_row(row: dict[str, Any]) -> dict[str, str]:
+def _simulate_patient_row(row: dict[str, Any], jobs: list[dict[str, Any]]) -> dict[str, str]:
     """Errors travel back as data: Ray Data would bury them in a traceback of its own."""
     try:
-        manifest = simulate_patient(**row["job"])
+        manifest = simulate_patient(**jobs[row["id"]])
     except TaskctError as error:
         manifest = {"error": [type(error).__name__, error.rule, error.received, error.next_step]}
     return {"manifest": json.dumps(manifest)}
@@ -166,7 +160,7 @@ def simulate_patient(
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", reference.patient)
     settings = [schema.DATASET_FORMAT_VERSION, reference.patient, only_with_liver, every, rows_per_shard, simulation]
     simulation_hash = hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()
-    key = f"{simulation_hash} {reference.fingerprint()}"
+    key = f"{simulation_hash} {_files_key(reference)}"
     manifest_path = Path(folder) / split / f".{stem}.json"
     begun = _read_manifest(manifest_path)
     if begun.get("key") == key and "shards" in begun:
@@ -198,6 +192,12 @@ def simulate_patient(
     manifest |= {"counts": counts, "warnings": sorted(set(messages))}
     write_json(manifest_path, manifest)
     return manifest
+
+
+def _files_key(reference: VolumeReference) -> str:
+    """Changes when a volume's files do, so that shards of an older volume are not taken for this one's."""
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in reference.files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -217,10 +217,10 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
         save_samples(folder / schema.SAMPLES_FILE, samples)
         if inputs.panel:
             write_panel(folder / PANEL_FILE, *_predict_panel(training, inputs.panel))
-        write_json(folder / FINAL_FILE, [_plain(row) for row in final])
+        write_json(folder / FINAL_FILE, [plain_row(row) for row in final])
 
 
-def _plain(row: Row) -> Row:
+def plain_row(row: Row) -> Row:
     """NaN has no JSON; null stands for it."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 

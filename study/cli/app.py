@@ -1,0 +1,54 @@
+"""The ``taskct`` program: its commands, and how errors reach the user."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from study.cli import experiment_commands, report_commands, study_commands
+from taskct_core.errors import TaskctError
+
+_BAD_INPUT, _INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="taskct",
+    help="Study how much segmentation quality (Dice) a low-dose CT reconstruction gains, and how much PSNR and "
+    "SSIM it gives up, when a frozen task network's loss joins its training.\n\n"
+    "New here? Run `taskct quickstart`: it makes phantoms, simulates low-dose scans, pre-trains the task "
+    "network, searches over alpha and writes a report, in a few minutes on two cores.\n\n"
+    "With your own data, one YAML file describes one experiment (see configs/), and its stages are run one by "
+    "one, each continuing where it was interrupted: simulate, pretrain, study run, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("quickstart")(experiment_commands.quickstart)
+app.command("run")(experiment_commands.run)
+app.command("simulate")(experiment_commands.simulate)
+app.command("pretrain")(experiment_commands.pretrain)
+app.command("train")(experiment_commands.train)
+app.add_typer(study_commands.app, name="study")
+app.command("evaluate")(report_commands.evaluate)
+app.command("report")(report_commands.report)
+
+
+def main() -> None:
+    """Run the program; a ``TaskctError`` becomes a message and exit code 2, never a traceback."""
+    try:
+        app()
+    except TaskctError as error:
+        _show(error)
+        sys.exit(_BAD_INPUT)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. The same command continues where it was.")
+        sys.exit(_INTERRUPTED)
+
+
+def _show(error: TaskctError) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Error: {error.rule}.", style="bold red")
+    console.print(f"  received: {error.received}")
+    console.print(f"  next: {error.next_step}")

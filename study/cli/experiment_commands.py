@@ -1,0 +1,93 @@
+"""Commands that run the stages of one experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.cli.options import ConfigArgument, SetOption
+
+if TYPE_CHECKING:
+    from study.config import ExperimentConfig
+
+QUICKSTART_CONFIG = Path(__file__).parent.parent / "quickstart.yaml"
+
+
+def quickstart(
+    output: Annotated[Path, typer.Option(help="Where the experiment's folder is made.")] = Path("runs"),
+    overrides: SetOption = None,
+) -> None:
+    """Run the whole experiment on built-in phantoms: a report in a few minutes on two cores.
+
+    Every stage is the real one: random abdominal phantoms are projected with the LoDoPaB-CT dose model,
+    Ray Data writes and reads Parquet shards, a liver and tumour segmentation network is trained and frozen,
+    Ray Train trains reconstructors, Ray Tune with Optuna searches alpha and the losses.
+
+    Run it again and it continues, or says where the report is.
+    """
+    _run_all(_load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"]))
+
+
+def run(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Run all stages of an experiment: simulate, pretrain, study, report.
+
+    Stages that are done are not repeated, and an interrupted one continues.
+    """
+    _run_all(_load(config, overrides))
+
+
+def simulate(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Make low-dose samples from CT volumes: OUTPUT/NAME/data with Parquet shards and dataset.json.
+
+    Volumes come from a LiTS-style folder (volume-N.nii.gz with segmentation-N.nii.gz), DICOM series, or the
+    built-in phantom (`data.source.kind: lits | dicom | phantom`). The split is made by patient. The result
+    depends on the configuration and its seed alone, not on the number of cores.
+    """
+    from study import stages
+
+    experiment = _load(config, overrides)
+    with stages.session(experiment):
+        stages.simulate_dataset(experiment)
+
+
+def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Train the task network on full-dose slices: OUTPUT/NAME/task_network, frozen from then on.
+
+    It learns on the dataset's training patients, stops early on its validation patients, and is stored as
+    safetensors with a card of its architecture, window, scores and hashes.
+    """
+    from study import stages
+
+    experiment = _load(config, overrides)
+    with stages.session(experiment):
+        stages.pretrain_task_network(experiment)
+
+
+def train(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Train one configuration (the YAML's `trial` section): OUTPUT/NAME/trial.
+
+    For a first look, or to train again what a study found, e.g. `--set trial.alpha=0.9`.
+    """
+    from study import stages
+
+    experiment = _load(config, overrides)
+    with stages.session(experiment):
+        stages.train_one(experiment)
+
+
+def _load(config: Path, overrides: list[str] | None) -> ExperimentConfig:
+    from study.config import load_experiment
+
+    return load_experiment(config, overrides)
+
+
+def _run_all(experiment: ExperimentConfig) -> None:
+    from study import stages
+
+    with stages.session(experiment):
+        stages.simulate_dataset(experiment)
+        stages.pretrain_task_network(experiment)
+        stages.run_search(experiment)
+    stages.write_study_report(stages.study_folder(experiment))

@@ -1,0 +1,46 @@
+"""Commands that score and show what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.study_commands import StudyFolder
+
+
+def evaluate(
+    folder: StudyFolder,
+    data: Annotated[Path, typer.Option(help="Dataset folder to score on: another dose, another patient.")],
+    trial: Annotated[
+        list[int] | None, typer.Option(help="Trial to score; may be repeated. Default: the front.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split of the dataset.")] = "test",
+) -> None:
+    """Score a study's trained trials, and the full-dose and FBP references, on any dataset.
+
+    Nothing is trained. The scores are printed and appended to OUTPUT/NAME/study/evaluations.parquet with the
+    dataset's hash and dose in every row, so that results on different data never mix silently.
+    """
+    from study import stages
+
+    stages.evaluate_trials(stages.find_study(folder), data, trial, split)
+
+
+def report(
+    folder: StudyFolder,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write. Default: report.html in DIR.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Write it again whenever the results change.")] = False,
+) -> None:
+    """Write one self-contained HTML: Pareto fronts, alpha curves, trials, and images with predicted masks.
+
+    It opens without a network, and works on a study that is still running.
+    """
+    from study import stages
+
+    study = stages.find_study(folder)
+    if watch:
+        stages.watch_study_report(study, out)
+    else:
+        stages.write_study_report(study, out)

@@ -1,0 +1,52 @@
+"""``taskct study ...``: searching, and looking at how a search stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.options import ConfigArgument, SetOption
+
+app = typer.Typer(help="Search alpha, losses and architectures: run, status, retry.", no_args_is_help=True)
+
+StudyFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The study's folder, OUTPUT/NAME/study (or OUTPUT/NAME).")
+]
+
+
+@app.command()
+def run(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Run the experiment's search, or continue it: OUTPUT/NAME/study.
+
+    Kill it whenever you like: the same command continues it, finished trials are kept, and half-finished ones
+    go on after their last epoch. A larger `study.trials` extends a finished study. What must not change within
+    a study (data, task network, search space, objectives) is refused with the difference shown.
+    """
+    from study import stages
+    from study.config import load_experiment
+
+    experiment = load_experiment(config, overrides)
+    with stages.session(experiment):
+        stages.run_search(experiment)
+    typer.echo(f"Next: taskct report {stages.study_folder(experiment)}")
+
+
+@app.command()
+def status(folder: StudyFolder) -> None:
+    """Show how a study stands: trials by state, the front so far, whether a driver is alive.
+
+    Works from another shell while the study runs, and for one whose driver is dead.
+    """
+    from study import stages
+
+    stages.show_status(stages.find_study(folder))
+
+
+@app.command()
+def retry(folder: StudyFolder) -> None:
+    """Queue a study's failed trials again; the next `taskct study run` runs them."""
+    from study import stages
+
+    stages.retry_failed_trials(stages.find_study(folder))

@@ -1,0 +1,107 @@
+"""An experiment's study: its trials trained on its dataset, searched, and exported as tables."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from study.config import ExperimentConfig
+from study.dataset import DatasetCard
+from study.events import Event, OnEvent, TrialFinished
+from study.executors import check_execution, make_trainable, tune_resources
+from study.files import write_json
+from study.inputs import open_inputs
+from study.provenance import config_hash, static_provenance
+from study.references import write_references
+from study.results import export_results
+from study.run import StudySummary, load_study, run_study
+from study.search.records import WAITING, read_records
+from study.trial import TrialInputs
+from study.workspace import Workspace
+from taskct_core import schema
+from taskct_core.task_networks import load_task_network_card
+
+# Exporting reads every trial's log: with many trials, not after each of them.
+_SECONDS_BETWEEN_EXPORTS = 15.0
+
+
+def run_experiment_study(
+    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_event: OnEvent | None = None
+) -> StudySummary:
+    """Start, continue or extend the experiment's study. Needs a running Ray session.
+
+    Raises:
+        ConfigError, DataError: if the experiment's parts are not valid.
+        StudyError: if the folder's study was begun with other settings, or another driver runs it.
+    """
+    check_execution(experiment.execution)
+    inputs = open_inputs(card, workspace, experiment.execution.data_path)
+    exporter = _Exporter(experiment, workspace.study)
+    summary = run_study(
+        experiment.study,
+        workspace.study,
+        trainable=make_trainable(experiment.trial, inputs, experiment.execution),
+        fingerprint=_fingerprint(experiment, inputs),
+        max_concurrent=experiment.study.max_concurrent_trials,
+        resources=tune_resources(experiment.execution),
+        metric_directions={name: metric.direction for name, metric in schema.METRICS.items()},
+        on_event=_both(exporter, on_event),
+        reuse_actors=experiment.execution.executor == "actor",
+        on_open=lambda: _prepare(experiment, card, workspace, inputs),
+    )
+    exporter.export()
+    return summary
+
+
+def _prepare(experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, inputs: TrialInputs) -> None:
+    """Write what the study's reader needs besides its trials: study.json and the references."""
+    dataset = card.model_dump(mode="json", exclude={"shards"})
+    network = load_task_network_card(workspace.task_network).model_dump(mode="json")
+    values = {
+        "name": experiment.name,
+        "objectives": experiment.study.objectives,
+        "config": json.loads(experiment.model_dump_json()),
+        "dataset": dataset,
+        "task_network": network,
+        "provenance": static_provenance(),
+    }
+    write_json(workspace.study / schema.STUDY_FILE, values)
+    write_references(workspace.study, inputs)
+
+
+def _fingerprint(experiment: ExperimentConfig, inputs: TrialInputs) -> dict[str, str]:
+    """What must stay the same while the study lives, beside what the search itself watches."""
+    return {
+        "data": inputs.data_hash,
+        "task network": load_task_network_card(Path(inputs.task_network)).content_hash,
+        "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
+        "metric policy": schema.POLICY_TEXT,
+    }
+
+
+class _Exporter:
+    """Keeps the study's tables fresh while it runs."""
+
+    def __init__(self, experiment: ExperimentConfig, folder: Path) -> None:
+        self._name = experiment.name
+        self._folder = folder
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrialFinished) and time.monotonic() - self._last > _SECONDS_BETWEEN_EXPORTS:
+            self.export()
+
+    def export(self) -> None:
+        records = read_records(load_study(self._folder))
+        export_results(self._folder, self._name, [record for record in records if record.status != WAITING])
+        self._last = time.monotonic()
+
+
+def _both(exporter: OnEvent, other: OnEvent | None) -> OnEvent:
+    def handle(event: Event) -> None:
+        exporter(event)
+        if other is not None:
+            other(event)
+
+    return handle

@@ -1,0 +1,120 @@
+"""The stages of an experiment as the command line runs them: each reads what the one before it wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from study.config import ExperimentConfig
+from study.dataset import DatasetCard, load_card, verify_shards
+from study.progress import console, progress
+from study.ray_session import ray_session
+from study.workspace import Workspace
+from taskct_core.errors import StudyError
+from taskct_core.schema import RESULTS_FILE, SPLITS
+
+
+@contextmanager
+def session(experiment: ExperimentConfig) -> Iterator[None]:
+    """Ray, started or joined as the experiment says."""
+    started = time.monotonic()
+    with ray_session(experiment.execution.address):
+        console.print(f"Ray is up after {time.monotonic() - started:.0f} s.", style="dim")
+        yield
+
+
+def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
+    """Make the experiment's dataset, or show the one it has."""
+    from study.simulate import count_patients, simulate
+
+    workspace = Workspace.of(experiment)
+    if experiment.dataset is not None:
+        return load_card(workspace.dataset)
+    with progress("Simulating patients", count_patients(experiment)) as advance:
+        card = simulate(
+            experiment, workspace.dataset, lambda patient, samples: advance(1, f"{patient}: {samples} slices")
+        )
+    counts = ", ".join(f"{split} {card.counts[split]['samples']}" for split in SPLITS)
+    console.print(f"Dataset: {workspace.dataset}  (slices: {counts}; hash {card.data_hash[:12]})")
+    for warning in card.warnings:
+        console.print(f"Warning: {warning}", style="yellow")
+    return card
+
+
+def pretrain_task_network(experiment: ExperimentConfig) -> None:
+    """Train the experiment's task network, or show the one it has."""
+    from study.pretrain import pretrain
+    from taskct_core.task_networks import load_task_network_card
+
+    workspace = Workspace.of(experiment)
+    if experiment.pretrained is None:
+        card = _checked_dataset(workspace)
+        with progress("Pre-training the task network", experiment.task_network.epochs) as advance:
+            pretrain(experiment, card, workspace, lambda note: advance(1, note))
+    network = load_task_network_card(workspace.task_network)
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in network.scores.items())
+    console.print(f"Task network: {workspace.task_network}  (full dose, validation: {scores})")
+
+
+def train_one(experiment: ExperimentConfig) -> None:
+    """Train the experiment's single trial, or continue it."""
+    from study.executors import TrialTask, check_execution
+    from study.inputs import open_inputs
+    from study.single import train_trial
+
+    workspace = Workspace.of(experiment)
+    check_execution(experiment.execution)
+    inputs = open_inputs(_checked_dataset(workspace), workspace, experiment.execution.data_path)
+    task = TrialTask(experiment.trial, workspace.trial, 0)
+    with progress("Training", experiment.trial.epochs) as advance:
+        train_trial(task, inputs, experiment.execution, lambda note: advance(1, note))
+    console.print(f"Trial: {workspace.trial}")
+
+
+def run_search(experiment: ExperimentConfig) -> None:
+    """Run the experiment's study, or continue it, and export its results."""
+    from study.experiment_study import run_experiment_study
+
+    workspace = Workspace.of(experiment)
+    summary = run_experiment_study(experiment, _checked_dataset(workspace), workspace)
+    states = [trial.status for trial in summary.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    console.print(f"Study: {workspace.study}  ({counts}; {summary.seconds:.0f} s)")
+
+
+def study_folder(experiment: ExperimentConfig) -> Path:
+    """Where the experiment's study lives."""
+    return Workspace.of(experiment).study
+
+
+def find_study(folder: Path) -> Path:
+    """The study folder that a user means by it or by its experiment's folder.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    for candidate in (folder, folder / "study"):
+        if (candidate / RESULTS_FILE).is_file() or (candidate / "storage.json").is_file():
+            return candidate
+    raise StudyError(
+        "DIR must be a study's folder, OUTPUT/NAME/study, or its experiment's, OUTPUT/NAME",
+        f"{folder}, " + ("which holds no study" if folder.exists() else "which does not exist"),
+        "Start one with `taskct study run CONFIG`, or `taskct quickstart`.",
+    )
+
+
+def write_study_report(folder: Path, out: Path | None = None) -> None:
+    """Write a study's report and say where it is."""
+    from analysis import write_report
+
+    started = time.monotonic()
+    path = write_report(folder, out)
+    console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
+
+
+def _checked_dataset(workspace: Workspace) -> DatasetCard:
+    card = load_card(workspace.dataset)
+    verify_shards(workspace.dataset, card)
+    return card
