@@ -42,7 +42,9 @@ def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigEr
         else:
             rules.append(f"{path or model.__name__}: {problem['msg'].removeprefix('Value error, ')}")
         value = problem["input"]
-        received.append(f"{path} = {value!r}" if not isinstance(value, dict) or not path else f"{path} = {{...}}")
+        received.append(
+            f"{path} = {value!r}" if not isinstance(value, dict) or not path else f"{path} = {{...}}"
+        )
     return ConfigError("; ".join(rules), "; ".join(received), "Correct the configuration and run again.")
 
 
@@ -120,7 +122,9 @@ class TrialConfig(StrictModel):
     batch_size: Count = 8
     epochs: Count = 10
     first_phase_share: Fraction = 0.5  # sequential, fine_tune: the share of the epochs before the switch
-    own_task_network: Literal["pretrained", "scratch"] = "pretrained"  # joint, sequential, end_to_end: its start
+    own_task_network: Literal["pretrained", "scratch"] = (
+        "pretrained"  # joint, sequential, end_to_end: its start
+    )
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

@@ -37,3 +37,7 @@ class ResourceError(TaskctError):
 
 class StudyError(TaskctError):
     """A study's state forbids what was asked (changed data, locked by another driver, ...)."""
+
+
+class TrainingError(TaskctError):
+    """A trial's training cannot go on, such as when its loss is no longer finite."""

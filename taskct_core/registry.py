@@ -7,6 +7,7 @@ configuration) does not import PyTorch and MONAI, which takes seconds.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,4 +41,34 @@ def load(name: str, family: Mapping[str, str], kind: str) -> Any:
             f"a {kind} must be a built-in name or an importable package.module:Name",
             f"{name!r} ({error})",
             "Check the spelling, and that the module is installed or on PYTHONPATH.",
+        ) from error
+
+
+def build(
+    name: str, family: Mapping[str, str], kind: str, parameters: Mapping[str, Any], **offered: Any
+) -> Any:
+    """Call what ``name`` stands for with ``parameters``, and those of ``offered`` that it has arguments for.
+
+    Raises:
+        ConfigError: if the name is unknown, a parameter is not one of its arguments, or it rejects a value.
+    """
+    factory = load(name, family, kind)
+    arguments = inspect.signature(factory).parameters
+    takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
+    valid = sorted(set(arguments) - set(offered) - {"args", "kwargs"})
+    unknown = sorted(set(parameters) - set(valid))
+    if unknown and not takes_any:
+        raise ConfigError(
+            f"parameters of the {kind} {name!r} must be of: {', '.join(valid) or '(it has none)'}",
+            ", ".join(f"{key} = {parameters[key]!r}" for key in unknown),
+            "Correct the parameter's name.",
+        )
+    needed = {key: value for key, value in offered.items() if key in arguments}
+    try:
+        return factory(**parameters, **needed)
+    except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
+        raise ConfigError(
+            f"the {kind} {name!r} must accept its parameters",
+            f"{dict(parameters)} ({error})",
+            "Correct the values.",
         ) from error

@@ -36,6 +36,7 @@ LABEL_NAMES = ("background", "liver", "tumour")
 
 TASK_NETWORK_WEIGHTS = "weights.safetensors"
 TASK_NETWORK_CARD = "card.json"
+TASK_NETWORK_SCRIPT = "network.torchscript.pt"  # only of an imported TorchScript network
 
 # --- study folder ---------------------------------------------------------------------------------
 
@@ -93,6 +94,15 @@ METHODS = REFERENCES + TRAINING_MODES
 # Liver means label >= 1 (tumour included), as LiTS scores it; tumour means label 2.
 STRUCTURES = ("liver", "tumour")
 COUNTS = tuple(f"{s}_{part}_pixels" for s in STRUCTURES for part in ("true", "predicted", "overlap"))
+# 2-D tumour components (8-connected): of the truth; of those, hit by a predicted tumour pixel;
+# predicted ones that hit no true tumour pixel.
+COMPONENT_COUNTS = ("tumour_components_true", "tumour_components_hit", "tumour_components_false")
+# A segmentation column means the frozen task network's prediction. The same column for another network
+# carries a suffix: the network that the trial itself trained (modes joint, sequential, end_to_end), or
+# a second frozen network that took no part in the training (cross-task audit).
+OWN_NETWORK_SUFFIX = "_own"
+AUDIT_NETWORK_SUFFIX = "_audit"
+NETWORK_SUFFIXES = ("", OWN_NETWORK_SUFFIX, AUDIT_NETWORK_SUFFIX)
 
 IMAGE_METRIC_REGIONS = {
     "lodopab": "whole image, data range = max - min of that full-dose slice (LoDoPaB-CT)",
@@ -131,7 +141,11 @@ def _image_metrics() -> dict[str, Metric]:
 
 
 def _dice_metrics() -> dict[str, Metric]:
-    wording = {"liver": "liver (label >= 1)", "tumour": "tumour (label 2)", "mean": "mean of liver and tumour"}
+    wording = {
+        "liver": "liver (label >= 1)",
+        "tumour": "tumour (label 2)",
+        "mean": "mean of liver and tumour, of those defined",
+    }
     return {
         f"dice_{structure}_{scope}_{empty}": Metric(
             f"Dice {structure} ({scope}, {empty})",
@@ -156,6 +170,7 @@ METRICS: dict[str, Metric] = {
         unit="/slice",
     ),
 }
+SEGMENTATION_METRICS = tuple(name for name in METRICS if name.startswith(("dice_", "tumour_")))
 
 # The columns that a chart or a study uses when it is told nothing else.
 PRIMARY_DICE = "dice_mean_patient_nnunet"

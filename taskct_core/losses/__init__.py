@@ -1,0 +1,71 @@
+"""The losses by name. Image losses compare reconstruction and full dose, task losses logits and labels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from taskct_core import registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from taskct_core.losses.image import ImageLoss
+    from taskct_core.task_networks.network import TaskNetwork
+
+IMAGE_LOSSES = {
+    "mse": "torch.nn:MSELoss",
+    "l1": "torch.nn:L1Loss",
+    "ssim": "taskct_core.losses.image:SSIMLoss",
+}
+TASK_LOSSES = {
+    "ce": "taskct_core.losses.task:cross_entropy",
+    "dice_ce": "taskct_core.losses.task:dice_cross_entropy",
+}
+
+
+def parse_mix(text: str) -> list[tuple[float, str]]:
+    """Read an image loss such as ``"mse"`` or ``"0.84*ms_ssim + 0.16*l1"`` as weights and names.
+
+    Raises:
+        ValueError: if it is not a sum of ``name`` or ``weight*name`` of known image losses.
+    """
+    terms = []
+    for term in text.split("+"):
+        weight_text, star, name = term.rpartition("*")
+        name = registry.known_name(name.strip(), IMAGE_LOSSES, "image loss")
+        try:
+            weight = float(weight_text) if star else 1.0
+        except ValueError:
+            weight = math.nan
+        if not (math.isfinite(weight) and weight > 0):
+            raise ValueError(
+                f"an image loss's weight must be a positive number, but got {weight_text!r} in {text!r}"
+            )
+        terms.append((weight, name))
+    return terms
+
+
+def build_image_loss(name: str, task_network: TaskNetwork | None = None) -> ImageLoss:
+    """Build an image loss or a weighted mix of them; ``perceptual`` needs the frozen ``task_network``.
+
+    Raises:
+        ConfigError: if a loss cannot be built.
+    """
+    from taskct_core.losses.image import ImageLoss
+
+    terms = [
+        (weight, registry.build(part, IMAGE_LOSSES, "image loss", {}, task_network=task_network))
+        for weight, part in parse_mix(name)
+    ]
+    return ImageLoss(terms)
+
+
+def build_task_loss(name: str) -> nn.Module:
+    """Build a task loss: ``(logits (B, C, H, W), labels (B, 1, H, W)) -> scalar``.
+
+    Raises:
+        ConfigError: if it cannot be built.
+    """
+    loss: nn.Module = registry.build(name, TASK_LOSSES, "task loss", {})
+    return loss

@@ -1,0 +1,66 @@
+"""How alpha mixes image loss and task loss. The three definitions are this project's own.
+
+convex     (1 - alpha) L_image + alpha L_task
+additive   L_image + alpha L_task
+share      (1 - alpha) L_image / s_image + alpha L_task / s_task
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Weights = tuple[float, float]  # of the image loss, of the task loss
+
+_MEMORY = 0.99  # of the running scales: about the last hundred steps
+
+
+def _convex(alpha: float, scales: Weights) -> Weights:
+    return 1 - alpha, alpha
+
+
+def _additive(alpha: float, scales: Weights) -> Weights:
+    return 1.0, alpha
+
+
+def _share(alpha: float, scales: Weights) -> Weights:
+    if alpha in (0, 1):  # a loss that stands alone is the whole, whatever its scale
+        return 1 - alpha, alpha
+    return (1 - alpha) / scales[0], alpha / scales[1]
+
+
+MIXINGS: dict[str, Callable[[float, Weights], Weights]] = {
+    "convex": _convex,
+    "additive": _additive,
+    "share": _share,
+}
+
+
+class Mixer:
+    """Gives the two losses' weights, and keeps the running scales that ``share`` divides by.
+
+    Args:
+        mixing: a key of ``MIXINGS``.
+        alpha: in [0, 1]; ``additive`` takes any alpha >= 0.
+    """
+
+    def __init__(self, mixing: str, alpha: float) -> None:
+        self.mixing = mixing
+        self.alpha = alpha
+        self.scales: Weights | None = None
+
+    def uses(self) -> tuple[bool, bool]:
+        """Whether the image loss and the task loss have any weight."""
+        image, task = MIXINGS[self.mixing](self.alpha, (1.0, 1.0))
+        return image > 0, task > 0
+
+    def weights(self, loss_image: float, loss_task: float) -> Weights:
+        """The weights of this step, given both raw losses (mean over all workers) where both are used."""
+        if self.mixing == "share" and all(self.uses()):
+            self._observe(loss_image, loss_task)
+        return MIXINGS[self.mixing](self.alpha, self.scales or (1.0, 1.0))
+
+    def _observe(self, loss_image: float, loss_task: float) -> None:
+        seen = loss_image, loss_task
+        old = self.scales or seen
+        image, task = (_MEMORY * was + (1 - _MEMORY) * now for was, now in zip(old, seen, strict=True))
+        self.scales = max(image, 1e-12), max(task, 1e-12)

@@ -1,0 +1,79 @@
+"""Single-slice rows of any way to make images: a trained reconstructor, a reference, an outside model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from taskct_core.metrics.image import image_metrics
+from taskct_core.metrics.segmentation import segmentation_counts
+from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, SLICE_INDEX, TUMOUR
+from taskct_core.task_networks.network import TaskNetwork
+
+Batch = Mapping[str, Any]
+
+
+def to_device(batch: Batch, device: torch.device | str) -> dict[str, Any]:
+    """The batch with its tensors on ``device``."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
+
+
+@torch.no_grad()
+def evaluate(
+    batches: Iterable[Batch],
+    reconstruct: Callable[[Batch], torch.Tensor],
+    task_networks: Mapping[str, TaskNetwork],
+    device: torch.device | str = "cpu",
+) -> list[dict[str, Any]]:
+    """Score images slice by slice. ``metrics.summarise`` turns the rows into the metrics of a split.
+
+    Args:
+        batches: with ``full_dose (B, 1, H, W)``, ``labels (B, H, W)``, ``patient``, ``slice_index`` and
+            what ``reconstruct`` wants.
+        reconstruct: batch on ``device`` -> ``(B, 1, H, W)``. References are such functions too:
+            ``lambda batch: batch["full_dose"]``.
+        task_networks: column suffix of ``schema.NETWORK_SUFFIXES`` -> network on ``device``.
+
+    Returns:
+        One row a slice: patient, slice index, image metrics, and counts for each network.
+    """
+    rows: list[dict[str, Any]] = []
+    was_training = {network: network.training for network in task_networks.values()}
+    for network in task_networks.values():
+        network.eval()
+    for batch in batches:
+        batch = to_device(batch, device)
+        rows += score_slices(batch, reconstruct(batch), task_networks)
+    for network, training in was_training.items():
+        network.train(training)
+    return rows
+
+
+def evaluate_images(
+    task_network: TaskNetwork, batches: Iterable[Batch], column: str, device: torch.device | str = "cpu"
+) -> list[dict[str, Any]]:
+    """Score images that the batches hold already, such as ``full_dose`` and ``fbp``; see ``evaluate``."""
+    return evaluate(batches, lambda batch: batch[column], {"": task_network}, device)
+
+
+def score_slices(
+    batch: Batch, images: torch.Tensor, task_networks: Mapping[str, TaskNetwork]
+) -> list[dict[str, Any]]:
+    """One row for each of a batch's images ``(B, 1, H, W)``; see ``evaluate``."""
+    metrics = image_metrics(images, batch[FULL_DOSE], batch[LABELS])
+    columns: dict[str, list] = {
+        PATIENT: [str(name) for name in batch[PATIENT]],
+        SLICE_INDEX: [int(index) for index in batch[SLICE_INDEX]],
+        **{name: values.tolist() for name, values in metrics.items()},
+    }
+    for suffix, network in task_networks.items():
+        counts = segmentation_counts(
+            network.predict(images), batch[LABELS], knows_tumour=network.num_classes > TUMOUR
+        )
+        columns.update({name + suffix: values for name, values in counts.items()})
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

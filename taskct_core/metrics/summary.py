@@ -1,0 +1,95 @@
+"""Rows of single slices -> every column of ``schema.METRICS`` for the split they make up.
+
+Reads the columns that ``slices.score_slices`` makes. The Dice of a slice or patient follows from pixel
+counts alone: 2 * overlap / (true + predicted).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskct_core.schema import (
+    COMPONENT_COUNTS,
+    COUNTS,
+    DICE_SCOPES,
+    EMPTY_POLICIES,
+    METRICS,
+    NETWORK_SUFFIXES,
+    PATIENT,
+    SEGMENTATION_METRICS,
+    STRUCTURES,
+)
+
+Array = NDArray[np.float64]
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Average single-slice rows to one value a metric column.
+
+    Segmentation columns with a suffix of ``schema.NETWORK_SUFFIXES`` appear where the rows have counts of
+    that network. A metric that is undefined in every slice is NaN, such as a tumour Dice where no slice
+    has a tumour and the policy skips those.
+    """
+    summary = {name: _mean(_column(rows, name)) for name in METRICS if name not in SEGMENTATION_METRICS}
+    for suffix in NETWORK_SUFFIXES:
+        if suffix == "" or (rows and COUNTS[0] + suffix in rows[0]):
+            metrics = _segmentation_metrics(rows, suffix)
+            summary.update({name + suffix: value for name, value in metrics.items()})
+    return summary
+
+
+def dice(true: Array, predicted: Array, overlap: Array, empty: str) -> Array:
+    """Dice from pixel counts under an empty policy of ``schema.EMPTY_POLICIES``; NaN means skipped."""
+    with np.errstate(invalid="ignore"):
+        scores = 2 * overlap / (true + predicted)
+    if empty == "lits":
+        scores[true + predicted == 0] = 1.0
+    if empty == "monai":
+        scores[true == 0] = np.nan
+    return scores
+
+
+def _segmentation_metrics(rows: Sequence[Mapping[str, Any]], suffix: str) -> dict[str, float]:
+    per_slice = {name: _column(rows, name + suffix) for name in COUNTS}
+    patients = np.asarray([row[PATIENT] for row in rows])
+    per_patient = {name: _pool(values, patients) for name, values in per_slice.items()}
+    counts = dict(zip(DICE_SCOPES, (per_slice, per_patient), strict=True))
+    metrics = {}
+    for scope, columns in counts.items():
+        for empty in EMPTY_POLICIES:
+            scores = [
+                _mean(
+                    dice(
+                        *(columns[f"{name}_{part}_pixels"] for part in ("true", "predicted", "overlap")),
+                        empty,
+                    )
+                )
+                for name in STRUCTURES
+            ]
+            for structure, score in zip(
+                (*STRUCTURES, "mean"), (*scores, _mean(np.asarray(scores))), strict=True
+            ):
+                metrics[f"dice_{structure}_{scope}_{empty}"] = score
+    true, hit, false = (_column(rows, name + suffix) for name in COMPONENT_COUNTS)
+    metrics["tumour_recall"] = float(hit.sum() / true.sum()) if true.sum() > 0 else math.nan
+    metrics["tumour_false_positives"] = _mean(false)
+    return metrics
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
+    return np.asarray([row.get(name, math.nan) for row in rows], dtype=np.float64)
+
+
+def _pool(counts: Array, patients: NDArray[Any]) -> Array:
+    names = np.unique(patients)
+    return np.asarray([counts[patients == name].sum() for name in names], dtype=np.float64)
+
+
+def _mean(values: Array) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

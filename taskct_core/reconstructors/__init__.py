@@ -1,0 +1,62 @@
+"""The reconstructors: models from low-dose data to an image. One file an architecture, one line here.
+
+A reconstructor is an ``nn.Module`` that is called with the batch's tensors named in its class
+attribute ``inputs`` (``("fbp",)`` if it has none) and returns ``(B, 1, H, W)`` normalised attenuation.
+One whose constructor has an argument ``geometry`` receives the scan's ``ParallelBeam``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from taskct_core import registry
+from taskct_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from taskct_core.geometry import ParallelBeam
+
+RECONSTRUCTORS = {
+    "unet": "taskct_core.reconstructors.unet:ResidualUNet",
+}
+
+_TENSORS = ("fbp", "sinogram")
+
+
+def build_reconstructor(
+    architecture: str, parameters: Mapping[str, Any] | None = None, geometry: ParallelBeam | None = None
+) -> nn.Module:
+    """Build the reconstructor ``architecture``, a key of ``RECONSTRUCTORS`` or ``package.module:Name``.
+
+    Raises:
+        ConfigError: if the name, a parameter or a value is not valid, naming the valid ones, or the result
+            is no ``nn.Module``.
+    """
+    from torch import nn
+
+    model = registry.build(architecture, RECONSTRUCTORS, "reconstructor", parameters or {}, geometry=geometry)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            "a reconstructor must be a torch.nn.Module",
+            f"{architecture!r} makes a {type(model).__name__}",
+            "Name a class derived from torch.nn.Module.",
+        )
+    if not set(inputs_of(model)) <= set(_TENSORS):
+        raise ConfigError(
+            f"a reconstructor's inputs must be of {', '.join(_TENSORS)}",
+            f"{architecture}.inputs = {inputs_of(model)}",
+            "Correct the class attribute.",
+        )
+    return model
+
+
+def inputs_of(reconstructor: nn.Module) -> tuple[str, ...]:
+    """Names of the batch's tensors that the reconstructor is called with, in order."""
+    return tuple(getattr(reconstructor, "inputs", ("fbp",)))
+
+
+def count_parameters(reconstructor: nn.Module) -> int:
+    """How many numbers the reconstructor learns."""
+    return sum(parameter.numel() for parameter in reconstructor.parameters() if parameter.requires_grad)

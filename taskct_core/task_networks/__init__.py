@@ -1,0 +1,41 @@
+"""The task networks: segmentation networks that judge reconstructions. One line an architecture.
+
+A factory takes ``num_classes`` and its own parameters and returns an ``nn.Module`` from a windowed image
+``(B, 1, H, W)`` to logits ``(B, num_classes, H, W)``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskct_core.config import TaskNetworkConfig
+    from taskct_core.task_networks.network import TaskNetwork
+    from taskct_core.task_networks.storage import TaskNetworkCard
+
+TASK_NETWORKS = {
+    "unet": "taskct_core.task_networks.architectures:unet",
+}
+CLASSES = {"liver_tumour": 3, "liver": 2}  # with the background
+
+
+def build_task_network(config: TaskNetworkConfig) -> TaskNetwork:
+    """A fresh task network, its weights drawn with ``config.seed``; see ``TaskNetwork.from_config``."""
+    from taskct_core.task_networks.network import TaskNetwork
+
+    return TaskNetwork.from_config(config)
+
+
+def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
+    """A stored task network, frozen, and its card; see ``storage.load_task_network``."""
+    from taskct_core.task_networks import storage
+
+    return storage.load_task_network(folder)
+
+
+def load_task_network_card(folder: Path) -> TaskNetworkCard:
+    """The card alone; see ``storage.load_task_network_card``."""
+    from taskct_core.task_networks import storage
+
+    return storage.load_task_network_card(folder)
