@@ -1,0 +1,69 @@
+"""The epoch log of a trial: ``<trial folder>/metrics.jsonl``, one JSON object an epoch.
+
+A trainable appends a row **before** it reports the same row to Ray Tune. The log, not Tune's memory, is
+what a study is judged and resumed from: it outlives a killed driver, worker or node. An epoch may be
+logged twice (a trial that was killed between checkpoint and report trains it again); the last row counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from taskct_core.schema import EPOCH
+
+EPOCH_LOG_FILE = "metrics.jsonl"
+
+
+def append(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add one epoch's row to the log of the trial in ``folder`` and force it to disk.
+
+    Args:
+        folder: the trial's folder; made if absent.
+        row: plain values by column name, with :data:`~taskct_core.schema.EPOCH`; NaN and infinities are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(dict(row), default=_plain) + "\n"
+    with (folder / EPOCH_LOG_FILE).open("ab+") as file:
+        if _ends_torn(file):
+            line = "\n" + line  # closes the line that a kill cut short, so that this one stands alone
+        file.write(line.encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
+
+    A line that a kill cut short is no row. Of several rows for one epoch the last counts.
+    """
+    path = folder / EPOCH_LOG_FILE
+    if not path.is_file():
+        return []
+    rows: dict[int, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and EPOCH in row:
+            rows[int(row[EPOCH])] = row
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _ends_torn(file: Any) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return False
+    file.seek(size - 1)
+    return bool(file.read(1) != b"\n")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy and PyTorch scalars -> Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"an epoch log holds plain values, not {type(value).__name__}")

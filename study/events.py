@@ -1,0 +1,50 @@
+"""What happens while a study runs, as plain data: for the console, for logs, for a user's own callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial was handed to Ray: a new proposal, or one adopted from a driver that died."""
+
+    trial: int
+    values: dict[str, Any]  # overrides of the trial's configuration
+    adopted: bool
+
+
+@dataclass(frozen=True)
+class EpochReported:
+    """A trial finished an epoch; after a restart a trial reports its earlier epochs again."""
+
+    trial: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialErrored:
+    """A trial's process raised or died; it starts again from its checkpoint if retries are left."""
+
+    trial: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial reached its final state: COMPLETE, PRUNED or FAIL."""
+
+    trial: int
+    status: str
+    objectives: dict[str, float]  # at its last epoch; empty if it reported none
+    reason: str | None  # why it was pruned or failed
+
+
+Event = TrialStarted | EpochReported | TrialErrored | TrialFinished
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """An ``on_event`` that does nothing."""

@@ -1,0 +1,174 @@
+"""The trials of a study in Optuna's storage: proposed, adopted, and brought to a final state.
+
+Knows nothing of Ray. A trial is RUNNING from its proposal until :meth:`Ledger.finish`, so that whatever
+a driver leaves behind when it dies is there to be adopted by the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from study import epoch_log
+from study.search.records import (
+    CURVES,
+    ENQUEUED,
+    LAST_EPOCH,
+    OBJECTIVES,
+    REASON,
+    RETRIES,
+    RETRY_OF,
+    VALUES,
+    trial_folder,
+)
+from study.search.space import SearchSpace
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to run."""
+
+    trial: int
+    values: dict[str, Any]  # overrides of the trial's configuration
+    adopted: bool  # whether an earlier driver proposed it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The final state of a trial, as told to Optuna."""
+
+    status: str
+    objectives: dict[str, float]
+    reason: str | None
+
+
+class Ledger:
+    """Proposes, adopts and finishes the trials of one study.
+
+    Args:
+        study: with its sampler set.
+        folder: of the study.
+        space: that trials are drawn from.
+        objectives: columns of the epoch log, in the order of the study's directions.
+        constraints: column -> upper bound.
+        trials: how many trials the study shall have, retried ones not counted twice.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        folder: Path,
+        space: SearchSpace,
+        objectives: list[str],
+        constraints: dict[str, float],
+        trials: int,
+    ) -> None:
+        self._study = study
+        self._folder = folder
+        self._space = space
+        self._objectives = objectives
+        self._constraints = constraints
+        self._trials = trials
+        self._left_running = self._numbers(TrialState.RUNNING)
+        self._live: dict[int, optuna.Trial] = {}
+
+    def remaining(self) -> int:
+        """How many trials are still to be run: adopted, waiting and new."""
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = sum(1 for trial in trials if trial.state == TrialState.WAITING)
+        retries = sum(1 for trial in trials if RETRY_OF in trial.user_attrs)
+        return len(self._left_running) + waiting + max(0, self._trials + retries - len(trials))
+
+    def enqueue(self, points: list[dict[str, Any]]) -> None:
+        """Queue points that are not queued yet, to be tried before the sampler's proposals.
+
+        Raises:
+            ConfigError: if a point does not lie in the search space.
+        """
+        queued = {t.user_attrs.get(ENQUEUED) for t in self._study.get_trials(deepcopy=False)}
+        parameters = [self._space.parameters_of(point) for point in points]
+        for place, point in enumerate(parameters):
+            if place not in queued:
+                self._study.enqueue_trial(point, user_attrs={ENQUEUED: place})
+
+    def propose(self) -> Proposal | None:
+        """The next trial to run: one left RUNNING, one waiting, or a new one; ``None`` if none remains."""
+        if self._left_running:
+            return self._adopt(self._left_running.pop(0))
+        if self.remaining() == 0:
+            return None
+        return self._open(self._study.ask(), adopted=False)
+
+    def _adopt(self, number: int) -> Proposal:
+        trial_id = self._study.get_trials(deepcopy=False)[number]._trial_id
+        return self._open(optuna.Trial(self._study, trial_id), adopted=True)
+
+    def _open(self, trial: optuna.Trial, adopted: bool) -> Proposal:
+        # An adopted trial keeps the parameters it has; a driver may have died between two of them.
+        values = self._space.suggest(trial)
+        trial.set_user_attr(VALUES, values)
+        self._live[trial.number] = trial
+        return Proposal(trial.number, values, adopted)
+
+    def finish(self, number: int, *, pruned: str | None, error: str | None, retries: int) -> Outcome:
+        """Tell Optuna how a trial ended, judged by its epoch log.
+
+        Args:
+            number: of the trial.
+            pruned: why it was stopped early, if it was.
+            error: what made it fail, if it did.
+            retries: how often it was started again.
+        """
+        trial = self._live.pop(number)
+        rows = epoch_log.read(trial_folder(self._folder, number))
+        outcome = self._judge(rows, pruned, error)
+        self._keep(trial, rows, outcome, retries)
+        if outcome.status == COMPLETE:
+            self._study.tell(number, [outcome.objectives[column] for column in self._objectives])
+        else:
+            self._study.tell(number, state=TrialState[outcome.status])
+        return outcome
+
+    def _judge(self, rows: list[dict[str, Any]], pruned: str | None, error: str | None) -> Outcome:
+        last = rows[-1] if rows else {}
+        objectives = {name: last[name] for name in self._objectives if _is_finite(last.get(name))}
+        if error is not None:
+            return Outcome(FAIL, objectives, error)
+        if not rows:
+            return Outcome(FAIL, {}, "the trial ended without reporting an epoch")
+        for name in [*self._objectives, *self._constraints]:
+            if not _is_finite(last.get(name)):
+                return Outcome(FAIL, objectives, f"{name} is {last.get(name)} at epoch {last[EPOCH]}")
+        return Outcome(PRUNED if pruned else COMPLETE, objectives, pruned)
+
+    def _keep(self, trial: optuna.Trial, rows: list[dict[str, Any]], outcome: Outcome, retries: int) -> None:
+        """Store what Optuna's final states have no room for, and what its samplers read of a trial."""
+        attributes = {
+            OBJECTIVES: outcome.objectives,
+            LAST_EPOCH: rows[-1][EPOCH] if rows else 0,
+            CURVES: {name: [row.get(name) for row in rows] for name in self._objectives},
+            RETRIES: retries,
+            REASON: outcome.reason,
+        }
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        for name, bound in self._constraints.items():
+            if rows and _is_finite(rows[-1].get(name)):
+                trial.set_constraint(name, rows[-1][name] - bound)
+        if len(self._objectives) == 1:
+            for row in rows:
+                if _is_finite(row.get(self._objectives[0])):
+                    trial.report(row[self._objectives[0]], step=row[EPOCH])
+
+    def _numbers(self, state: TrialState) -> list[int]:
+        return [t.number for t in self._study.get_trials(deepcopy=False) if t.state == state]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,93 @@
+"""Samplers that go through a fixed sequence of points: a grid, or a quasi-random sequence.
+
+Optuna's own take every parameter in every trial; these follow conditional dimensions, and take a trial's
+point by its place among the proposed trials, so that an interruption changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from study.search.dimensions import ChoiceDimension, Dimension
+from study.search.space import SearchSpace
+
+FIXED = "fixed_params"  # Optuna's system attribute of enqueued trials
+
+
+class Points(Protocol):
+    """A sequence of points: Optuna's parameters by name, for every place in it."""
+
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+
+
+class GridPoints:
+    """Every combination of the space; begins again after the last."""
+
+    def __init__(self, space: SearchSpace, points: int) -> None:
+        self._points = list(space.grid(points))
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return self._points[place % len(self._points)]
+
+
+class QuasiRandomPoints:
+    """A scrambled Sobol sequence with one coordinate for each dimension, conditional ones included."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._dimensions = dict(_all_dimensions(space.dimensions))
+        self._seed = seed
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        # Sobol points come in blocks of a power of two; SciPy warns about any other length.
+        length = 2 ** math.ceil(math.log2(place + 1))
+        sequence = qmc.Sobol(len(self._dimensions), scramble=True, seed=self._seed)
+        coordinates = sequence.random(length)[place]
+        return {
+            name: dimension.parameter_at(float(position))
+            for (name, dimension), position in zip(self._dimensions.items(), coordinates, strict=True)
+        }
+
+
+class PointSampler(BaseSampler):
+    """Gives a trial the parameters of the point at its place; enqueued trials take no place."""
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        earlier = study.get_trials(deepcopy=False)
+        place = sum(1 for t in earlier if t.number < trial.number and FIXED not in t.system_attrs)
+        return self._points[place][param_name]
+
+
+def _all_dimensions(dimensions: dict[str, Dimension], prefix: str = "") -> list[tuple[str, Dimension]]:
+    """Every dimension that any draw can reach, by its parameter's name."""
+    found: list[tuple[str, Dimension]] = []
+    for name, dimension in dimensions.items():
+        found.append((dimension.parameter_name(prefix + name), dimension))
+        if isinstance(dimension, ChoiceDimension):
+            for option in dimension.options:
+                found.extend(_all_dimensions(dimension.branch(option), f"{option}."))
+    return found

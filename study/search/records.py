@@ -1,0 +1,71 @@
+"""What a study's storage knows of each trial, as plain records: for results, status and messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from taskct_core.schema import TRIALS_FOLDER
+
+# User attributes of an Optuna trial.
+VALUES = "values"  # overrides of a TrialConfig, with conditional parameters nested
+OBJECTIVES = "objectives"  # objective column -> value at the last epoch, whatever the trial's state
+LAST_EPOCH = "last_epoch"
+CURVES = "curves"  # objective column -> value at each epoch
+REASON = "reason"  # why the trial was pruned or failed
+RETRIES = "retries"  # how often the trial was started again after an error
+RETRY_OF = "retry_of"  # the failed trial that this one repeats
+ENQUEUED = "enqueued"  # place in StudyConfig.enqueue of the point that this trial tries
+
+WAITING = "WAITING"  # queued; the other states are named as in the schema
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as storage has it."""
+
+    trial: int
+    status: str  # WAITING, RUNNING, COMPLETE, PRUNED or FAIL
+    values: dict[str, Any]  # overrides of the trial's configuration
+    objectives: dict[str, float]
+    last_epoch: int  # 0 before the first
+    reason: str | None
+    retries: int
+    retry_of: int | None
+    feasible: bool  # whether it keeps every constraint
+
+
+def trial_folder(folder: Path, trial: int) -> Path:
+    """``<study>/trials/0003``."""
+    return folder / TRIALS_FOLDER / f"{trial:04d}"
+
+
+def read_records(study: optuna.Study) -> list[TrialRecord]:
+    """Every trial of the study, in the order of their numbers."""
+    return [_record(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    attributes = trial.user_attrs
+    return TrialRecord(
+        trial=trial.number,
+        status=trial.state.name,
+        values=attributes.get(VALUES, {}),
+        objectives=attributes.get(OBJECTIVES, {}),
+        last_epoch=attributes.get(LAST_EPOCH, 0),
+        reason=attributes.get(REASON),
+        retries=attributes.get(RETRIES, 0),
+        retry_of=attributes.get(RETRY_OF),
+        feasible=all(violation <= 0 for violation in trial.constraints.values()),
+    )
+
+
+def best_records(study: optuna.Study) -> list[TrialRecord]:
+    """The front so far: completed, feasible trials that no other dominates."""
+    if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+        return []
+    return [_record(trial) for trial in sorted(study.best_trials, key=lambda trial: trial.number)]

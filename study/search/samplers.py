@@ -1,0 +1,119 @@
+"""Samplers by name, and the wrapper that makes their proposals independent of interruptions.
+
+Optuna's samplers carry a random state that is lost when a driver dies. Here every proposal is made by a
+fresh sampler seeded from the study's seed and the trial's number, so that all it depends on is in storage.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from study.config import SamplerConfig
+from study.search.points import GridPoints, PointSampler, QuasiRandomPoints
+from study.search.seeds import trial_seed
+from study.search.space import SearchSpace
+
+MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
+Family = Callable[[SamplerConfig, SearchSpace, int], MakeSampler]  # (settings, space, study seed)
+
+
+def _tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=config.startup_trials, multivariate=True, group=True
+    )
+
+
+def _nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.NSGAIISampler(
+        seed=seed, population_size=max(2, config.startup_trials)
+    )
+
+
+def _nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.NSGAIIISampler(
+        seed=seed, population_size=max(2, config.startup_trials)
+    )
+
+
+def _gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.GPSampler(
+        seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
+    )
+
+
+def _random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.RandomSampler(seed=seed)
+
+
+def _qmc(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    points = QuasiRandomPoints(space, study_seed)
+    return lambda seed: PointSampler(points)
+
+
+def _grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    points = GridPoints(space, config.grid_points)
+    return lambda seed: PointSampler(points)
+
+
+SAMPLERS: dict[str, Family] = {
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "gp": _gp,
+    "qmc": _qmc,
+    "random": _random,
+    "grid": _grid,
+}
+
+
+def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> BaseSampler:
+    """The sampler that ``config`` names, for Optuna; its proposals depend on storage and seed alone."""
+    return ReseededSampler(SAMPLERS[config.name](config, space, study_seed), study_seed)
+
+
+class ReseededSampler(BaseSampler):
+    """Delegates each trial to a sampler of its own, seeded from (study seed, trial number)."""
+
+    def __init__(self, make: MakeSampler, study_seed: int) -> None:
+        self._make = make
+        self._study_seed = study_seed
+        self._number: int | None = None
+        self._sampler: BaseSampler | None = None
+
+    def _for(self, trial: FrozenTrial) -> BaseSampler:
+        if self._sampler is None or trial.number != self._number:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._sampler = self._make(trial_seed(self._study_seed, trial.number))
+            self._number = trial.number
+        return self._sampler
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._for(trial).before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._for(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._for(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._for(trial).after_trial(study, trial, state, values)

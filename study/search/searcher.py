@@ -1,0 +1,84 @@
+"""The bridge to Ray Tune: a searcher that takes trials from the ledger and returns their outcomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.search import Searcher
+
+from study.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
+from study.search.ledger import Ledger
+from study.search.records import trial_folder
+from taskct_core.errors import TaskctError
+
+
+class StudySearcher(Searcher):
+    """Gives Ray Tune the study's trials, and the study what became of them.
+
+    The scheduler tells it in between why it stopped a trial (:meth:`note_pruned`) and what error a trial met
+    (:meth:`note_error`): Tune's own messages to a searcher carry neither.
+    """
+
+    def __init__(self, ledger: Ledger, folder: Path, on_event: OnEvent) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._folder = folder
+        self._on_event = on_event
+        self._numbers: dict[str, int] = {}  # Tune's trial id -> Optuna's trial number
+        self._pruned: dict[int, str] = {}
+        self._errors: dict[int, str] = {}
+        self._error_count: Counter[int] = Counter()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        proposal = self._ledger.propose()
+        if proposal is None:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = proposal.trial
+        self._on_event(TrialStarted(proposal.trial, proposal.values, proposal.adopted))
+        return {
+            "trial": proposal.trial,
+            "folder": str(trial_folder(self._folder, proposal.trial)),
+            "values": proposal.values,
+        }
+
+    def number_of(self, trial_id: str) -> int:
+        return self._numbers[trial_id]
+
+    def note_pruned(self, trial_id: str, reason: str) -> None:
+        self._pruned[self._numbers[trial_id]] = reason
+
+    def note_error(self, trial_id: str, error: BaseException | str | None) -> None:
+        number = self._numbers[trial_id]
+        self._errors[number] = reason_of(error)
+        self._error_count[number] += 1
+        self._on_event(TrialErrored(number, self._errors[number]))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers.pop(trial_id)
+        errors = self._error_count.pop(number, 0)
+        reason = self._errors.pop(number, None)
+        outcome = self._ledger.finish(
+            number,
+            pruned=self._pruned.pop(number, None),
+            error=reason or "unknown error" if error else None,
+            retries=errors - 1 if error else errors,
+        )
+        self._on_event(TrialFinished(number, outcome.status, outcome.objectives, outcome.reason))
+
+
+def reason_of(error: BaseException | str | None) -> str:
+    """The message of a failure: ours as it is, others as ``Type: message``."""
+    if isinstance(error, RayTaskError):
+        error = error.cause
+    if isinstance(error, TaskctError):
+        return str(error)
+    if isinstance(error, RayActorError):
+        return f"the trial's process died: {str(error).splitlines()[0]}"
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {error}"
+    return str(error) if error else "unknown error"
