@@ -1,0 +1,144 @@
+"""How a metric changes with alpha: seeds aggregated where alpha was swept, else medians over bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.figures.points import Unavailable, reference_points, series_traces, trial_points
+from analysis.results_table import ALPHA, CONFIG_SEED, ResultsTable
+from taskct_core import schema as S
+
+_BINS = 5
+_FEWEST_IN_BIN = 3
+
+
+@dataclass(frozen=True)
+class AlphaCurveData:
+    """One metric against alpha.
+
+    Attributes:
+        points: one row a trial (see ``trial_points``).
+        curves: rows of architecture, curve (number), alpha, centre, low, high, trials.
+        swept: True where curves join configurations equal but for alpha and seed (centre: mean over
+            seeds; low, high: lowest and highest seed); False where they are medians and quartiles of
+            all trials of an architecture in a bin of alpha, over which other parameters vary too.
+    """
+
+    metric: str
+    split: str
+    points: pd.DataFrame
+    references: pd.DataFrame
+    curves: pd.DataFrame
+    swept: bool
+
+
+def compute_alpha_curve(
+    table: ResultsTable, metric: str, split: str | None = None
+) -> AlphaCurveData | Unavailable:
+    """The trials that have an alpha, with curves through them."""
+    split = split or table.claim_split
+    if ALPHA not in table.trials:
+        return Unavailable("The results have no column config_alpha.")
+    if metric not in table.metrics:
+        return Unavailable(f"The results hold no finite value of {metric}.")
+    points = trial_points(table, split, (metric,))
+    points = points[points["alpha"].notna() & (points["status"] == S.COMPLETE)].reset_index(drop=True)
+    if points.empty:
+        return Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
+    curves = _swept_curves(table, points, metric)
+    swept = len(curves) > 0
+    curves = curves if swept else _binned_curves(points, metric)
+    return AlphaCurveData(metric, split, points, reference_points(table, split, (metric,)), curves, swept)
+
+
+def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean and range over seeds for every set of trials that are equal but for alpha, mode and seed."""
+    free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
+    fixed = [c for c in table.trials if c.startswith(S.CONFIG_PREFIX) and c not in free]
+    keys = table.trials.loc[points["trial"], fixed].astype("string").fillna("").agg("\n".join, axis=1)
+    points = points.assign(curve=pd.factorize(keys)[0] if fixed else 0)
+    sweeps = points.groupby("curve")["alpha"].nunique()
+    points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
+    return _summarise(points.groupby(["architecture", "curve", "alpha"])[metric], ("mean", "min", "max"))
+
+
+def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
+    edges = np.linspace(points["alpha"].min(), points["alpha"].max(), _BINS + 1)
+    bins = np.clip(np.searchsorted(edges, points["alpha"], side="right") - 1, 0, _BINS - 1)
+    points = points.assign(curve=0, bin=bins)
+    grouped = points.groupby(["architecture", "curve", "bin"])
+    curves = _summarise(grouped[metric], ("median", _lower_quartile, _upper_quartile))
+    curves["alpha"] = grouped["alpha"].mean().to_numpy()
+    curves = curves[curves["trials"] >= _FEWEST_IN_BIN].drop(columns="bin")
+    # One bin alone is no curve.
+    return curves.groupby("architecture").filter(lambda group: len(group) >= 2).reset_index(drop=True)
+
+
+def _summarise(groups: pd.core.groupby.SeriesGroupBy, statistics: tuple) -> pd.DataFrame:
+    summary = groups.agg([*statistics, "count"])
+    summary.columns = ["centre", "low", "high", "trials"]
+    return summary.reset_index()
+
+
+def _lower_quartile(values: pd.Series) -> float:
+    return float(values.quantile(0.25))
+
+
+def _upper_quartile(values: pd.Series) -> float:
+    return float(values.quantile(0.75))
+
+
+def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
+    """Points, curves with their bands, and the references as horizontal lines."""
+    colours = style.architecture_colours(data.points["architecture"])
+    figure = style.figure(x="alpha (weight of the task loss)", y=style.metric_label(data.metric), height=360)
+    for (architecture, _), curve in data.curves.groupby(["architecture", "curve"]):
+        members = data.points.loc[data.points["architecture"] == architecture, "trial"].tolist()
+        figure.add_traces(_band(curve, colours[str(architecture)], members))
+    for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
+        figure.add_trace(trace)
+    for row in data.references.to_dict("records"):
+        figure.add_hline(
+            y=row[data.metric],
+            line={"color": style.NEUTRAL, "width": 1, "dash": "dash"},
+            annotation={
+                "text": style.method_name(row["method"]),
+                "font": {"color": style.NEUTRAL, "size": 11},
+            },
+        )
+    return figure
+
+
+def _band(curve: pd.DataFrame, colour: str, trials: list[int]) -> list[go.Scatter]:
+    alpha = curve["alpha"].tolist()
+    meta = {"trials": trials}  # hidden when a filter hides any of them
+    band = go.Scatter(
+        x=alpha + alpha[::-1],
+        y=curve["high"].tolist() + curve["low"].tolist()[::-1],
+        fill="toself",
+        mode="none",
+        fillcolor=_translucent(colour),
+        hoverinfo="skip",
+        showlegend=False,
+        meta=meta,
+    )
+    line = go.Scatter(
+        x=alpha,
+        y=curve["centre"].tolist(),
+        mode="lines",
+        line={"color": colour, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+        meta=meta,
+    )
+    return [band, line]
+
+
+def _translucent(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{style.BAND_OPACITY})"

@@ -1,0 +1,118 @@
+"""Trials as points of a chart: one row a trial with what it is drawn by, and the traces of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.results_table import ALPHA, ResultsTable
+from taskct_core import schema as S
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Why a figure cannot be drawn, in a sentence for its reader."""
+
+    reason: str
+
+
+def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
+    """One row a trial that has all the scores: trial, architecture, method, status, alpha, text, columns."""
+    scores = table.scores(split, columns)
+    scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
+    scores = scores.loc[scores.index.intersection(table.trials.index)]
+    trials = table.trials.loc[scores.index]
+    points = pd.DataFrame(
+        {
+            "trial": scores.index.astype(int),
+            "architecture": [table.architecture(trial) for trial in scores.index],
+            "method": trials[S.METHOD].to_numpy(),
+            "status": trials[S.STATUS].to_numpy(),
+            "alpha": trials[ALPHA].to_numpy(dtype=float) if ALPHA in trials else np.nan,
+            "text": [hover_text(table, trial) for trial in scores.index],
+        }
+    )
+    return points.join(scores.reset_index(drop=True))
+
+
+def reference_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
+    """One row a reference with finite scores: trial (negative), method, columns."""
+    scores = table.scores(split, columns)
+    scores = scores.loc[scores.index.intersection(table.references.index)]
+    scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
+    frame = pd.DataFrame(
+        {
+            "trial": scores.index.astype(int),
+            "method": table.references.loc[scores.index, S.METHOD].to_numpy(),
+        }
+    )
+    return frame.join(scores.reset_index(drop=True))
+
+
+def hover_text(table: ResultsTable, trial: int) -> str:
+    status = str(table.trials.at[trial, S.STATUS]).lower()
+    lines = [f"<b>{table.label(trial)}</b> ({status})", *table.descriptions[trial].split(", ")]
+    return "<br>".join(lines)
+
+
+def series_traces(
+    points: pd.DataFrame, x: str, y: str, colours: dict[str, str], size: int = 9
+) -> list[go.Scatter]:
+    """Markers, one trace for each architecture and method; ``customdata`` is the trial's number."""
+    traces = []
+    for (architecture, method), group in points.groupby(["architecture", "method"], sort=True):
+        symbol = style.METHOD_MARKERS.get(str(method), "circle")
+        open_marker = [symbol if status == S.COMPLETE else f"{symbol}-open" for status in group["status"]]
+        traces.append(
+            go.Scatter(
+                x=group[x].tolist(),
+                y=group[y].tolist(),
+                customdata=group["trial"].tolist(),
+                text=group["text"].tolist(),
+                mode="markers",
+                name=f"{architecture}, {style.method_name(str(method))}",
+                marker={
+                    "symbol": open_marker,
+                    "size": size,
+                    "color": colours[str(architecture)],
+                    "line": {"width": 1},
+                },
+                hovertemplate="%{text}<br>" + _coordinates(x, y) + "<extra></extra>",
+            )
+        )
+    return traces
+
+
+def reference_traces(points: pd.DataFrame, x: str, y: str) -> list[go.Scatter]:
+    """References as grey markers, each labelled beside it."""
+    return [
+        go.Scatter(
+            x=[row[x]],
+            y=[row[y]],
+            mode="markers+text",
+            text=[f" {style.method_name(str(row['method']))}"],
+            textposition="middle right",
+            textfont={"color": style.NEUTRAL},
+            cliponaxis=False,
+            name=style.method_name(str(row["method"])),
+            showlegend=False,
+            marker={
+                "symbol": style.REFERENCE_MARKERS.get(str(row["method"]), "x-thin-open"),
+                "size": 11,
+                "color": style.NEUTRAL,
+                "line": {"width": 2, "color": style.NEUTRAL},
+            },
+            hovertemplate="%{fullData.name}<br>" + _coordinates(x, y) + "<extra></extra>",
+        )
+        for row in points.to_dict("records")
+    ]
+
+
+def _coordinates(x: str, y: str) -> str:
+    names = [S.METRICS[name].label if name in S.METRICS else name for name in (x, y)]
+    return f"{names[0]} %{{x:.4g}}<br>{names[1]} %{{y:.4g}}"

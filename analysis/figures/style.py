@@ -1,0 +1,86 @@
+"""One visual language: colour says architecture, marker says method, everywhere.
+
+Colours are those of Okabe & Ito (2008), "Color Universal Design", without yellow and black, which
+vanish on white or on dark paper. Filled markers are complete trials, open ones are not (yet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.results_table import reference_name
+from taskct_core.schema import METRICS, REFERENCES, TRAINING_MODES
+
+OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+}
+NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
+BAND_OPACITY = 0.16
+
+METHOD_MARKERS = dict(
+    zip(TRAINING_MODES, ("square", "circle", "diamond", "triangle-up", "cross", "star"), strict=True)
+)
+REFERENCE_MARKERS = dict(
+    zip(REFERENCES, ("star-triangle-up-open", "x-thin-open", "hash-open", "asterisk-open"), strict=True)
+)
+_TEXT, _GRID = "#22262B", "#DDE1E6"
+FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+def architecture_colours(architectures: Iterable[str]) -> dict[str, str]:
+    """A colour for each architecture, the same for the same set; greys after the sixth."""
+    palette = list(OKABE_ITO.values())
+    greys = ["#4D4D4D", "#999999", "#B8B8B8"]
+    return {name: (palette + greys)[min(i, 8)] for i, name in enumerate(sorted(set(architectures)))}
+
+
+def method_name(method: str) -> str:
+    """``task_adaptive`` -> ``task-adaptive``; references by their usual names."""
+    return reference_name(method) if method in REFERENCES else method.replace("_", "-")
+
+
+def metric_label(metric: str) -> str:
+    """The metric's name with its unit, as an axis title."""
+    known = METRICS[metric]
+    return f"{known.label} [{known.unit}]" if known.unit else known.label
+
+
+def better(metric: str) -> str:
+    return "higher is better" if METRICS[metric].direction == "maximize" else "lower is better"
+
+
+def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
+    """An empty chart in the common style."""
+    return go.Figure(layout=layout(x=x, y=y, height=height))
+
+
+def layout(*, x: str, y: str, height: int) -> go.Layout:
+    axis: dict[str, Any] = {
+        "gridcolor": _GRID,
+        "zeroline": False,
+        "linecolor": _GRID,
+        "ticks": "outside",
+        "tickcolor": _GRID,
+        "automargin": True,
+    }
+    return go.Layout(
+        template="none",
+        height=height,
+        font={"family": FONT, "size": 13, "color": _TEXT},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 56, "r": 16, "t": 28, "b": 52},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
+        hoverlabel={"align": "left", "font": {"family": FONT, "size": 12}},
+        hovermode="closest",
+        xaxis={**axis, "title": {"text": x}},
+        yaxis={**axis, "title": {"text": y}},
+    )

@@ -1,0 +1,145 @@
+"""Image panels: what the network saw and drew, as small pictures.
+
+Reads ``panels/slices.json``, ``truth.npz`` and ``<method or trial-0003>.npz``. Images are shown in the
+liver window; outlines are the truth (white) and the prediction (blue liver, orange tumour).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from analysis.figures.points import Unavailable
+from analysis.results_table import ResultsTable, reference_name
+from taskct_core import schema as S
+from taskct_core.errors import DataError
+
+WINDOW_HU = (-200.0, 250.0)  # the liver window
+ERROR_HU = 100.0  # error maps run from -100 HU (blue) over 0 (white) to +100 HU (red)
+# LoDoPaB-CT's constants (Leuschner et al. 2021): images are attenuation divided by mu_max.
+_MU_MAX, _MU_WATER, _MU_AIR = 81.35858, 20.0, 0.02
+_SMALLEST_PIXELS = 256
+_OUTLINES = {S.LIVER: (86, 180, 233), S.TUMOUR: (230, 159, 0)}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One source's images of the panel's slices.
+
+    Attributes:
+        key: file name without its ending: ``full_dose``, ``fbp``, ``trial-0003``.
+        image: float32 (slice, height, width), normalised attenuation.
+        prediction: uint8 (slice, height, width), predicted labels.
+    """
+
+    key: str
+    image: NDArray[np.float32]
+    prediction: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PanelSlices:
+    """The slices that all panels show, and their true labels, None where they are not stored."""
+
+    slices: list[dict[str, Any]]
+    truth: NDArray[np.uint8] | None
+
+    def caption(self, k: int) -> str:
+        shown = self.slices[k]
+        return f"{shown[S.PATIENT]}, slice {shown[S.SLICE_INDEX]} ({shown[S.SPLIT]} split)"
+
+
+def read_slices(table: ResultsTable) -> PanelSlices | Unavailable:
+    """Read which slices the panels show."""
+    name = f"{S.PANELS_FOLDER}/{S.PANEL_SLICES_FILE}"
+    if not table.folder.has(name):
+        return Unavailable(f"The study folder holds no {name}, so there are no images to show.")
+    slices = table.folder.json(name)
+    truth_name = f"{S.PANELS_FOLDER}/truth.npz"
+    truth = table.folder.arrays(truth_name).get("label") if table.folder.has(truth_name) else None
+    return PanelSlices(slices, truth)
+
+
+def panel_key(table: ResultsTable, trial: int) -> str:
+    if trial in table.references.index:
+        return str(table.references.at[trial, S.METHOD])
+    return f"trial-{trial:04d}"
+
+
+def read_panel(table: ResultsTable, key: str, slices: PanelSlices) -> Panel | None:
+    """Read one source's panel, None where it is not stored.
+
+    Raises:
+        DataError: if the file breaks its contract.
+    """
+    name = f"{S.PANELS_FOLDER}/{key}.npz"
+    if not table.folder.has(name):
+        return None
+    arrays = table.folder.arrays(name)
+    image, prediction = arrays.get("image"), arrays.get("prediction")
+    if image is None or image.ndim != 3 or len(image) != len(slices.slices):
+        raise DataError(
+            f"{name} must hold an image of shape (slice, height, width) for {len(slices.slices)} slices",
+            "none" if image is None else f"shape {image.shape}",
+            "Export the study's panels again.",
+        )
+    if prediction is None:
+        prediction = np.zeros(image.shape, np.uint8)
+    return Panel(key, image.astype(np.float32), prediction.astype(np.uint8))
+
+
+def title(key: str) -> str:
+    return f"trial {int(key.removeprefix('trial-'))}" if key.startswith("trial-") else reference_name(key)
+
+
+def draw_image(panel: Panel, k: int, truth: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Slice ``k`` in the liver window with outlines: uint8 (height, width, 3), at least 256 pixels high."""
+    low, high = WINDOW_HU
+    grey = np.clip((to_hu(panel.image[k]) - low) / (high - low), 0, 1)
+    picture = _enlarge((255 * np.nan_to_num(grey)).astype(np.uint8), Image.Resampling.BICUBIC)
+    picture = np.repeat(picture[..., None], 3, axis=2)
+    if truth is not None:
+        for structure in (S.LIVER, S.TUMOUR):
+            picture[_outline(truth[k] >= structure)] = 255
+    for structure, colour in _OUTLINES.items():
+        picture[_outline(panel.prediction[k] >= structure)] = colour
+    return picture
+
+
+def draw_error(panel: Panel, full_dose: Panel, k: int) -> NDArray[np.uint8]:
+    """Image minus full dose in HU: blue too dark, white equal, red too bright; uint8 (height, width, 3)."""
+    difference = np.nan_to_num(to_hu(panel.image[k]) - to_hu(full_dose.image[k])) / ERROR_HU
+    fade = 1 - np.clip(np.abs(difference), 0, 1)[..., None]
+    hue = np.where(difference[..., None] > 0, (178, 24, 43), (33, 102, 172))
+    return _enlarge((hue + fade * (255 - hue)).astype(np.uint8), Image.Resampling.NEAREST)
+
+
+def to_hu(image: NDArray[Any]) -> NDArray[Any]:
+    """Normalised attenuation -> HU, the inverse of mu = HU (mu_water - mu_air) / 1000 + mu_water."""
+    return (image * _MU_MAX - _MU_WATER) * 1000 / (_MU_WATER - _MU_AIR)
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """The picture as a WebP ``data:`` address, about 10 kB at 362 pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="WEBP", quality=80, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _enlarge(picture: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
+    factor = max(1, -(-_SMALLEST_PIXELS // picture.shape[0]))
+    size = (picture.shape[1] * factor, picture.shape[0] * factor)
+    return np.array(Image.fromarray(picture).resize(size, how))
+
+
+def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The inner border of a mask, one pixel wide after enlarging."""
+    large = _enlarge(mask.astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
+    return large & ~ndimage.binary_erosion(large)

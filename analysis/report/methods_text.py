@@ -1,0 +1,61 @@
+"""The methods section: what a paper must say, taken from the study's own records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.results_table import CLAIM_SPLIT, ResultsTable
+from analysis.tables import shown_metrics
+from taskct_core import schema as S
+
+
+def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
+    """Blocks of ``{"title", "items": [(name, text)]}``; what the records do not hold is left out."""
+    config = table.study.get("config") or {}
+    blocks = [
+        (
+            "Data and dose",
+            {**_flat(table.study.get("dataset")), **_flat(config.get("simulation"), "simulation")},
+        ),
+        ("Task network", _flat(table.study.get("task_network"))),
+        ("Search", _flat(config.get("study"))),
+        ("Metrics", {S.METRICS[name].label: S.METRICS[name].policy for name in shown_metrics(table)}),
+        ("Evaluation", _evaluation(table)),
+        ("Provenance", _provenance(table)),
+    ]
+    return [{"title": title, "items": list(items.items())} for title, items in blocks if items]
+
+
+def _evaluation(table: ResultsTable) -> dict[str, str]:
+    seen = (
+        "not seen by training or search"
+        if table.claim_split == CLAIM_SPLIT
+        else "the one the search optimises"
+    )
+    samples = table.samples[table.samples[S.SPLIT] == table.claim_split]
+    counted = samples[[S.PATIENT, S.SLICE_INDEX]].drop_duplicates()
+    facts = {"split of the scores": f"{table.claim_split} ({seen})"}
+    if len(counted):
+        facts["scored on"] = f"{counted[S.PATIENT].nunique()} patients, {len(counted)} slices"
+    return facts
+
+
+def _provenance(table: ResultsTable) -> dict[str, str]:
+    columns = [S.DATA_HASH, S.TASK_NETWORK_HASH, S.METRIC_POLICY, S.GIT_COMMIT, S.HOST, S.DEVICE]
+    columns += [c for c in table.rows if c.startswith(S.VERSION_PREFIX)]
+    facts = {}
+    for column in columns:
+        values = [str(v) for v in table.rows[column].dropna().unique()] if column in table.rows else []
+        if values:
+            facts[column.replace("_", " ")] = ", ".join(values)
+    return facts
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested records as dotted names and texts."""
+    if not isinstance(value, dict):
+        return {prefix: str(value)} if prefix and value is not None else {}
+    flat: dict[str, str] = {}
+    for key, inner in value.items():
+        flat.update(_flat(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

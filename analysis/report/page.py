@@ -1,0 +1,94 @@
+"""Fills the page template: sections with figures, tables, images, and the data the page's script needs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import jinja2
+import plotly.offline
+
+from analysis.figures import ALPHA_CAPTION, FIGURES, Unavailable
+from analysis.report.image_grid import image_grid
+from analysis.report.methods_text import methods_text
+from analysis.report.table_html import front_downloads, trials_html
+from analysis.report.trial_cards import filters, trial_cards
+from analysis.results_table import ResultsTable
+from analysis.summary import summarise
+
+SECTIONS = {
+    "trade-off": "The trade-off",
+    "images": "Images",
+    "alpha": "What alpha does",
+    "trials": "Trials",
+    "methods": "Methods",
+}
+
+
+def render_page(table: ResultsTable) -> str:
+    """The whole page as text; nothing in it is fetched from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    grid = image_grid(table)
+    return environment.get_template("page.html").render(
+        table=table,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        summary=summarise(table),
+        sections=SECTIONS,
+        figures=_figures(table),
+        alpha_caption=ALPHA_CAPTION,
+        filters=filters(table),
+        grid=grid,
+        trials=trials_html(table),
+        front=front_downloads(table),
+        methods=methods_text(table),
+        trial_data=_embedded_json(trial_cards(table)),
+        style=_asset("style.css"),
+        script=_asset("report.js"),
+        plotly=plotly.offline.get_plotlyjs(),
+    )
+
+
+def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
+    """Section -> its figures, each with its JSON or the reason why there is none."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for name, spec in FIGURES.items():
+        data = spec.compute(table)
+        shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
+        if isinstance(data, Unavailable):
+            shown["reason"] = data.reason
+        else:
+            figure = spec.draw(data).to_plotly_json()
+            shown["json"] = _embedded_json(_without_hover_text(figure))
+            shown["height"] = figure["layout"]["height"]
+        sections.setdefault(spec.section, []).append(shown)
+    return sections
+
+
+def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
+    """The page's script puts the trials' texts back, so that each is stored once, not once a chart."""
+    for trace in figure["data"]:
+        if "customdata" in trace:
+            trace.pop("text", None)
+    return figure
+
+
+def _embedded_json(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever its strings hold."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _asset(name: str) -> str:
+    return resources.files("analysis.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""The page's tables as plain rows of text for the template."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.style import method_name
+from analysis.results_table import ResultsTable
+from analysis.selection import front_trials
+from analysis.tables import front_table, trials_table
+from taskct_core import schema as S
+
+
+def trials_html(table: ResultsTable) -> dict[str, Any]:
+    """``{"head": [...], "rows": [{"trial", "cells": [{"text", "sort"}]}]}`` of every trial."""
+    frame = trials_table(table)
+    front = set(front_trials(table, table.claim_split))
+    rows = [
+        {"trial": int(trial), "front": trial in front, "cells": [_cell(c, v) for c, v in row.items()]}
+        for trial, row in zip(frame.index, frame.to_dict("records"), strict=True)
+    ]
+    return {"head": [column_title(c) for c in frame.columns], "rows": rows}
+
+
+def front_downloads(table: ResultsTable) -> list[dict[str, Any]]:
+    """The front's trials with their scores and their YAML as a ``data:`` address (None where missing)."""
+    frame = front_table(table, table.objectives)
+    shown = []
+    for trial in frame.index:
+        text = table.folder.trial_config(int(trial))
+        encoded = base64.b64encode(text.encode()).decode() if text else None
+        shown.append(
+            {
+                "trial": int(trial),
+                "description": table.descriptions[int(trial)],
+                "scores": [_score_text(m, frame.at[trial, m]) for m in table.objectives],
+                "address": f"data:application/yaml;base64,{encoded}" if encoded else None,
+                "file": f"trial-{int(trial):04d}.yaml",
+            }
+        )
+    return shown
+
+
+def _score_text(metric: str, value: float) -> str:
+    return f"{S.METRICS[metric].label} {value:.4g} {S.METRICS[metric].unit}".rstrip()
+
+
+def column_title(column: str) -> str:
+    if column in S.METRICS:
+        metric = S.METRICS[column]
+        return f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
+    return {S.FAILURE_REASON: "failure"}.get(column, column.replace("_", " "))
+
+
+def _cell(column: str, value: Any) -> dict[str, Any]:
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return {"text": "–", "sort": ""}
+    if column == S.METHOD:
+        return {"text": method_name(str(value)), "sort": str(value)}
+    if column == S.STATUS:
+        return {"text": {S.FAIL: "failed"}.get(value, str(value).lower()), "sort": str(value)}
+    if isinstance(value, float):
+        digits = 0 if column == S.SECONDS else 4
+        text = f"{value:.0f}" if digits == 0 else f"{value:.4g}"
+        return {"text": text if math.isfinite(value) else "∞", "sort": value}
+    return {"text": str(value), "sort": value}

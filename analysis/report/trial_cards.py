@@ -1,0 +1,111 @@
+"""What the page knows of each trial: hover text, filters, and the card that a click opens."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from analysis import panels
+from analysis.figures.points import Unavailable, hover_text
+from analysis.figures.style import architecture_colours, method_name
+from analysis.results_table import ARCHITECTURE, SEARCH_SPLIT, ResultsTable, format_value, parameter_name
+from analysis.selection import front_trials, picks
+from analysis.tables import shown_metrics
+from taskct_core import schema as S
+from taskct_core.errors import DataError
+
+# Choices a reader can hide: column -> what the page calls it.
+FILTERED = {
+    ARCHITECTURE: "Architecture",
+    S.METHOD: "Method",
+    S.CONFIG_PREFIX + "image_loss": "Image loss",
+    S.CONFIG_PREFIX + "task_loss": "Task loss",
+}
+MOST_CARDS_WITH_IMAGES = 60
+MOST_SLICES = 2
+
+
+def filters(table: ResultsTable) -> list[dict[str, Any]]:
+    """The filters with more than one value: title, column and values (with the architectures' colours)."""
+    shown = []
+    colours = architecture_colours({table.architecture(trial) for trial in table.trials.index})
+    for column, title in FILTERED.items():
+        if column not in table.trials:
+            continue
+        values = sorted({str(value) for value in table.trials[column].dropna()})
+        if len(values) > 1:
+            options = [
+                {
+                    "value": value,
+                    "label": method_name(value) if column == S.METHOD else value,
+                    "colour": colours.get(value) if column == ARCHITECTURE else None,
+                }
+                for value in values
+            ]
+            shown.append({"title": title, "column": column, "options": options})
+    return shown
+
+
+def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:
+    """Trial -> its card; images only for the front and the picked trials, to keep the page small."""
+    scores = {split: table.scores(split) for split in dict.fromkeys((table.claim_split, SEARCH_SPLIT))}
+    pictures = _pictures(table)
+    cards = {}
+    config_columns = [c for c in table.trials if c.startswith(S.CONFIG_PREFIX)]
+    for trial, row in zip(table.trials.index, table.trials.to_dict("records"), strict=True):
+        config = {c: row[c] for c in config_columns if not pd.isna(row[c])}
+        cards[int(trial)] = {
+            "title": table.label(trial),
+            "status": row[S.STATUS],
+            "architecture": table.architecture(trial),
+            "method": method_name(str(row[S.METHOD])),
+            "failure": row.get(S.FAILURE_REASON) if isinstance(row.get(S.FAILURE_REASON), str) else None,
+            "hover": hover_text(table, trial),
+            "filters": {c: str(row[c]) for c in FILTERED if c in row and not pd.isna(row[c])},
+            "config": {parameter_name(c): format_value(value) for c, value in config.items()},
+            "scores": _scores(table, scores, trial),
+            "images": pictures.get(int(trial), []),
+        }
+    return cards
+
+
+def _scores(table: ResultsTable, scores: dict[str, pd.DataFrame], trial: int) -> list[dict[str, Any]]:
+    listed = []
+    for metric in shown_metrics(table):
+        values = {
+            split: f"{frame.at[trial, metric]:.4g}"
+            for split, frame in scores.items()
+            if trial in frame.index and math.isfinite(frame.at[trial, metric])
+        }
+        listed.append({"label": S.METRICS[metric].label, "unit": S.METRICS[metric].unit, "values": values})
+    return listed
+
+
+def _pictures(table: ResultsTable) -> dict[int, list[dict[str, str]]]:
+    slices = panels.read_slices(table)
+    if isinstance(slices, Unavailable):
+        return {}
+    wanted = [pick.trial for pick in picks(table)]
+    wanted += front_trials(table, table.claim_split) + front_trials(table, SEARCH_SPLIT)
+    if len(table.trials) <= MOST_CARDS_WITH_IMAGES:
+        wanted += [int(trial) for trial in table.trials.index]
+    wanted = list(dict.fromkeys(wanted))[:MOST_CARDS_WITH_IMAGES]
+    return {trial: _trial_pictures(table, trial, slices) for trial in wanted}
+
+
+def _trial_pictures(table: ResultsTable, trial: int, slices: panels.PanelSlices) -> list[dict[str, str]]:
+    try:
+        panel = panels.read_panel(table, panels.panel_key(table, trial), slices)
+    except DataError:
+        return []
+    if panel is None:
+        return []
+    return [
+        {
+            "source": panels.data_uri(panels.draw_image(panel, k, slices.truth)),
+            "caption": slices.caption(k),
+        }
+        for k in range(min(MOST_SLICES, len(panel.image)))
+    ]

@@ -1,0 +1,222 @@
+"""The typed table that every analysis starts from: ``load(folder) -> ResultsTable``.
+
+Reads ``results.parquet`` (needed), ``samples.parquet`` and ``study.json`` (optional). Of ``study.json``
+it reads ``name``, ``objectives``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
+``dataset.json``) and ``task_network`` (``card.json``); whatever else is there is shown, not interpreted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.study_folder import StudyFolder
+from taskct_core import schema as S
+from taskct_core.errors import DataError
+
+# Epoch metrics are computed on it and the search optimises them: fit for steering, not for claims.
+SEARCH_SPLIT = "validation"
+# Neither training nor the search sees it: the split of every claim.
+CLAIM_SPLIT = "test"
+ARCHITECTURE = S.CONFIG_PREFIX + "architecture"
+ALPHA = S.CONFIG_PREFIX + "alpha"
+CONFIG_SEED = S.CONFIG_PREFIX + "seed"
+
+_NEEDED = (S.TRIAL, S.METHOD, S.SPLIT, S.EPOCH, S.STATUS)
+_NEEDED_SAMPLES = (S.TRIAL, S.METHOD, S.SPLIT, S.PATIENT, S.SLICE_INDEX)
+# A trial that failed and was retried to the end counts as complete.
+_STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
+_REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity; tables have no truth value
+class ResultsTable:
+    """One study's results.
+
+    Attributes:
+        folder: where they were read from.
+        rows: ``results.parquet`` as written, one row a trial, epoch and split.
+        samples: ``samples.parquet`` as written, without rows where the study has none.
+        study: ``study.json``, empty where there is none.
+    """
+
+    folder: StudyFolder = field(repr=False)
+    rows: pd.DataFrame = field(repr=False)
+    samples: pd.DataFrame = field(repr=False)
+    study: dict[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return str(self.study.get("name") or Path(self.folder.location).name or "study")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, references left out: status, configuration, cost. The index is its number."""
+        return self._summaries[self._summaries[S.STATUS] != S.REFERENCE]
+
+    @cached_property
+    def references(self) -> pd.DataFrame:
+        """One row a reference (full dose, FBP, ...), indexed by its negative number."""
+        return self._summaries[self._summaries[S.STATUS] == S.REFERENCE]
+
+    @cached_property
+    def _summaries(self) -> pd.DataFrame:
+        rows = self.rows.sort_values([S.TRIAL, S.EPOCH], kind="stable")
+        last = rows.groupby(S.TRIAL, sort=True).last()  # the last value that is not null
+        rank = rows[S.STATUS].map(_STATUS_RANK).groupby(rows[S.TRIAL]).max()
+        last[S.STATUS] = rank.map({number: status for status, number in _STATUS_RANK.items()})
+        return last.drop(columns=[*self.metrics, S.SPLIT], errors="ignore")
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The known metric columns that hold any finite value, in the order of the schema."""
+        present = [name for name in S.METRICS if name in self.rows]
+        finite = np.isfinite(self.rows[present].to_numpy(dtype=float, na_value=np.nan)).any(axis=0)
+        return [name for name, any_finite in zip(present, finite, strict=True) if any_finite]
+
+    @cached_property
+    def objectives(self) -> list[str]:
+        """What the search optimised, as far as the columns are there; Dice and PSNR if nothing is said."""
+        asked = self.study.get("objectives") or [S.PRIMARY_DICE, S.PRIMARY_PSNR]
+        return [name for name in asked if name in self.metrics]
+
+    @property
+    def claim_split(self) -> str:
+        """The split of headline numbers: test where any trial was evaluated on it, else validation."""
+        scored = self.rows.loc[self.rows[S.STATUS] != S.REFERENCE, S.SPLIT]
+        return CLAIM_SPLIT if (scored == CLAIM_SPLIT).any() else SEARCH_SPLIT
+
+    def scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """Metrics at the last evaluated epoch, one row a trial or reference, indexed by its number.
+
+        Trials and references that were not evaluated on the split have no row; infinities (the PSNR of
+        the full-dose image against itself) are kept.
+        """
+        metrics = self.metrics if metrics is None else [name for name in metrics if name in self.metrics]
+        rows = self.rows.loc[self.rows[S.SPLIT] == split, [S.TRIAL, S.EPOCH, *metrics]]
+        last = rows.sort_values(S.EPOCH, kind="stable").drop_duplicates(S.TRIAL, keep="last")
+        return last.set_index(S.TRIAL)[metrics].sort_index().astype(float)
+
+    def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """``scores`` of the complete trials only: what a front may be made of."""
+        scores = self.scores(split, metrics)
+        complete = self.trials.index[self.trials[S.STATUS] == S.COMPLETE]
+        return scores.loc[scores.index.intersection(complete)]
+
+    @cached_property
+    def searched(self) -> list[str]:
+        """The ``config_*`` columns that differ between trials (a seed is a repetition, not a choice)."""
+        columns = [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != CONFIG_SEED]
+        return [c for c in columns if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
+
+    @cached_property
+    def configurations(self) -> pd.Series:
+        """For every trial the number of the first trial with the same configuration but for the seed."""
+        columns = [S.METHOD] + [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != CONFIG_SEED]
+        keys = self.trials[columns].astype("string").fillna("")
+        first = keys.assign(trial=self.trials.index).groupby(columns, sort=False)["trial"].transform("first")
+        return first.rename("configuration")
+
+    def architecture(self, trial: int) -> str:
+        """The architecture of a trial; a reference's own name for a reference."""
+        if trial in self.references.index:
+            return str(self.references.at[trial, S.METHOD])
+        value = self.trials[ARCHITECTURE].get(trial) if ARCHITECTURE in self.trials else None
+        return str(value) if isinstance(value, str) else "reconstructor"
+
+    def label(self, trial: int) -> str:
+        """What a chart calls a row: ``trial 7``, or the reference's name."""
+        if trial in self.references.index:
+            return reference_name(str(self.references.at[trial, S.METHOD]))
+        return f"trial {trial}"
+
+    @cached_property
+    def descriptions(self) -> dict[int, str]:
+        """What was searched, in one line a trial: ``alpha 0.3, image loss mse, ...``."""
+        columns = self.searched or [c for c in (ALPHA, ARCHITECTURE) if c in self.trials]
+        values = self.trials[columns].to_dict("records")
+        return {
+            int(trial): ", ".join(
+                f"{parameter_name(c)} {format_value(v)}" for c, v in row.items() if not _is_missing(v)
+            )
+            for trial, row in zip(self.trials.index, values, strict=True)
+        }
+
+    def reference(self, method: str) -> int | None:
+        """The (negative) number of a reference, None where the study has not evaluated it."""
+        found = self.references.index[self.references[S.METHOD] == method]
+        return int(found[0]) if len(found) else None
+
+
+def reference_name(method: str) -> str:
+    return _REFERENCE_NAMES.get(method, method)
+
+
+def parameter_name(column: str) -> str:
+    """``config_image_loss`` -> ``image loss``."""
+    return column.removeprefix(S.CONFIG_PREFIX).replace("_", " ")
+
+
+def format_value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def load(folder: str | Path) -> ResultsTable:
+    """Read a study folder (a path, its ``results.parquet``, or an fsspec URL).
+
+    Raises:
+        DataError: if there is no readable results file of this schema version, or columns are missing.
+    """
+    files = StudyFolder(folder)
+    rows = files.table(S.RESULTS_FILE)
+    _check_rows(rows)
+    samples = pd.DataFrame(columns=list(_NEEDED_SAMPLES))
+    if files.has(S.SAMPLES_FILE):
+        samples = files.table(S.SAMPLES_FILE)
+        _check_columns(S.SAMPLES_FILE, samples, _NEEDED_SAMPLES)
+    study = files.json(S.STUDY_FILE) if files.has(S.STUDY_FILE) else {}
+    if not isinstance(study, dict):
+        raise DataError(
+            f"{S.STUDY_FILE} must hold an object", type(study).__name__, "Export the study again."
+        )
+    return ResultsTable(files, rows, samples, study)
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    _check_columns(S.RESULTS_FILE, rows, _NEEDED)
+    if rows.empty:
+        raise DataError(
+            f"{S.RESULTS_FILE} must hold at least one row",
+            "0 rows",
+            "Wait until the study has evaluated its first epoch, then report again.",
+        )
+    unknown = sorted(set(rows[S.STATUS]) - set(_STATUS_RANK), key=str)
+    if unknown:
+        raise DataError(
+            f"status must be one of {', '.join(S.STATUSES)}", f"{unknown}", "Export the study again."
+        )
+
+
+def _check_columns(name: str, table: pd.DataFrame, needed: Sequence[str]) -> None:
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise DataError(
+            f"{name} must have the columns {', '.join(needed)}",
+            f"a table without {', '.join(missing)}",
+            "Export the study again with this version of taskct.",
+        )
+
+
+def _as_plain(column: pd.Series) -> pd.Series:
+    """Lists and dicts (architecture parameters) as text, so that they can be counted."""
+    return column.astype(str) if column.dtype == object else column
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))

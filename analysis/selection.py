@@ -1,0 +1,73 @@
+"""Which trials a reader is shown by name. Every choice is made on the search (validation) split, so that
+the scores of the chosen trials on the test split stay unseen by the choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import pareto
+from analysis.results_table import ALPHA, SEARCH_SPLIT, ResultsTable
+from taskct_core import schema as S
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A trial and the reason it is shown."""
+
+    trial: int
+    why: str
+
+
+def front_trials(table: ResultsTable, split: str, metrics: list[str] | None = None) -> list[int]:
+    """The non-dominated complete trials on a split, by the study's objectives unless metrics are named."""
+    metrics = table.objectives if metrics is None else metrics
+    scores = table.complete_scores(split, metrics)
+    if not metrics or scores.empty:
+        return []
+    directions = [S.METRICS[name].direction for name in metrics]
+    return [int(trial) for trial in scores.index[pareto.non_dominated(scores.to_numpy(), directions)]]
+
+
+def picks(table: ResultsTable) -> list[Pick]:
+    """Best trial by each objective and the knee of the front; a trial that is several is named once."""
+    scores = table.complete_scores(SEARCH_SPLIT, table.objectives)
+    reasons: dict[int, list[str]] = {}
+    for metric in table.objectives:
+        trial = best_trial(scores[metric], metric)
+        if trial is not None:
+            reasons.setdefault(trial, []).append(f"best {S.METRICS[metric].label}")
+    if len(scores) and len(table.objectives) > 1:
+        row = pareto.knee(scores.to_numpy(), [S.METRICS[name].direction for name in table.objectives])
+        if row is not None:
+            reasons.setdefault(int(scores.index[row]), []).append("knee of the front")
+    return [Pick(trial, " and ".join(why)) for trial, why in reasons.items()]
+
+
+def best_trial(scores: pd.Series, metric: str) -> int | None:
+    """The trial with the best finite score; the first of equals."""
+    finite = scores[np.isfinite(scores)]
+    if finite.empty:
+        return None
+    return int(finite.idxmax() if S.METRICS[metric].direction == "maximize" else finite.idxmin())
+
+
+def baseline(table: ResultsTable) -> Pick | None:
+    """What task-adaptive training is compared with: the best trial that used no task loss.
+
+    That is the trial of ``reconstruction_only``, or of alpha 0, with the best image metric among the
+    objectives (PSNR where there is none).
+    """
+    trials = table.trials
+    without = trials[S.METHOD] == "reconstruction_only"
+    if ALPHA in trials:
+        without |= (trials[ALPHA] == 0) & trials[S.METHOD].isin(["task_adaptive", "fine_tune"])
+    image_metrics = [name for name in table.objectives if name.startswith(("psnr", "ssim"))]
+    metric = (image_metrics or [S.PRIMARY_PSNR])[0]
+    if metric not in table.metrics:
+        return None
+    scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
+    trial = best_trial(scores[scores.index.isin(trials.index[without])], metric)
+    return None if trial is None else Pick(trial, "no task loss")

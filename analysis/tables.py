@@ -1,0 +1,53 @@
+"""Tables of a study as data frames: every trial, the front, the methods beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.results_table import CONFIG_SEED, ResultsTable, parameter_name
+from analysis.selection import front_trials
+from taskct_core import schema as S
+
+SHOWN_METRICS = (
+    S.PRIMARY_DICE,
+    "dice_liver_patient_nnunet",
+    "dice_tumour_patient_nnunet",
+    S.PRIMARY_PSNR,
+    S.PRIMARY_SSIM,
+)
+
+
+def shown_metrics(table: ResultsTable) -> list[str]:
+    """The objectives, then the usual ones that the results hold."""
+    wanted = dict.fromkeys([*table.objectives, *SHOWN_METRICS])
+    return [name for name in wanted if name in table.metrics]
+
+
+def trials_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a trial: status, method, searched parameters, scores on the claim split, seconds.
+
+    Trials without scores on that split (running, pruned, failed) have none here.
+    """
+    metrics = shown_metrics(table) if metrics is None else metrics
+    trials = table.trials
+    columns = [*table.searched, *([CONFIG_SEED] if CONFIG_SEED in trials else [])]
+    frame = trials[[S.STATUS, S.METHOD, *columns]].rename(columns=parameter_name)
+    scores = table.scores(table.claim_split, metrics)
+    for metric in scores:
+        frame[metric] = scores[metric].reindex(frame.index)
+    for column in (S.SECONDS, S.PARAMETERS, S.FAILURE_REASON):
+        if column in trials and trials[column].notna().any():
+            frame[column] = trials[column]
+    return frame.rename_axis("trial")
+
+
+def front_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """``trials_table`` of the non-dominated trials on the claim split, best first objective first."""
+    frame = trials_table(table, metrics)
+    front = frame.loc[front_trials(table, table.claim_split)]
+    if not table.objectives:
+        return front
+    first = table.objectives[0]
+    return front.sort_values(first, ascending=S.METRICS[first].direction == "minimize")
