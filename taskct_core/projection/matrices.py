@@ -1,4 +1,4 @@
-"""Projection matrices on disk: built once a machine, memory-mapped and so shared by its processes."""
+"""The sparse matrices of symmetric scans: plain, transposed, and through a finer grid."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from taskct_core.geometry import ParallelBeam
+from taskct_core.projection.cache import Arrays, cached_arrays
 from taskct_core.projection.joseph import joseph_matrix
 from taskct_core.projection.symmetry import base_bins
 from taskct_core.resampling import linear_interpolation
+
+MATRIX_VERSION = 1  # raise it when weights, their order or their files change
 
 
 class SparseMatrix(NamedTuple):
@@ -29,9 +32,17 @@ class SparseMatrix(NamedTuple):
 
 
 def base_matrices(geometry: ParallelBeam, dtype: torch.dtype) -> tuple[SparseMatrix, SparseMatrix]:
-    """The base rays' matrix of a square symmetric scan, in pixel edges, and its transpose."""
-    rays = _base_rays(geometry)
-    return _as_tensors(rays, dtype), _as_tensors(rays.T.tocsr(), dtype)
+    """The base rays' matrix of a square symmetric scan, in pixel edges, and its transpose.
+
+    Only float32 is kept on disk; float64 is for checks.
+    """
+
+    def build() -> Arrays:
+        rays = _base_rays(geometry)
+        return _as_arrays("forward", rays, dtype) | _as_arrays("adjoint", rays.T.tocsr(), dtype)
+
+    arrays = build() if dtype == torch.float64 else cached_arrays("rays", _key(geometry), build)
+    return _as_tensors("forward", arrays), _as_tensors("adjoint", arrays)
 
 
 def guarded_matrix(geometry: ParallelBeam, guard_pixels: int) -> SparseMatrix:
@@ -40,6 +51,15 @@ def guarded_matrix(geometry: ParallelBeam, guard_pixels: int) -> SparseMatrix:
     Interpolation and projection are linear, so their product is one matrix on the coarse pixels, half
     as large as that of the fine grid and without the fine image.
     """
+    key = {**_key(geometry), "guard_pixels": guard_pixels}
+
+    def build() -> Arrays:
+        return _as_arrays("forward", _guarded_rays(geometry, guard_pixels), torch.float32)
+
+    return _as_tensors("forward", cached_arrays("guarded-rays", key, build))
+
+
+def _guarded_rays(geometry: ParallelBeam, guard_pixels: int) -> sparse.csr_array:
     edge = geometry.image_shape[0]
     fine = dataclasses.replace(
         geometry,
@@ -48,23 +68,30 @@ def guarded_matrix(geometry: ParallelBeam, guard_pixels: int) -> SparseMatrix:
     )
     axis = linear_interpolation(edge, guard_pixels)
     interpolation = sparse.kron(axis, axis, format="csr")
-    angles = geometry.angles[: geometry.num_angles // 4]
     # Angle by angle, since the fine grid's matrix of all angles would take gigabytes.
-    blocks = [
-        joseph_matrix(fine, np.array([angle]), base_bins(geometry.num_bins)) @ interpolation
-        for angle in angles
-    ]
-    return _as_tensors(sparse.vstack(blocks, format="csr"), torch.float32)
+    blocks = [_base_rays(fine, angle) @ interpolation for angle in range(geometry.num_angles // 4)]
+    return sparse.vstack([block.astype(np.float32) for block in blocks], format="csr")
 
 
-def _base_rays(geometry: ParallelBeam) -> sparse.csr_array:
-    base_angles = geometry.angles[: geometry.num_angles // 4]
-    return joseph_matrix(geometry, base_angles, base_bins(geometry.num_bins))
+def _base_rays(geometry: ParallelBeam, angle: int | None = None) -> sparse.csr_array:
+    """Rays of one of the base angles, or of all."""
+    angles = geometry.angles[: geometry.num_angles // 4]
+    chosen = angles if angle is None else angles[angle : angle + 1]
+    return joseph_matrix(geometry, chosen, base_bins(geometry.num_bins))
 
 
-def _as_tensors(matrix: sparse.csr_array, dtype: torch.dtype) -> SparseMatrix:
-    return SparseMatrix(
-        torch.from_numpy(matrix.indptr.astype(np.int32)),
-        torch.from_numpy(matrix.indices.astype(np.int32)),
-        torch.from_numpy(matrix.data).to(dtype),
-    )
+def _key(geometry: ParallelBeam) -> dict[str, object]:
+    return {"version": MATRIX_VERSION, "geometry": geometry.to_dict()}
+
+
+def _as_arrays(prefix: str, matrix: sparse.csr_array, dtype: torch.dtype) -> Arrays:
+    matrix.sort_indices()
+    return {
+        f"{prefix}_row_starts": matrix.indptr.astype(np.int32),
+        f"{prefix}_columns": matrix.indices.astype(np.int32),
+        f"{prefix}_weights": matrix.data.astype(np.float64 if dtype == torch.float64 else np.float32),
+    }
+
+
+def _as_tensors(prefix: str, arrays: Arrays) -> SparseMatrix:
+    return SparseMatrix(*(torch.from_numpy(arrays[f"{prefix}_{part}"]) for part in SparseMatrix._fields))
