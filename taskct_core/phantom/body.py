@@ -9,6 +9,7 @@ import numpy as np
 from taskct_core.phantom.grid import Array, Grid, smooth_field
 from taskct_core.phantom.tissues import Tissue
 
+SKIN_MM = 2.2
 RIB_PITCH_MM = 27.0
 VERTEBRA_PITCH_MM = 33.0
 
@@ -28,7 +29,7 @@ class Build:
         half_width = rng.uniform(148, 192)
         return cls(
             half_width=half_width,
-            half_depth=half_width * rng.uniform(0.63, 0.74),
+            half_depth=half_width * rng.uniform(0.67, 0.79),
             fat=rng.uniform(6, 14) + max(half_width - 160, 0) * rng.uniform(0.2, 0.6),
             wall=rng.uniform(9, 14),
             dome=rng.uniform(70, 84),
@@ -64,16 +65,16 @@ def draw_body(tissue: np.ndarray, grid: Grid, build: Build, rng: np.random.Gener
     # Fat is thick at the flanks and back, thin over the sternum; the wall thins towards the midline.
     fat = build.fat * np.clip(1 + 0.25 * np.sin(angle) + 0.12 * lumpy, 0.5, 1.8)
     wall = build.wall * np.clip(1 - 0.08 * lumpy + 0.15 * np.cos(2 * angle), 0.6, 1.5)
-    wall_depth = skin_depth - fat - wall
+    wall_depth = (skin_depth - fat - wall).astype(np.float32)
 
     tissue[skin_depth > 0] = Tissue.SKIN
-    tissue[skin_depth > 1.8] = Tissue.FAT
+    tissue[skin_depth > SKIN_MM] = Tissue.FAT
     tissue[skin_depth > fat] = Tissue.MUSCLE
     tissue[wall_depth > 0] = Tissue.FAT  # visceral; the organs are drawn over it
 
     below_diaphragm = _below_diaphragm(grid, build)
     _draw_chest(tissue, grid, build, wall_depth, below_diaphragm)
-    _draw_ribs(tissue, grid, build, wall_depth + wall / 2, angle)
+    _draw_ribs(tissue, grid, build, (wall_depth + wall / 2).astype(np.float32), angle)
     _draw_back_muscles(tissue, grid, build)
     _draw_spine(tissue, grid, build, rng)
     return Frame(wall_depth, below_diaphragm)
@@ -85,7 +86,7 @@ def _skin_depth(grid: Grid, build: Build, rng: np.random.Generator) -> tuple[Arr
     waist = 1 + np.float32(0.03) * np.sin(z / 60 + rng.uniform(0, 6))
     back_groove = 7 * np.exp(-((x / 16) ** 2)) * (y > 0)
     # A superellipse: squarer at the back, on which the patient lies.
-    exponent = np.where(y > 0, 2.7, 2.2).astype(np.float32)
+    exponent = np.where(y > 0, 2.4, 2.1).astype(np.float32)
     reach_x = np.abs(x) / (build.half_width * waist)
     reach_y = np.abs(y + back_groove) / (build.half_depth * waist)
     norm = (reach_x**exponent + reach_y**exponent) ** (1 / exponent)
@@ -110,7 +111,7 @@ def _draw_chest(tissue: np.ndarray, grid: Grid, build: Build, wall_depth: Array,
     tissue[inside & (below < -2.5)] = Tissue.LUNG
     mediastinum = grid.ellipsoid((build.dome, build.spine - 30, 0), (90, 42, 26))
     tissue[inside & (below < -2.5) & (mediastinum < 0)] = Tissue.FAT
-    heart = (build.dome + 22, -0.42 * build.half_depth, 0.2 * build.half_width)
+    heart = (build.dome + 14, -0.42 * build.half_depth, 0.2 * build.half_width)
     shape = grid.ellipsoid(heart, (44, 0.44 * build.half_depth, 0.34 * build.half_width))
     tissue[inside & (below < -2.5) & (shape < 5)] = Tissue.FAT
     tissue[inside & (below < -2.5) & (shape < 0)] = Tissue.HEART
@@ -120,9 +121,9 @@ def _draw_ribs(tissue: np.ndarray, grid: Grid, build: Build, mid_wall: Array, an
     """All ribs from one periodic shape: they descend from the spine forwards, one every ``RIB_PITCH_MM``."""
     z = grid.warped[0]
     from_back = np.abs(np.arctan2(np.cos(angle), np.sin(angle)))  # 0 at the spine, pi at the sternum
-    descent = 75 * np.sin(np.clip(from_back, 0, 2.4) / 1.6)
+    descent = 58 * np.clip(from_back, 0, 2.3)
     height = (z + descent) % RIB_PITCH_MM - RIB_PITCH_MM / 2
-    shape = np.sqrt((height / 7.5) ** 2 + (mid_wall / 4.2) ** 2)
+    shape = np.sqrt((height / 6.5) ** 2 + (mid_wall / 4.2) ** 2)
     # The costal margin: the lower the slice, the earlier the ribs end.
     margin = np.clip(1.75 + z / 75, 0.9, 2.75)
     on_arc = (from_back > 0.32) & (from_back < margin) & (np.abs(mid_wall) < 5)
@@ -137,7 +138,8 @@ def _draw_back_muscles(tissue: np.ndarray, grid: Grid, build: Build) -> None:
     side = np.abs(x)
     in_body = (tissue == Tissue.FAT) | (tissue == Tissue.MUSCLE)
     erector = ((side - 31) / 30) ** 2 + ((y - build.spine - 37) / 19) ** 2
-    psoas = ((side - 33) / np.clip(13 - z / 8, 3, 20)) ** 2 + ((y - build.spine - 8) / np.clip(15 - z / 8, 3, 22)) ** 2
+    psoas_width, psoas_depth = np.clip(13 - z / 8, 3, 20), np.clip(15 - z / 8, 3, 22)
+    psoas = ((side - 33) / psoas_width) ** 2 + ((y - build.spine - 8) / psoas_depth) ** 2
     crus = ((side - 13) / 6) ** 2 + ((y - build.spine + 20) / 12) ** 2
     below_hilum, above_kidneys = z < 5, z > -45
     muscle = (erector < 1) | ((psoas < 1) & below_hilum) | ((crus < 1) & above_kidneys)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Point = tuple[float, float, float]  # (z, y, x) in mm: superior, posterior and patient's left are positive
 Box = tuple[slice, slice, slice]
 
@@ -52,6 +53,11 @@ class Grid:
         z, y, x = (slice(int(start), int(stop)) for start, stop in ranges)
         return z, y, x
 
+    def part(self, box: Box) -> Grid:
+        """Return the grid of the voxels in ``box``."""
+        z, y, x = (axis[inside] for axis, inside in zip(self.axes, box, strict=True))
+        return Grid((z, y, x), (self.warped[0][box], self.warped[1][box], self.warped[2][box]))
+
     def ellipsoid(self, centre: Point, radii: Point, box: Box | None = None) -> Array:
         """Signed distance (exact on the surface only) to an axis-parallel ellipsoid, in warped space."""
         inside = (slice(None),) * 3 if box is None else box
@@ -66,8 +72,9 @@ class Grid:
         """Signed distance to a rod from ``start`` to ``end`` whose radius changes linearly."""
         a, b = np.asarray(start, np.float32), np.asarray(end, np.float32)
         direction = b - a
+        length_squared = max(float(direction @ direction), 1e-6)
         offsets = [w[box] - c for w, c in zip(self.warped, a, strict=True)]
-        along = sum(o * d for o, d in zip(offsets, direction, strict=True)) / max(float(direction @ direction), 1e-6)
+        along = sum(o * d for o, d in zip(offsets, direction, strict=True)) / length_squared
         along = np.clip(along, 0, 1)
         squared = sum((o - along * d) ** 2 for o, d in zip(offsets, direction, strict=True))
         return np.sqrt(squared) - (radii[0] + along * np.float32(radii[1] - radii[0]))

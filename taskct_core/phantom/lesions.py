@@ -30,9 +30,7 @@ def draw_lesion_count(rng: np.random.Generator) -> int:
     return int(min(1 + rng.poisson(2), 8))
 
 
-def place_lesions(
-    tissue: np.ndarray, grid: Grid, count: int, rng: np.random.Generator
-) -> list[Lesion]:
+def place_lesions(tissue: np.ndarray, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
     """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
 
     The first one has at least 20 mm, so that a patient with lesions shows one at every resolution.

@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from taskct_core.phantom.body import Build, Frame
-from taskct_core.phantom.grid import Array, Grid, Point, smooth_cut, smooth_field, smooth_union
+from taskct_core.phantom.grid import Array, Grid, Mask, Point, smooth_cut, smooth_field, smooth_union
 from taskct_core.phantom.tissues import Tissue
 
-ORGAN_GAP_MM = 3.0  # of fat, between an organ and the wall or diaphragm
+WALL_GAP_MM, DIAPHRAGM_GAP_MM = 2.5, 0.5  # of fat, around the organs
+NUM_BOWEL_LOOPS, NUM_MESENTERIC_VESSELS = 80, 60
 
 
-def draw_organs(
-    tissue: np.ndarray, grid: Grid, build: Build, frame: Frame, rng: np.random.Generator
-) -> None:
+def draw_organs(tissue: np.ndarray, grid: Grid, build: Build, frame: Frame, rng: np.random.Generator) -> None:
     """Paint gut, pancreas, stomach, spleen, kidneys, liver, gallbladder and the great vessels."""
-    # Positive where organs may lie: inside the wall and below the diaphragm.
-    room = np.minimum(frame.wall_depth, frame.below_diaphragm) - ORGAN_GAP_MM
-    free = (room > 0) & (tissue == Tissue.FAT)
+    inside = (frame.wall_depth > WALL_GAP_MM) & (frame.below_diaphragm > DIAPHRAGM_GAP_MM)
+    free = inside & (tissue == Tissue.FAT)
     kidneys = [_kidney(grid, build, side, rng) for side in (-1, 1)]
 
+    _draw_mesenteric_vessels(tissue, grid, build, free, rng)
     _draw_bowel(tissue, grid, build, free, rng)
     _draw_pancreas(tissue, grid, build, free, rng)
     _draw_stomach(tissue, grid, build, free, rng)
@@ -27,8 +26,7 @@ def draw_organs(
     for kidney in kidneys:
         _paint_kidney(tissue, grid, *kidney, free)
     liver = _liver(grid, build, rng)
-    for surface, _ in kidneys[:1]:
-        liver = smooth_cut(liver, surface - 4, 6)
+    liver = smooth_cut(liver, kidneys[0][0] - 4, 6)
     _draw_great_vessels(tissue, grid, build, free)
     tissue[(liver < 0) & free & ~np.isin(tissue, (Tissue.AORTA, Tissue.VENA_CAVA))] = Tissue.LIVER
     _draw_gallbladder(tissue, grid, build, free, rng)
@@ -47,11 +45,14 @@ def _liver(grid: Grid, build: Build, rng: np.random.Generator) -> Array:
     right = grid.ellipsoid(_jitter(rng, (-4, 0.0, -0.47 * a)), (88 * size, 0.84 * b, 0.50 * a * size))
     left = grid.ellipsoid(_jitter(rng, (34, -0.44 * b, -0.02 * a)), (48 * size, 0.40 * b, left_reach))
     liver = smooth_union(right, left, 25)
-    hollow = grid.ellipsoid(_jitter(rng, (-34, 0.10 * b, 0.10 * a)), (72, 0.46 * b, 0.36 * a))
+    pancreas_bed = grid.ellipsoid(_jitter(rng, (-34, 0.10 * b, 0.10 * a)), (72, 0.46 * b, 0.36 * a))
+    bowel_bed = grid.ellipsoid(_jitter(rng, (-95, -0.30 * b, 0.0)), (75, 0.75 * b, 0.50 * a))
+    kidney_bed = grid.ellipsoid((-68, build.spine + 12, -0.30 * a), (62, 48, 0.33 * a))
     spine = grid.ellipsoid((0, build.spine - 2, 2), (400, 36, 38))
     fissure = grid.ellipsoid((-5, -0.62 * b, -0.04 * a), (45, 0.30 * b, 2.5))
-    for cut, blend in ((hollow, 14.0), (spine, 10.0), (fissure, 3.0)):
-        liver = smooth_cut(liver, cut, blend)
+    cuts = ((pancreas_bed, 14.0), (bowel_bed, 14.0), (kidney_bed, 10.0), (spine, 10.0), (fissure, 3.0))
+    for cut, blend_mm in cuts:
+        liver = smooth_cut(liver, cut, blend_mm)
     return liver + 1.2 * smooth_field(grid.axes, 22, rng)
 
 
@@ -66,16 +67,14 @@ def _kidney(grid: Grid, build: Build, side: int, rng: np.random.Generator) -> tu
     return surface, sinus
 
 
-def _paint_kidney(tissue: np.ndarray, grid: Grid, surface: Array, sinus: Array, free: Array) -> None:
+def _paint_kidney(tissue: np.ndarray, grid: Grid, surface: Array, sinus: Array, free: Mask) -> None:
     pyramids = np.sin(grid.warped[0] / 4.5) + np.sin((grid.warped[1] + grid.warped[2]) / 4.5)
     tissue[(surface < 0) & free] = Tissue.KIDNEY_CORTEX
     tissue[(surface < -7) & free & (pyramids < 0.6)] = Tissue.KIDNEY_MEDULLA
     tissue[(surface < 0) & free & (sinus < 0)] = Tissue.FAT
 
 
-def _draw_spleen(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Array, rng: np.random.Generator
-) -> None:
+def _draw_spleen(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     a, b = build.half_width, build.half_depth
     size = rng.uniform(0.85, 1.2)
     centre = _jitter(rng, (22, 0.30 * b, 0.62 * a))
@@ -84,9 +83,7 @@ def _draw_spleen(
     tissue[(smooth_cut(spleen, hollow, 10) < 0) & free] = Tissue.SPLEEN
 
 
-def _draw_stomach(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Array, rng: np.random.Generator
-) -> None:
+def _draw_stomach(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     a, b = build.half_width, build.half_depth
     fill = rng.uniform(0.7, 1.1)
     fundus = grid.ellipsoid(_jitter(rng, (38, -0.16 * b, 0.40 * a)), (46, 0.40 * b * fill, 0.26 * a * fill))
@@ -95,7 +92,7 @@ def _draw_stomach(
 
 
 def _paint_hollow_organ(
-    tissue: np.ndarray, grid: Grid, shape: Array, free: Array, gas_above_mm: float, rng: np.random.Generator
+    tissue: np.ndarray, grid: Grid, shape: Array, free: Mask, gas_above_mm: float, rng: np.random.Generator
 ) -> None:
     """Wall, content and, as the patient lies on the back, gas in front of a level surface."""
     content = Tissue.GUT_FLUID if rng.random() < 0.6 else Tissue.STOOL
@@ -107,20 +104,37 @@ def _paint_hollow_organ(
     tissue[lumen & level] = Tissue.GUT_GAS
 
 
-def _draw_bowel(tissue: np.ndarray, grid: Grid, build: Build, free: Array, rng: np.random.Generator) -> None:
+def _draw_bowel(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     """Loops of small bowel and colon in the lower abdomen, each a short bent tube."""
     a, b = build.half_width, build.half_depth
-    for _ in range(16):
-        centre = (rng.uniform(-95, -8), rng.uniform(-0.68, 0.12) * b, rng.uniform(-0.62, 0.68) * a)
-        radii = (rng.uniform(12, 24), rng.uniform(11, 19), rng.uniform(14, 34))
+    for _ in range(NUM_BOWEL_LOOPS):
+        centre = (rng.uniform(-110, 2), rng.uniform(-0.75, 0.25) * b, rng.uniform(-0.60, 0.80) * a)
+        radii = (rng.uniform(12, 26), rng.uniform(10, 18), rng.uniform(12, 30))
         box = grid.box(centre, radii)
-        part = Grid(tuple(axis[s] for axis, s in zip(grid.axes, box, strict=True)), tuple(w[box] for w in grid.warped))  # type: ignore[arg-type]
-        gas_above = centre[1] + rng.uniform(-1.3, 0.3) * radii[1]
-        _paint_hollow_organ(tissue[box], part, part.ellipsoid(centre, radii), free[box], gas_above, rng)
+        part = grid.part(box)
+        gas_above_mm = centre[1] + rng.uniform(-1.3, 0.3) * radii[1]
+        _paint_hollow_organ(tissue[box], part, part.ellipsoid(centre, radii), free[box], gas_above_mm, rng)
+
+
+def _draw_mesenteric_vessels(
+    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
+) -> None:
+    """Short rods that cross the visceral fat, as its many small vessels do."""
+    for _ in range(NUM_MESENTERIC_VESSELS):
+        start = (
+            rng.uniform(-110, 40),
+            rng.uniform(-0.5, 0.3) * build.half_depth,
+            rng.uniform(-0.3, 0.7) * build.half_width,
+        )
+        end = _jitter(rng, start, 16)
+        radius = rng.uniform(1.2, 3.2)
+        box = grid.box(start, (35, 35, 35))
+        rod = grid.capsule(start, end, (radius, radius), box)
+        tissue[box][(rod < 0) & free[box]] = Tissue.VENA_CAVA
 
 
 def _draw_pancreas(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Array, rng: np.random.Generator
+    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
 ) -> None:
     a, front = build.half_width, build.spine - 45
     path = [
@@ -137,7 +151,7 @@ def _draw_pancreas(
 
 
 def _draw_gallbladder(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Array, rng: np.random.Generator
+    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
 ) -> None:
     if rng.random() < 0.12:  # removed by surgery
         return
@@ -150,7 +164,7 @@ def _draw_gallbladder(
     tissue[box][(shape < 0) & free[box]] = Tissue.GALLBLADDER
 
 
-def _draw_great_vessels(tissue: np.ndarray, grid: Grid, build: Build, free: Array) -> None:
+def _draw_great_vessels(tissue: np.ndarray, grid: Grid, build: Build, free: Mask) -> None:
     """Aorta before the spine; the vena cava at its right, coming forward into the liver as it rises."""
     y = build.spine
     rods: list[tuple[Tissue, Point, Point, float]] = [

@@ -60,7 +60,7 @@ class Appearance:
 APPEARANCE: dict[Tissue, Appearance] = {
     Tissue.AIR: Appearance(-1000, patient_std_hu=0, texture_std_hu=0),
     Tissue.SKIN: Appearance(30, 10),
-    Tissue.FAT: Appearance(-103, 3, 4, 9),
+    Tissue.FAT: Appearance(-103, 3, 4, 7),
     Tissue.MUSCLE: Appearance(54, 10, 4, 13),
     Tissue.LUNG: Appearance(-850, 10, 25, 35),
     Tissue.CORTICAL_BONE: Appearance(520, 0, 60, 60),

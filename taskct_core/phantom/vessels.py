@@ -49,9 +49,7 @@ def _grow(
         _grow(tissue, grid, tip, branch, next_radius, generations - 1, rng)
 
 
-def _paint_rod(
-    tissue: np.ndarray, grid: Grid, start: Point, end: Point, radii: tuple[float, float]
-) -> None:
+def _paint_rod(tissue: np.ndarray, grid: Grid, start: Point, end: Point, radii: tuple[float, float]) -> None:
     middle = tuple((s + e) / 2 for s, e in zip(start, end, strict=True))
     reach = tuple(abs(e - s) / 2 + radii[0] for s, e in zip(start, end, strict=True))
     box = grid.box(middle, reach)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ AIR_HU = -1024
 LOWEST_HU, HIGHEST_HU = -10240, 30710
 
 
-def checked_hu(voxels: NDArray[np.generic], name: str) -> NDArray[np.generic]:
+def checked_hu(voxels: NDArray[np.generic], name: str) -> NDArray[np.int16 | np.float32]:
     """Return the voxels as int16 or float32 HU, padding below -1024 raised to -1024.
 
     Raises:

@@ -41,10 +41,10 @@ class LitsReference(VolumeReference):
         check_same_grid(grid, label_grid, str(self.volume_file), str(self.labels_file))
         return Volume(
             patient=self.patient,
-            hu=grid.to_canonical(checked_hu(_voxels(image, self.volume_file), str(self.volume_file))),
+            hu=grid.to_canonical(checked_hu(read_voxels(image, self.volume_file), str(self.volume_file))),
             labels=label_grid.to_canonical(
-                checked_labels(_voxels(label_image, self.labels_file), str(self.labels_file))
-            ).astype(np.uint8, copy=False),
+                checked_labels(read_voxels(label_image, self.labels_file), str(self.labels_file))
+            ),
             spacing_mm=grid.spacing_mm(),
         )
 
@@ -137,7 +137,7 @@ def open_nifti(file: Path, orientation: str | None) -> tuple[Nifti1Image, VoxelG
     return image, grid
 
 
-def _voxels(image: Nifti1Image, file: Path) -> NDArray[np.generic]:
+def read_voxels(image: Nifti1Image, file: Path) -> NDArray[np.generic]:
     try:
         return np.asanyarray(image.dataobj)
     except UNREADABLE as error:

@@ -77,7 +77,9 @@ def _existing_folder(kind: str, path: str | Path | None) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         problem = "a file" if folder.exists() else "which does not exist"
-        raise DataError("source.path must be an existing folder", f"{folder}, {problem}", "Correct source.path.")
+        raise DataError(
+            "source.path must be an existing folder", f"{folder}, {problem}", "Correct source.path."
+        )
     return folder
 
 

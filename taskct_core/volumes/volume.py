@@ -25,7 +25,7 @@ class Volume:
     """
 
     patient: str
-    hu: NDArray[np.generic]
+    hu: NDArray[np.int16 | np.float32]
     labels: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
 

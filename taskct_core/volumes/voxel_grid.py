@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from taskct_core.errors import ConfigError, DataError
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 # The direction in which columns, rows and slices of a Volume grow: Left, Posterior, Superior.
 CANONICAL = axcodes2ornt(("L", "P", "S"))
 
@@ -29,7 +32,7 @@ class VoxelGrid:
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
 
-    def to_canonical(self, voxels: NDArray[np.generic]) -> NDArray[np.generic]:
+    def to_canonical(self, voxels: NDArray[Scalar]) -> NDArray[Scalar]:
         """Flip and permute ``(i, j, k)`` voxels to ``(slice, row, column)`` as ``Volume`` has them.
 
         Axes that lie obliquely go to the nearest body axis; voxels are never interpolated.
