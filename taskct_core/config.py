@@ -93,6 +93,8 @@ class TaskNetworkConfig(StrictModel):
     batch_size: Count = 8
     learning_rate: Positive = 1e-3
     augmentation: bool = True
+    class_weights: tuple[Positive, Positive, Positive] = (1.0, 1.0, 3.0)  # background, liver, tumour
+    tumour_share: Fraction = 0.3  # least share of slices with a tumour in a batch that has any
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -122,9 +124,8 @@ class TrialConfig(StrictModel):
     batch_size: Count = 8
     epochs: Count = 10
     first_phase_share: Fraction = 0.5  # sequential, fine_tune: the share of the epochs before the switch
-    own_task_network: Literal["pretrained", "scratch"] = (
-        "pretrained"  # joint, sequential, end_to_end: its start
-    )
+    # How the task network that joint, sequential and end_to_end train themselves starts.
+    own_task_network: Literal["pretrained", "scratch"] = "pretrained"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

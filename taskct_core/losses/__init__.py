@@ -19,8 +19,11 @@ IMAGE_LOSSES = {
     "ssim": "taskct_core.losses.image:SSIMLoss",
 }
 TASK_LOSSES = {
-    "ce": "taskct_core.losses.task:cross_entropy",
+    "ce": "taskct_core.losses.task:CrossEntropy",
+    "dice": "taskct_core.losses.task:dice",
     "dice_ce": "taskct_core.losses.task:dice_cross_entropy",
+    "focal": "taskct_core.losses.task:focal",
+    "tversky": "taskct_core.losses.task:tversky",
 }
 
 

@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from taskct_core.attenuation import hu_to_normalised
+from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import DataError
 from taskct_core.schema import LIVER
 
@@ -41,7 +41,7 @@ def image_metrics(
     """
     _require_window(full_dose)
     image, truth = reconstruction[:, 0].double(), full_dose[:, 0].double()
-    low, high = (hu_to_normalised(edge) for edge in LIVER_WINDOW_HU)
+    low, high = (hu_to_mu(edge) / MU_MAX for edge in LIVER_WINDOW_HU)
     windowed, windowed_truth = image.clamp(low, high), truth.clamp(low, high)
     window_range = torch.full_like(truth[:, 0, 0], high - low)
     whole, liver = torch.ones_like(labels, dtype=torch.bool), labels >= LIVER

@@ -35,15 +35,9 @@ def segmentation_counts(
         parts = {"true": true, "predicted": found, "overlap": true & found}
         for part, mask in parts.items():
             columns[f"{structure}_{part}_pixels"] = mask.sum((1, 2)).tolist()
-    components = [
-        _components(*pair) for pair in zip(*(mask.cpu().numpy() for mask in masks["tumour"]), strict=True)
-    ]
-    columns.update(
-        {
-            name: list(values)
-            for name, values in zip(COMPONENT_COUNTS, zip(*components, strict=True), strict=True)
-        }
-    )
+    tumour_masks = (mask.cpu().numpy() for mask in masks["tumour"])
+    components = [_components(true, found) for true, found in zip(*tumour_masks, strict=True)]
+    columns |= {name: [counts[i] for counts in components] for i, name in enumerate(COMPONENT_COUNTS)}
     if not knows_tumour:
         for name in columns:
             if name.startswith("tumour_"):

@@ -27,6 +27,8 @@ from taskct_core.schema import (
 
 Array = NDArray[np.float64]
 
+_PARTS = ("true", "predicted", "overlap")
+
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Average single-slice rows to one value a metric column.
@@ -58,27 +60,21 @@ def _segmentation_metrics(rows: Sequence[Mapping[str, Any]], suffix: str) -> dic
     per_slice = {name: _column(rows, name + suffix) for name in COUNTS}
     patients = np.asarray([row[PATIENT] for row in rows])
     per_patient = {name: _pool(values, patients) for name, values in per_slice.items()}
-    counts = dict(zip(DICE_SCOPES, (per_slice, per_patient), strict=True))
-    metrics = {}
-    for scope, columns in counts.items():
+    metrics: dict[str, float] = {}
+    for scope, counts in zip(DICE_SCOPES, (per_slice, per_patient), strict=True):
         for empty in EMPTY_POLICIES:
-            scores = [
-                _mean(
-                    dice(
-                        *(columns[f"{name}_{part}_pixels"] for part in ("true", "predicted", "overlap")),
-                        empty,
-                    )
-                )
-                for name in STRUCTURES
-            ]
-            for structure, score in zip(
-                (*STRUCTURES, "mean"), (*scores, _mean(np.asarray(scores))), strict=True
-            ):
-                metrics[f"dice_{structure}_{scope}_{empty}"] = score
+            scores = {structure: _mean(_dice_of(structure, counts, empty)) for structure in STRUCTURES}
+            scores["mean"] = _mean(np.asarray(list(scores.values())))
+            metrics |= {f"dice_{name}_{scope}_{empty}": score for name, score in scores.items()}
     true, hit, false = (_column(rows, name + suffix) for name in COMPONENT_COUNTS)
     metrics["tumour_recall"] = float(hit.sum() / true.sum()) if true.sum() > 0 else math.nan
     metrics["tumour_false_positives"] = _mean(false)
     return metrics
+
+
+def _dice_of(structure: str, counts: Mapping[str, Array], empty: str) -> Array:
+    true, predicted, overlap = (counts[f"{structure}_{part}_pixels"] for part in _PARTS)
+    return dice(true, predicted, overlap, empty)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:

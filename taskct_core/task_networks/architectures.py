@@ -1,4 +1,4 @@
-"""MONAI's segmentation networks at sizes that suit slices. Image ``(B, 1, H, W)`` -> logits ``(B, C, H, W)``."""
+"""MONAI's segmentation networks at sizes that suit slices: ``(B, 1, H, W)`` -> logits ``(B, C, H, W)``."""
 
 from __future__ import annotations
 

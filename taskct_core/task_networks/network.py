@@ -62,7 +62,7 @@ class TaskNetwork(nn.Module):
         return self(image).argmax(1)
 
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels ``(B, H, W)`` as this network's classes, ``(B, 1, H, W)``: liver only counts tumour as liver."""
+        """Labels ``(B, H, W)`` as the classes ``(B, 1, H, W)`` it knows: one without tumours counts them as liver."""
         return labels.clamp(max=self.num_classes - 1).unsqueeze(1)
 
     def freeze(self) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from pydantic import ValidationError
@@ -38,7 +37,6 @@ class TaskNetworkCard(StrictModel):
     data_hash: str
     scores: dict[str, float | None]
     content_hash: str
-    extra: dict[str, Any] = {}
 
 
 def save_task_network(
@@ -47,7 +45,6 @@ def save_task_network(
     *,
     data_hash: str,
     scores: dict[str, float],
-    extra: dict[str, Any] | None = None,
 ) -> TaskNetworkCard:
     """Write a task network's folder; a score that is not finite is stored as null."""
     card = TaskNetworkCard(
@@ -55,7 +52,6 @@ def save_task_network(
         data_hash=data_hash,
         scores={name: value if abs(value) < float("inf") else None for name, value in scores.items()},
         content_hash=network.weights_hash(),
-        extra=extra or {},
     )
     folder.mkdir(parents=True, exist_ok=True)
     weights = {

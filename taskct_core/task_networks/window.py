@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.attenuation import hu_to_normalised
+from taskct_core.dose import MU_MAX, hu_to_mu
 
 # The slope outside the window, as a share of the slope inside. A plain clamp has no gradient there, so a
 # reconstruction that has left the window (or starts from zeros) could never be pulled back in.
@@ -21,8 +21,8 @@ class HUWindow(nn.Module):
 
     def __init__(self, low_hu: float, high_hu: float) -> None:
         super().__init__()
-        self.low = hu_to_normalised(low_hu)
-        self.width = hu_to_normalised(high_hu) - self.low
+        self.low = hu_to_mu(low_hu) / MU_MAX
+        self.width = hu_to_mu(high_hu) / MU_MAX - self.low
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         position = (image - self.low) / self.width

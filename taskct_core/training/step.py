@@ -51,17 +51,14 @@ def differentiate(
         mixer: gives their weights.
     """
     image = reconstruction.detach().requires_grad_()
-    used = {
-        name: losses[name](image)
-        for name, is_used in zip(GRADIENT_NORMS, mixer.uses(), strict=True)
-        if is_used
-    }
+    used_names = [name for name, is_used in zip(GRADIENT_NORMS, mixer.uses(), strict=True) if is_used]
+    used = {name: losses[name](image) for name in used_names}
     means = {name: mean_over_workers(loss) for name, loss in used.items()}
-    weights = dict(
-        zip(GRADIENT_NORMS, mixer.weights(*(means.get(name, 0.0) for name in GRADIENT_NORMS)), strict=True)
-    )
+    both_weights = mixer.weights(means.get(LOSS_IMAGE, 0.0), means.get(LOSS_TASK, 0.0))
+    weights = dict(zip(GRADIENT_NORMS, both_weights, strict=True))
 
-    gradients, measured = [], {}
+    gradients = []
+    measured: dict[str, float] = {}
     for name, loss in used.items():
         gradient = image_gradient(weights[name] * loss, image)
         gradients.append(gradient)
@@ -76,7 +73,7 @@ def measure(reconstruction: torch.Tensor, losses: dict[str, LossOfImage]) -> dic
     The task loss's network must be frozen: an evaluation in train mode would move its statistics.
     """
     image = reconstruction.detach().requires_grad_()
-    measured = {}
+    measured: dict[str, float] = {}
     for name, loss_of in losses.items():
         loss = loss_of(image)
         measured |= {name: loss.item(), GRADIENT_NORMS[name]: gradient_norm(image_gradient(loss, image))}
