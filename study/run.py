@@ -23,14 +23,17 @@ from ray.tune import PlacementGroupFactory
 from study.config import StudyConfig
 from study.events import OnEvent, ignore
 from study.ray_session import ray_session
+from study.schedulers import make_pruner
 from study.schedulers.tune_scheduler import StudyScheduler
+from study.search.fingerprint import check_fingerprint, check_objectives, search_fingerprint
 from study.search.ledger import Ledger
-from study.search.records import TrialRecord, best_records, read_records
+from study.search.lock import study_lock
+from study.search.queue import enqueue_failed, enqueue_points, front_of
+from study.search.records import PLAN, TrialRecord, best_records, read_records
 from study.search.samplers import make_sampler
 from study.search.searcher import StudySearcher
 from study.search.space import SearchSpace
-from study.search.storage import create_study, open_study
-from taskct_core.errors import ConfigError
+from study.search.storage import create_study, open_study, read_card
 from taskct_core.schema import RUNNING
 
 _TUNE_FOLDER = ".tune"
@@ -57,7 +60,9 @@ def run_study(
     max_concurrent: int,
     resources: dict[str, float] | PlacementGroupFactory,
     metric_directions: Mapping[str, str],
+    epochs: int | None = None,
     on_event: OnEvent = ignore,
+    on_open: Callable[[], None] = lambda: None,
     reuse_actors: bool = False,
 ) -> StudySummary:
     """Start, continue or extend the study in ``folder`` until every trial has a final state.
@@ -72,7 +77,9 @@ def run_study(
         max_concurrent: trials that run at a time.
         resources: of one trial.
         metric_directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric.
+        epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
         on_event: called with every :mod:`study.events` event, in the driver.
+        on_open: called once the study is locked and seen to be the one that ``config`` describes.
         reuse_actors: run trials one after another in the same processes.
 
     Raises:
@@ -82,32 +89,29 @@ def run_study(
     started = time.monotonic()
     folder = folder.resolve()
     space = SearchSpace.parse(config.space)
-    directions = [_direction(name, metric_directions) for name in config.objectives]
-    study = create_study(folder, config.storage, directions)
-    study.sampler = make_sampler(config.sampler, space, config.seed)
-    ledger = Ledger(study, folder, space, config.objectives, config.constraints, config.trials)
-    ledger.enqueue(config.enqueue)
-    if ledger.remaining():
+    check_objectives(config, metric_directions)
+    pruner = make_pruner(config, metric_directions)
+    with study_lock(folder) as lock:
+        study = _open(config, folder, space, fingerprint, metric_directions)
+        on_open()
+        trials = _count_trials(config, space, study)
+        ledger = Ledger(study, folder, space, config.objectives, config.constraints, trials, lock.check)
+        study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
         searcher = StudySearcher(ledger, folder, on_event)
-        scheduler = StudyScheduler(searcher, on_event)
-        with ray_session():
-            _run_tuner(
-                tune.with_resources(trainable, resources),
-                tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=ledger.remaining(),
-                    max_concurrent_trials=max_concurrent,
-                    reuse_actors=reuse_actors,
-                    trial_name_creator=_name,
-                    trial_dirname_creator=_name,
-                ),
-                folder,
-                config.max_retries,
+        scheduler = StudyScheduler(pruner, searcher, epochs, on_event)
+        scheduler.replay(folder, read_records(study))
+        if remaining := ledger.remaining():
+            tune_config = tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=remaining,
+                max_concurrent_trials=max_concurrent,
+                reuse_actors=reuse_actors,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
             )
-    trials = read_records(study)
-    interrupted = any(record.status == RUNNING for record in trials)
-    return StudySummary(folder, trials, best_records(study), time.monotonic() - started, interrupted)
+            _execute(tune.with_resources(trainable, resources), tune_config, folder, config.max_retries)
+        return _summarise(folder, study, started)
 
 
 def load_study(folder: Path) -> optuna.Study:
@@ -119,29 +123,68 @@ def load_study(folder: Path) -> optuna.Study:
     return open_study(folder)
 
 
-def _direction(objective: str, metric_directions: Mapping[str, str]) -> str:
-    if objective not in metric_directions:
-        valid = ", ".join(metric_directions)
-        raise ConfigError(f"an objective must be a known metric column ({valid})", objective, "Correct it.")
-    return metric_directions[objective]
+def retry_failed(folder: Path) -> list[int]:
+    """Queue every failed trial of the study once more; the next :func:`run_study` runs them.
+
+    A repeat is a new trial with the same parameters that begins from nothing: what a failed trial left
+    behind may be what made it fail.
+
+    Returns:
+        The numbers of the trials that will be repeated.
+
+    Raises:
+        StudyError: if ``folder`` holds no study, or a driver is running it.
+    """
+    folder = folder.resolve()
+    read_card(folder)  # a folder without a study gets no lock file
+    with study_lock(folder):
+        return enqueue_failed(open_study(folder, writable=True))
 
 
-def _run_tuner(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
+def _open(
+    config: StudyConfig,
+    folder: Path,
+    space: SearchSpace,
+    fingerprint: Mapping[str, str],
+    metric_directions: Mapping[str, str],
+) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = create_study(folder, config.storage, [metric_directions[name] for name in config.objectives])
+    check_fingerprint(study, {**search_fingerprint(config, space, metric_directions), **fingerprint})
+    study.sampler = make_sampler(config.sampler, space, config.seed)
+    return study
+
+
+def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) -> int:
+    """Queue what is to be tried first; return how many trials the study shall have."""
+    points = list(config.enqueue)
+    if config.enqueue_front_of is not None:
+        points += front_of(Path(config.enqueue_front_of), space)
+    queued = enqueue_points(study, space, points)
+    if config.sampler.name != "grid":
+        return config.trials
+    return min(config.trials, queued + sum(1 for _ in space.grid(config.sampler.grid_points)))
+
+
+def _execute(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
     _remove_tune_folder(folder)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune_config,
-        run_config=tune.RunConfig(
-            name=_TUNE_FOLDER,
-            storage_path=str(folder),
-            failure_config=tune.FailureConfig(max_failures=max_retries),
-            verbose=0,
-        ),
+    run_config = tune.RunConfig(
+        name=_TUNE_FOLDER,
+        storage_path=str(folder),
+        failure_config=tune.FailureConfig(max_failures=max_retries),
+        verbose=0,
     )
-    tuner.fit()
+    with ray_session():
+        tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
     _remove_tune_folder(folder)
+
+
+def _summarise(folder: Path, study: optuna.Study, started: float) -> StudySummary:
+    trials = read_records(study)
+    interrupted = any(record.status == RUNNING for record in trials)
+    return StudySummary(folder, trials, best_records(study), time.monotonic() - started, interrupted)
 
 
 def _remove_tune_folder(folder: Path) -> None:

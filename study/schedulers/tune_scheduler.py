@@ -1,4 +1,4 @@
-"""The bridge to Ray Tune's schedulers: epochs go in order to a pruner, decisions come back once."""
+"""The bridge to Ray Tune's schedulers: each epoch of a trial is judged once, however often it is reported."""
 
 from __future__ import annotations
 
@@ -7,25 +7,65 @@ from typing import Any
 
 from ray import cloudpickle
 from ray.tune.experiment import Trial
+from ray.tune.result import AUTO_RESULT_KEYS, TRAINING_ITERATION
 from ray.tune.schedulers import FIFOScheduler
 
+from study import epoch_log
 from study.events import EpochReported, OnEvent
+from study.schedulers.pruner import Pruner
+from study.search.records import TrialRecord, trial_folder
 from study.search.searcher import StudySearcher
-from taskct_core.schema import EPOCH
+from taskct_core.schema import EPOCH, RUNNING
+
+_TUNES_OWN = {*AUTO_RESULT_KEYS, TRAINING_ITERATION, "checkpoint_dir_name"}
 
 
 class StudyScheduler(FIFOScheduler):
-    """Runs trials in the order of their proposals and passes on what they report."""
+    """Runs trials in the order of their proposals and stops those that the pruner gives up.
 
-    def __init__(self, searcher: StudySearcher, on_event: OnEvent) -> None:
+    A trial that starts again reports its earlier epochs again. They were decided on, so they only pass
+    through: an interrupted study prunes as an uninterrupted one does.
+
+    Args:
+        epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
+    """
+
+    def __init__(
+        self, pruner: Pruner, searcher: StudySearcher, epochs: int | None, on_event: OnEvent
+    ) -> None:
         super().__init__()
+        self._pruner = pruner
+        self._epochs = epochs
         self._searcher = searcher
         self._on_event = on_event
+        self._decided: dict[int, int] = {}  # trial -> last epoch that was decided on
+
+    def replay(self, folder: Path, trials: list[TrialRecord]) -> None:
+        """Rebuild the pruner's state from the epoch logs of the study in ``folder``.
+
+        The last logged epoch of a trial left RUNNING was perhaps not decided on: a trial waits for the
+        decision before it trains on. It is reported again when the trial is adopted.
+        """
+        for trial in trials:
+            rows = epoch_log.read(trial_folder(folder, trial.trial))
+            for row in rows[:-1] if trial.status == RUNNING else rows:
+                self._pruner.observe(trial.trial, row)
+                self._decided[trial.trial] = row[EPOCH]
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if EPOCH in result:
-            self._on_event(EpochReported(self._searcher.number_of(trial.trial_id), result))
-        return str(FIFOScheduler.CONTINUE)
+        row = {name: value for name, value in result.items() if name not in _TUNES_OWN}
+        if EPOCH not in row:
+            return str(FIFOScheduler.CONTINUE)
+        number = self._searcher.number_of(trial.trial_id)
+        self._on_event(EpochReported(number, row))
+        if row[EPOCH] <= self._decided.get(number, 0):
+            return str(FIFOScheduler.CONTINUE)
+        self._decided[number] = row[EPOCH]
+        reason = self._pruner.reason_to_stop(number, row)
+        if reason is None or row[EPOCH] == trial.config["values"].get("epochs", self._epochs):
+            return str(FIFOScheduler.CONTINUE)
+        self._searcher.note_pruned(trial.trial_id, reason)
+        return str(FIFOScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._searcher.note_error(trial.trial_id, _last_error(trial))

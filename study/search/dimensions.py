@@ -62,7 +62,7 @@ class FloatDimension(StrictModel):
     kind: Literal["uniform", "log", "logit"]
     low: float
     high: float
-    ends: list[float] = []
+    ends: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -77,7 +77,9 @@ class FloatDimension(StrictModel):
             )
         below, above = self._ends_below(), self._ends_above()
         if len(below) + len(above) != len(self.ends) or len(below) > 1 or len(above) > 1:
-            raise ValueError(f"ends must hold at most one value <= low and one >= high, but got {self.ends}")
+            raise ValueError(
+                f"ends must hold at most one value <= low and one >= high, but got {list(self.ends)}"
+            )
         return self
 
     def _ends_below(self) -> list[float]:

@@ -7,6 +7,7 @@ a driver leaves behind when it dies is there to be adopted by the next.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from optuna.trial import TrialState
 from study import epoch_log
 from study.search.records import (
     CURVES,
-    ENQUEUED,
     LAST_EPOCH,
     OBJECTIVES,
     REASON,
@@ -58,6 +58,7 @@ class Ledger:
         objectives: columns of the epoch log, in the order of the study's directions.
         constraints: column -> upper bound.
         trials: how many trials the study shall have, retried ones not counted twice.
+        check_lock: raises if this driver may no longer write.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Ledger:
         objectives: list[str],
         constraints: dict[str, float],
         trials: int,
+        check_lock: Callable[[], None],
     ) -> None:
         self._study = study
         self._folder = folder
@@ -75,6 +77,7 @@ class Ledger:
         self._objectives = objectives
         self._constraints = constraints
         self._trials = trials
+        self._check_lock = check_lock
         self._left_running = self._numbers(TrialState.RUNNING)
         self._live: dict[int, optuna.Trial] = {}
 
@@ -85,20 +88,9 @@ class Ledger:
         retries = sum(1 for trial in trials if RETRY_OF in trial.user_attrs)
         return len(self._left_running) + waiting + max(0, self._trials + retries - len(trials))
 
-    def enqueue(self, points: list[dict[str, Any]]) -> None:
-        """Queue points that are not queued yet, to be tried before the sampler's proposals.
-
-        Raises:
-            ConfigError: if a point does not lie in the search space.
-        """
-        queued = {t.user_attrs.get(ENQUEUED) for t in self._study.get_trials(deepcopy=False)}
-        parameters = [self._space.parameters_of(point) for point in points]
-        for place, point in enumerate(parameters):
-            if place not in queued:
-                self._study.enqueue_trial(point, user_attrs={ENQUEUED: place})
-
     def propose(self) -> Proposal | None:
         """The next trial to run: one left RUNNING, one waiting, or a new one; ``None`` if none remains."""
+        self._check_lock()
         if self._left_running:
             return self._adopt(self._left_running.pop(0))
         if self.remaining() == 0:
@@ -125,6 +117,7 @@ class Ledger:
             error: what made it fail, if it did.
             retries: how often it was started again.
         """
+        self._check_lock()
         trial = self._live.pop(number)
         rows = epoch_log.read(trial_folder(self._folder, number))
         outcome = self._judge(rows, pruned, error)

@@ -19,7 +19,10 @@ CURVES = "curves"  # objective column -> value at each epoch
 REASON = "reason"  # why the trial was pruned or failed
 RETRIES = "retries"  # how often the trial was started again after an error
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
-ENQUEUED = "enqueued"  # place in StudyConfig.enqueue of the point that this trial tries
+ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
+
+# User attribute of the Optuna study: what its latest driver set out to do.
+PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ...}
 
 WAITING = "WAITING"  # queued; the other states are named as in the schema
 

@@ -32,7 +32,7 @@ class StudySearcher(Searcher):
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # FINISHED is a str
         proposal = self._ledger.propose()
         if proposal is None:
             return Searcher.FINISHED

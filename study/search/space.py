@@ -100,17 +100,21 @@ class SearchSpace:
         Without such a dimension, one draw at the middle of the space.
         """
         dimension = self.dimensions.get(field)
-        options = dimension.options if isinstance(dimension, ChoiceDimension) else [None]
-        return [
-            self.draw(
-                lambda name, d, option=option: option if name == field and option else d.parameter_at(0.5)
-            )
-            for option in options
-        ]
+        if not isinstance(dimension, ChoiceDimension):
+            return [self.draw(_pick_middle)]
+        return [self.draw(_pick_option(field, option)) for option in dimension.options]
 
     def description(self) -> dict[str, str]:
         """Each dimension as text, for a study's fingerprint."""
         return {field: dimension.model_dump_json() for field, dimension in self.dimensions.items()}
+
+
+def _pick_middle(name: str, dimension: Dimension) -> Any:
+    return dimension.parameter_at(0.5)
+
+
+def _pick_option(field: str, option: Any) -> Pick:
+    return lambda name, dimension: option if name == field else _pick_middle(name, dimension)
 
 
 def _parameters_field(field: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.files import write_json
@@ -50,7 +52,7 @@ def read_card(folder: Path) -> StorageCard:
         ) from None
 
 
-def create_study(folder: Path, url: str | None, directions: list[str]) -> optuna.Study:
+def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
     """Open the study of ``folder``, or create it there. The caller holds the study's lock.
 
     Raises:
@@ -71,12 +73,15 @@ def create_study(folder: Path, url: str | None, directions: list[str]) -> optuna
         _mend_journal(folder / JOURNAL_FILE)
     storage = _open_storage(folder, card)
     return optuna.create_study(
-        storage=storage, study_name=card.study_name, directions=directions, load_if_exists=True
+        storage=storage,
+        study_name=card.study_name,
+        directions=[StudyDirection[direction.upper()] for direction in directions],
+        load_if_exists=True,
     )
 
 
-def open_study(folder: Path) -> optuna.Study:
-    """Open the study of ``folder`` for reading.
+def open_study(folder: Path, *, writable: bool = False) -> optuna.Study:
+    """Open the study of ``folder``: for reading, or for writing too by the holder of its lock.
 
     Raises:
         StudyError: if there is none, or its storage cannot be opened.
@@ -84,6 +89,8 @@ def open_study(folder: Path) -> optuna.Study:
     card = read_card(folder)
     if card.url is None and not (folder / JOURNAL_FILE).exists():
         raise StudyError(f"a study must have its {JOURNAL_FILE}", str(folder), "Restore it from a backup.")
+    if writable and card.url is None:
+        _mend_journal(folder / JOURNAL_FILE)
     try:
         return optuna.load_study(study_name=card.study_name, storage=_open_storage(folder, card))
     except KeyError:

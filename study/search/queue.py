@@ -1,0 +1,79 @@
+"""Trials that are tried before the sampler proposes any: given points, another study's front, repeats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from study.search.records import ENQUEUED, RETRY_OF, best_records, read_records
+from study.search.space import SearchSpace
+from study.search.storage import open_study
+from taskct_core.errors import ConfigError
+from taskct_core.schema import FAIL
+
+
+def enqueue_points(study: optuna.Study, space: SearchSpace, points: list[dict[str, Any]]) -> int:
+    """Queue the points that were not queued before.
+
+    Args:
+        points: overrides of a TrialConfig; dimensions that a point leaves out are drawn by the sampler.
+
+    Returns:
+        How many points have been queued in the study's life.
+
+    Raises:
+        ConfigError: if a point does not lie in the search space.
+    """
+    parameters = [space.parameters_of(point) for point in points]
+    queued = {trial.user_attrs.get(ENQUEUED) for trial in study.get_trials(deepcopy=False)} - {None}
+    for point in parameters:
+        text = json.dumps(point, sort_keys=True)
+        if text not in queued:
+            study.enqueue_trial(point, user_attrs={ENQUEUED: text})
+            queued.add(text)
+    return len(queued)
+
+
+def front_of(folder: Path, space: SearchSpace) -> list[dict[str, Any]]:
+    """The points of another study's front that lie in ``space``; its other dimensions are left out.
+
+    Raises:
+        StudyError: if ``folder`` holds no study.
+        ConfigError: if no point of its front lies in the space.
+    """
+    front = [_shared(record.values, space) for record in best_records(open_study(folder))]
+    points = [point for point in front if _lies_in(space, point)]
+    if not points:
+        raise ConfigError(
+            "the front of study.enqueue_front_of must share points with the search space",
+            f"{folder}: {len(front)} points on its front, none in the space",
+            "Name another study, widen the space, or leave enqueue_front_of out.",
+        )
+    return points
+
+
+def enqueue_failed(study: optuna.Study) -> list[int]:
+    """Queue every failed trial once more, from its beginning, as a new trial; return their numbers."""
+    records = read_records(study)
+    repeated = {record.retry_of for record in records}
+    failed = [r.trial for r in records if r.status == FAIL and r.trial not in repeated]
+    trials = study.get_trials(deepcopy=False)
+    for number in failed:
+        study.enqueue_trial(trials[number].params, user_attrs={RETRY_OF: number})
+    return failed
+
+
+def _shared(values: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
+    return {
+        name: value for name, value in values.items() if name.removesuffix("_parameters") in space.dimensions
+    }
+
+
+def _lies_in(space: SearchSpace, point: dict[str, Any]) -> bool:
+    try:
+        return bool(space.parameters_of(point))
+    except ConfigError:
+        return False
