@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 IMAGE_LOSSES = {
     "mse": "torch.nn:MSELoss",
     "l1": "torch.nn:L1Loss",
+    "charbonnier": "taskct_core.losses.image:Charbonnier",
     "ssim": "taskct_core.losses.image:SSIMLoss",
+    "ms_ssim": "taskct_core.losses.image:MSSSIMLoss",
+    "perceptual": "taskct_core.losses.perceptual:PerceptualLoss",
 }
 TASK_LOSSES = {
     "ce": "taskct_core.losses.task:CrossEntropy",

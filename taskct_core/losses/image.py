@@ -6,13 +6,18 @@ Every image loss is computed on images in percent of the normalised range, 100 *
 from __future__ import annotations
 
 import torch
-from pytorch_msssim import SSIM
+from pytorch_msssim import ms_ssim, ssim
 from torch import nn
+
+from taskct_core.errors import ConfigError
 
 # A choice of unit, so that the image loss and the task loss are of one size. On images in [0, 1] a good
 # MSE is about 3e-4 while CE + Dice is about 1, and the whole trade-off would hide at alpha < 0.001;
 # in percent the same MSE is about 3.
 PERCENT = 100.0
+
+SSIM_WINDOW = 11
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first; Wang et al. 2003
 
 
 class ImageLoss(nn.Module):
@@ -30,12 +35,55 @@ class ImageLoss(nn.Module):
         return torch.stack(terms).sum()
 
 
+class Charbonnier(nn.Module):
+    """Mean of sqrt(error^2 + eps^2), eps = 0.1 %: an L1 loss that is smooth at zero (Lai et al. 2017)."""
+
+    def __init__(self, eps: float = 0.1) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt((reconstruction - full_dose) ** 2 + self.eps**2).mean()
+
+
 class SSIMLoss(nn.Module):
     """1 - SSIM with the Gaussian window of Wang et al. 2004 (11 pixels, sigma 1.5), data range mu_max."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ssim = SSIM(data_range=PERCENT, channel=1)
+    def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
+        _require_window(min(full_dose.shape[-2:]))
+        return 1 - ssim(reconstruction, full_dose, data_range=PERCENT, win_size=SSIM_WINDOW)
+
+
+class MSSSIMLoss(nn.Module):
+    """1 - MS-SSIM (Wang et al. 2003), data range mu_max, with as many of its five scales as the image allows.
+
+    The window must fit into the smallest scale: five scales from 161 pixels on, four from 81, three from
+    41, two from 21. The weights of the scales that are left are divided by their sum.
+    """
 
     def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
-        return 1 - self.ssim(reconstruction, full_dose)
+        weights = scale_weights(min(full_dose.shape[-2:]))
+        return 1 - ms_ssim(
+            reconstruction, full_dose, data_range=PERCENT, win_size=SSIM_WINDOW, weights=weights
+        )
+
+
+def scale_weights(side: int) -> list[float]:
+    """Weights of the scales of MS-SSIM that an image of this shortest side has room for.
+
+    Raises:
+        ConfigError: if not even one has.
+    """
+    _require_window(side)
+    scales = sum(side > (SSIM_WINDOW - 1) * 2**scale for scale in range(len(MS_SSIM_WEIGHTS)))
+    used = MS_SSIM_WEIGHTS[:scales]
+    return [weight / sum(used) for weight in used]
+
+
+def _require_window(side: int) -> None:
+    if side < SSIM_WINDOW:
+        raise ConfigError(
+            f"SSIM losses need images of at least {SSIM_WINDOW} pixels a side",
+            f"{side} pixels",
+            "Use a larger preset, or mse, l1 or charbonnier.",
+        )

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from taskct_core.geometry import ParallelBeam
 
 RECONSTRUCTORS = {
+    # FBP -> image
+    "dncnn": "taskct_core.reconstructors.dncnn:DnCNN",
+    "red_cnn": "taskct_core.reconstructors.red_cnn:REDCNN",
     "unet": "taskct_core.reconstructors.unet:ResidualUNet",
+    "segresnet": "taskct_core.reconstructors.segresnet:ResidualSegResNet",
+    "restormer": "taskct_core.reconstructors.restormer:ResidualRestormer",
+    "msd": "taskct_core.reconstructors.msd:MSD",
+    # FBP and sinogram -> image, with the projector inside
+    "learned_primal_dual": "taskct_core.reconstructors.primal_dual:LearnedPrimalDual",
+    "learned_gradient": "taskct_core.reconstructors.learned_gradient:LearnedGradient",
+    "itnet": "taskct_core.reconstructors.itnet:ItNet",
+    # sinogram -> image
+    "iradonmap": "taskct_core.reconstructors.iradonmap:IRadonMap",
 }
 
 _TENSORS = ("fbp", "sinogram")

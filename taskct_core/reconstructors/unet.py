@@ -11,7 +11,7 @@ from taskct_core.reconstructors.residual import Residual
 
 
 class ResidualUNet(Residual):
-    """MONAI's ``BasicUNet`` with four poolings. 497,585 parameters at width 16.
+    """MONAI's ``BasicUNet`` with four poolings. 495,905 parameters at width 16.
 
     Args:
         width: channels of the full-resolution level; the levels have 1, 1, 2, 4, 8 times as many.
