@@ -10,8 +10,9 @@ from taskct_core.phantom.grid import Array, Grid, Point, smooth_field
 from taskct_core.phantom.tissues import Tissue
 
 MIN_DIAMETER_MM, MAX_DIAMETER_MM = 5.0, 50.0
-MIN_CONTRAST_HU = 15.0  # fainter ones are not seen at full dose
-HYPERDENSE_SHARE = 0.2
+MIN_CONTRAST_HU = 20.0  # fainter ones are hardly seen at full dose
+HYPERDENSE_SHARE = 0.15
+LARGEST_MIN_DIAMETER_MM = 28.0  # of a patient's first lesion
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,21 @@ class Lesion:
 
 
 def draw_lesion_count(rng: np.random.Generator) -> int:
-    """1 to 8, three on average."""
-    return int(min(1 + rng.poisson(2), 8))
+    """1 to 8, three and a half on average."""
+    return int(min(1 + rng.poisson(2.5), 8))
 
 
 def place_lesions(tissue: np.ndarray, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
     """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
 
-    The first one has at least 20 mm, so that a patient with lesions shows one at every resolution.
+    The first one is large, so that a patient with lesions shows one at every resolution.
     """
     candidates = np.argwhere(tissue == Tissue.LIVER)
     lesions: list[Lesion] = []
     for _ in range(40 * count):
         if len(lesions) == count or not len(candidates):
             break
-        smallest = 20.0 if not lesions else MIN_DIAMETER_MM
+        smallest = MIN_DIAMETER_MM if lesions else LARGEST_MIN_DIAMETER_MM
         diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(MAX_DIAMETER_MM))))
         voxel = candidates[rng.integers(len(candidates))]
         centre = _beside_slice(voxel, grid, diameter, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from dataclasses import dataclass
@@ -138,7 +139,15 @@ def open_nifti(file: Path, orientation: str | None) -> tuple[Nifti1Image, VoxelG
 
 
 def read_voxels(image: Nifti1Image, file: Path) -> NDArray[np.generic]:
+    """Read the voxels of an opened NIfTI image.
+
+    Raises:
+        DataError: if they are incomplete or, in a compressed file, damaged.
+    """
     try:
+        if file.suffix == ".gz":
+            # NiBabel stops before the checksum at the file's end; decompressing it all verifies it.
+            image = type(image).from_bytes(gzip.decompress(file.read_bytes()))
         return np.asanyarray(image.dataobj)
     except UNREADABLE as error:
         raise _unreadable(file, error) from None
@@ -148,5 +157,5 @@ def _unreadable(file: Path, error: Exception) -> DataError:
     return DataError(
         "the file must be a complete NIfTI image",
         f"{file} ({' '.join(str(error).split()) or type(error).__name__})",
-        "It may be truncated: copy or download it again.",
+        "It may be truncated or damaged: copy or download it again.",
     )
