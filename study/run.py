@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,9 @@ def _open(
     study = create_study(folder, config.storage, [metric_directions[name] for name in config.objectives])
     check_fingerprint(study, {**search_fingerprint(config, space, metric_directions), **fingerprint})
     study.sampler = make_sampler(config.sampler, space, config.seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(config.objectives)  # what status and the Optuna dashboard call the values
     return study
 
 

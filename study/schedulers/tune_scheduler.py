@@ -40,6 +40,9 @@ class StudyScheduler(FIFOScheduler):
         self._on_event = on_event
         self._decided: dict[int, int] = {}  # trial -> last epoch that was decided on
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see StudySearcher
+
     def replay(self, folder: Path, trials: list[TrialRecord]) -> None:
         """Rebuild the pruner's state from the epoch logs of the study in ``folder``.
 

@@ -32,6 +32,9 @@ class StudySearcher(Searcher):
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its parts to restore them; a study is restored from Optuna's storage instead
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # FINISHED is a str
         proposal = self._ledger.propose()
         if proposal is None:

@@ -1,0 +1,81 @@
+"""A running study on the console: a live view on a terminal, one line an event elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from study.events import EpochReported, Event, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
+from study.progress import console as default_console
+from study.status import StatusReader
+from study.status_view import describe_objectives, describe_values, draw_status
+from taskct_core.errors import StudyError
+from taskct_core.schema import COMPLETE, EPOCH
+
+_REFRESHES_PER_SECOND = 1.0
+
+
+@contextmanager
+def study_console(
+    folder: Path, objectives: list[str], console: Console = default_console
+) -> Iterator[OnEvent]:
+    """Show the study in ``folder`` while the block runs it.
+
+    Yields:
+        The ``on_event`` for :func:`study.run.run_study`.
+    """
+    if not console.is_terminal:
+        yield EventLines(objectives, console)
+        return
+    view = _LiveView(folder)
+    with Live(get_renderable=view.draw, console=console, refresh_per_second=_REFRESHES_PER_SECOND):
+        yield ignore
+
+
+class EventLines:
+    """Writes one line an event; epochs that a trial reports again are left out."""
+
+    def __init__(self, objectives: list[str], console: Console) -> None:
+        self._objectives = objectives
+        self._console = console
+        self._last_epoch: dict[int, int] = {}
+
+    def __call__(self, event: Event) -> None:
+        line = self._line(event)
+        if line is not None:
+            self._console.print(f"trial {event.trial}  {line}", soft_wrap=True, markup=False)
+
+    def _line(self, event: Event) -> str | None:
+        match event:
+            case TrialStarted(values=values, adopted=adopted):
+                return f"{'continues' if adopted else 'starts'}: {describe_values(values)}"
+            case EpochReported(trial=trial, row=row):
+                if row[EPOCH] <= self._last_epoch.get(trial, 0):
+                    return None
+                self._last_epoch[trial] = row[EPOCH]
+                return f"epoch {row[EPOCH]}: {describe_objectives(row, self._objectives)}"
+            case TrialErrored(reason=reason):
+                return f"met an error: {reason}"
+            case TrialFinished(status=status, objectives=objectives, reason=reason):
+                text = describe_objectives(objectives, self._objectives)
+                return f"{status}: {text if status == COMPLETE else reason}"
+
+
+class _LiveView:
+    """Draws the study's status; before the study exists, says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader: StatusReader | None = None
+
+    def draw(self) -> RenderableType:
+        try:
+            self._reader = self._reader or StatusReader(self._folder)
+            return draw_status(self._reader.read())
+        except StudyError:
+            return Text("Starting the study ...")

@@ -1,0 +1,128 @@
+"""How far a study is, read from its folder alone: from another shell, while it runs or long after it died.
+
+Reads the study's storage, ``driver.lock`` and the epoch logs of running trials; writes nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+
+from analysis.pareto import hypervolume
+from study import epoch_log
+from study.search.lock import Driver, read_driver
+from study.search.records import PLAN, TrialRecord, best_records, read_records, trial_folder
+from study.search.storage import open_study
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
+
+State = Literal["running", "finished", "stopped"]
+FINAL_STATES = (COMPLETE, PRUNED, FAIL)
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that has no final state yet, at its last logged epoch."""
+
+    trial: int
+    values: dict[str, Any]
+    epoch: int  # 0 before the first
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """A study at one moment."""
+
+    folder: Path
+    state: State  # stopped: no driver lives, but trials remain
+    driver: Driver | None  # the last that has not left properly; None if none
+    directions: dict[str, str]  # objective -> maximize or minimize
+    trials: int  # that the study shall have
+    counts: dict[str, int]  # trials by status
+    running: list[RunningTrial]
+    front: list[TrialRecord]
+    hypervolume_share: float | None  # of the box between the worst and best values seen; None if undefined
+    failures: list[TrialRecord]
+    seconds_left: float | None  # estimated; None before the first trial ended, or when nothing runs
+
+
+class StatusReader:
+    """Reads a study's status again and again; storage is opened once and then only followed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._study = open_study(self._folder)
+
+    def read(self) -> StudyStatus:
+        """The status now."""
+        study = self._study
+        records = read_records(study)
+        directions = objective_directions(study)
+        driver = read_driver(self._folder)
+        plan = study.user_attrs.get(PLAN, {})
+        total = max(len(records), plan.get("trials", 0) + sum(1 for r in records if r.retry_of is not None))
+        finished = sum(1 for record in records if record.status in FINAL_STATES)
+        alive = driver is not None and driver.is_alive
+        counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}
+        return StudyStatus(
+            folder=self._folder,
+            state="running" if alive else "finished" if finished == total else "stopped",
+            driver=driver,
+            directions=directions,
+            trials=total,
+            counts=counts,
+            running=[self._running(record) for record in records if record.status == RUNNING],
+            front=best_records(study),
+            hypervolume_share=_hypervolume_share(records, directions),
+            failures=[record for record in records if record.status == FAIL],
+            seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
+        )
+
+    def _running(self, record: TrialRecord) -> RunningTrial:
+        rows = epoch_log.read(trial_folder(self._folder, record.trial))
+        row = rows[-1] if rows else {}
+        return RunningTrial(record.trial, record.values, row.get(EPOCH, 0), row)
+
+
+def study_status(folder: Path) -> StudyStatus:
+    """How far the study in ``folder`` is.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    return StatusReader(folder).read()
+
+
+def objective_directions(study: optuna.Study) -> dict[str, str]:
+    """Objective -> ``maximize`` or ``minimize``, in the study's order."""
+    names = study.metric_names or []
+    ways = ["maximize" if way == StudyDirection.MAXIMIZE else "minimize" for way in study.directions]
+    return dict(zip(names, ways, strict=True)) if names else {}
+
+
+def _hypervolume_share(records: list[TrialRecord], directions: dict[str, str]) -> float | None:
+    """What part of the box between the worst and best completed values the front dominates."""
+    completed = [record for record in records if record.status == COMPLETE and record.feasible]
+    if not completed or not 2 <= len(directions) <= 3:
+        return None
+    points = np.array([[record.objectives[name] for name in directions] for record in completed])
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (low == high).any():
+        return None
+    ways = list(directions.values())
+    worst = np.where([way == "maximize" for way in ways], low, high)
+    return hypervolume(points, worst, ways) / float(np.prod(high - low))
+
+
+def _seconds_left(study: optuna.Study, trials_left: int, plan: dict[str, Any]) -> float | None:
+    """Trials left at the median duration of those that ended, so many at a time."""
+    ended = [t.duration.total_seconds() for t in study.get_trials(deepcopy=False) if t.duration is not None]
+    if not ended:
+        return None
+    return trials_left * statistics.median(ended) / min(plan.get("max_concurrent", 1), max(trials_left, 1))
