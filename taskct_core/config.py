@@ -86,6 +86,7 @@ class TaskNetworkConfig(StrictModel):
 
     architecture: str = "unet"
     architecture_parameters: dict[str, Any] = {}
+    weights: str | None = None  # file of a trained state_dict: import it instead of pre-training
     window_hu: tuple[float, float] = (-200.0, 250.0)
     classes: Literal["liver_tumour", "liver"] = "liver_tumour"
     epochs: Count = 20
@@ -105,6 +106,11 @@ class TaskNetworkConfig(StrictModel):
         if not self.window_hu[0] < self.window_hu[1]:
             raise ValueError("window_hu must be (low, high) with low < high")
         return self
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the network comes trained, from a file, and is not to be pre-trained."""
+        return self.weights is not None or self.architecture == "torchscript"
 
 
 class TrialConfig(StrictModel):

@@ -1,7 +1,7 @@
 """The task networks: segmentation networks that judge reconstructions. One line an architecture.
 
-A factory takes ``num_classes`` and its own parameters and returns an ``nn.Module`` from a windowed image
-``(B, 1, H, W)`` to logits ``(B, num_classes, H, W)``.
+A factory takes its own parameters, and ``num_classes`` if it has such an argument, and returns an
+``nn.Module`` from a windowed image ``(B, 1, H, W)`` to logits ``(B, num_classes, H, W)``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 TASK_NETWORKS = {
     "unet": "taskct_core.task_networks.architectures:unet",
+    "segresnet": "taskct_core.task_networks.architectures:segresnet",
+    "dynunet": "taskct_core.task_networks.architectures:dynunet",
+    "torchscript": "taskct_core.task_networks.imported:torchscript",
 }
 CLASSES = {"liver_tumour": 3, "liver": 2}  # with the background
 
 
 def build_task_network(config: TaskNetworkConfig) -> TaskNetwork:
-    """A fresh task network, its weights drawn with ``config.seed``; see ``TaskNetwork.from_config``."""
+    """A fresh or imported task network; see ``TaskNetwork.from_config``."""
     from taskct_core.task_networks.network import TaskNetwork
 
     return TaskNetwork.from_config(config)

@@ -1,15 +1,33 @@
-"""MONAI's segmentation networks at sizes that suit slices: ``(B, 1, H, W)`` -> logits ``(B, C, H, W)``."""
+"""MONAI's segmentation networks at sizes that suit slices: ``(B, 1, H, W)`` -> logits ``(B, C, H, W)``.
+
+``width`` is the number of channels at full resolution, doubled at each of the ``depth`` levels.
+"""
 
 from __future__ import annotations
 
-from monai.networks.nets import UNet
+from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
 from taskct_core.padding import PadToMultiple
 
 
 def unet(num_classes: int, width: int = 16, depth: int = 5) -> nn.Module:
-    """Residual U-Net of ``depth`` levels; ``width`` channels at full resolution, doubled at each level."""
+    """U-Net with residual units: 1,625,496 parameters."""
     channels = [width * 2**level for level in range(depth)]
     network = UNet(2, 1, num_classes, channels=channels, strides=[2] * (depth - 1), num_res_units=2)
+    return PadToMultiple(network, 2 ** (depth - 1))
+
+
+def segresnet(num_classes: int, width: int = 16, depth: int = 4) -> nn.Module:
+    """Residual encoder-decoder with group norm: 985,571 parameters. ``width`` is a multiple of 8."""
+    blocks_down = (1, *[2] * (depth - 1))
+    network = SegResNet(2, width, 1, num_classes, blocks_down=blocks_down, blocks_up=(1,) * (depth - 1))
+    return PadToMultiple(network, 2 ** (depth - 1))
+
+
+def dynunet(num_classes: int, width: int = 16, depth: int = 5) -> nn.Module:
+    """nnU-Net's U-Net: 1,942,083 parameters."""
+    strides = [1] + [2] * (depth - 1)
+    filters = [width * 2**level for level in range(depth)]
+    network = DynUNet(2, 1, num_classes, [3] * depth, strides, strides[1:], filters=filters)
     return PadToMultiple(network, 2 ** (depth - 1))

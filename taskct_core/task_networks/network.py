@@ -12,6 +12,7 @@ from taskct_core import registry
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.errors import ConfigError
 from taskct_core.task_networks import CLASSES, TASK_NETWORKS
+from taskct_core.task_networks.imported import load_weights
 from taskct_core.task_networks.window import HUWindow
 
 _PROBE_SIDE = 64
@@ -39,7 +40,14 @@ class TaskNetwork(nn.Module):
 
     @classmethod
     def from_config(cls, config: TaskNetworkConfig) -> Self:
-        """A fresh network, its weights drawn with ``config.seed``; leaves the global random state alone."""
+        """A network with weights from ``config.weights``, or drawn with ``config.seed``.
+
+        Leaves the global random state alone.
+
+        Raises:
+            ConfigError: if a name or parameter is not valid, or the channels are not what they must be.
+            DataError: if a file cannot be read or does not fit.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = registry.build(
@@ -49,6 +57,8 @@ class TaskNetwork(nn.Module):
                 config.architecture_parameters,
                 num_classes=CLASSES[config.classes],
             )
+        if config.weights is not None:
+            load_weights(network, config.weights)
         return cls(network, config)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -62,7 +72,7 @@ class TaskNetwork(nn.Module):
         return self(image).argmax(1)
 
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels ``(B, H, W)`` as the classes ``(B, 1, H, W)`` it knows: one without tumours counts them as liver."""
+        """Labels ``(B, H, W)`` as its classes ``(B, 1, H, W)``; without a tumour class, tumour is liver."""
         return labels.clamp(max=self.num_classes - 1).unsqueeze(1)
 
     def freeze(self) -> Self:

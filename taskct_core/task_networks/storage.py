@@ -1,22 +1,26 @@
-"""The task network's folder: ``weights.safetensors`` and ``card.json``, which says what they are.
+"""The task network's folder: ``weights.safetensors``, and ``card.json`` which says what they are.
 
-The card is written last and holds the weights' hash, so a folder that was half written or tampered with
-is refused.
+A network that was imported as TorchScript has its program beside them, ``network.torchscript.pt``. The card
+is written last and holds the hashes, so a folder that was half written or tampered with is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import math
 import os
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from taskct_core.config import StrictModel, TaskNetworkConfig
 from taskct_core.errors import DataError
-from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_WEIGHTS
+from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks.network import TaskNetwork
 
 CARD_FORMAT_VERSION = 1
@@ -28,8 +32,9 @@ class TaskNetworkCard(StrictModel):
     Attributes:
         network: architecture, its parameters, window, classes, and how it was pre-trained.
         data_hash: of the dataset it was trained on; empty if it came from elsewhere.
-        scores: metric column -> value on full-dose validation slices.
+        scores: metric column -> value on full-dose validation slices; null where undefined.
         content_hash: ``TaskNetwork.weights_hash()``.
+        script_sha256: of the TorchScript program, for a network that came as one.
     """
 
     format_version: int = CARD_FORMAT_VERSION
@@ -37,35 +42,34 @@ class TaskNetworkCard(StrictModel):
     data_hash: str
     scores: dict[str, float | None]
     content_hash: str
+    script_sha256: str | None = None
 
 
 def save_task_network(
-    network: TaskNetwork,
-    folder: Path,
-    *,
-    data_hash: str,
-    scores: dict[str, float],
+    network: TaskNetwork, folder: Path, *, data_hash: str, scores: dict[str, float]
 ) -> TaskNetworkCard:
-    """Write a task network's folder; a score that is not finite is stored as null."""
+    """Write a task network's folder, and return its card.
+
+    Args:
+        data_hash: of the dataset it was trained on.
+        scores: metric column -> value on full-dose validation slices.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    script = _script_bytes(network)
+    if script is not None:
+        _replace(folder / TASK_NETWORK_SCRIPT, script)
+    state = network.network.state_dict()
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    _replace(folder / TASK_NETWORK_WEIGHTS, safetensors.torch.save(weights))
     card = TaskNetworkCard(
         network=network.config,
         data_hash=data_hash,
-        scores={name: value if abs(value) < float("inf") else None for name, value in scores.items()},
+        scores={name: value if math.isfinite(value) else None for name, value in scores.items()},
         content_hash=network.weights_hash(),
+        script_sha256=None if script is None else hashlib.sha256(script).hexdigest(),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.network.state_dict().items()
-    }
-    _replace(folder / TASK_NETWORK_WEIGHTS, safetensors.torch.save(weights))
     _replace(folder / TASK_NETWORK_CARD, card.model_dump_json(indent=2).encode())
     return card
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def load_task_network_card(folder: Path) -> TaskNetworkCard:
@@ -75,18 +79,19 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
         DataError: if there is none, or it breaks its contract.
     """
     path = folder / TASK_NETWORK_CARD
-    try:
-        return TaskNetworkCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.is_file():
         raise DataError(
             f"a task network's folder must hold {TASK_NETWORK_CARD}",
             str(folder),
             "Make one with `taskct pretrain`.",
-        ) from None
+        )
+    try:
+        return TaskNetworkCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError, OSError) as error:
-        problem = str(error).splitlines()[0]
         raise DataError(
-            f"{TASK_NETWORK_CARD} must describe a task network", f"{path} ({problem})", "Pre-train it again."
+            f"{TASK_NETWORK_CARD} must describe a task network",
+            f"{path} ({str(error).splitlines()[0]})",
+            "Pre-train it again.",
         ) from None
 
 
@@ -97,7 +102,14 @@ def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
         DataError: if a file is missing or damaged, or the weights are not those of the card.
     """
     card = load_task_network_card(folder)
-    network = TaskNetwork.from_config(card.network)
+    # The card records where the weights came from; from now on this folder is where they are.
+    here: dict[str, object] = {"weights": None}
+    if card.script_sha256 is not None:
+        script = folder / TASK_NETWORK_SCRIPT
+        _require_equal(_file_sha256(script), card.script_sha256, script)
+        here["architecture_parameters"] = {"path": str(script)}
+    network = TaskNetwork.from_config(card.network.model_copy(update=here))
+    network.config = card.network
     path = folder / TASK_NETWORK_WEIGHTS
     try:
         network.network.load_state_dict(safetensors.torch.load(path.read_bytes()))
@@ -107,11 +119,32 @@ def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
             f"{path} ({str(error).splitlines()[0]})",
             "Pre-train it again, or restore the folder from a copy.",
         ) from None
-    received = network.weights_hash()
-    if received != card.content_hash:
+    _require_equal(network.weights_hash(), card.content_hash, path)
+    return network.freeze(), card
+
+
+def _script_bytes(network: TaskNetwork) -> bytes | None:
+    if not isinstance(network.network, torch.jit.ScriptModule):
+        return None
+    buffer = io.BytesIO()
+    torch.jit.save(network.network, buffer)
+    return buffer.getvalue()
+
+
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none (no such file)"
+
+
+def _require_equal(received: str, expected: str, path: Path) -> None:
+    if received != expected:
         raise DataError(
-            "a task network's weights must be those its card was written for",
-            f"hash {received[:12]} where the card in {folder} says {card.content_hash[:12]}",
+            "a task network's files must be those its card was written for",
+            f"hash {received[:12]} of {path} where the card says {expected[:12]}",
             "Pre-train it again, or restore the folder from a copy.",
         )
-    return network.freeze(), card
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
