@@ -72,8 +72,10 @@ class _Scan:
     def angles(self) -> NDArray[np.float64]:
         """The angles in rad; without ``angles_rad``, ``(k + 1/2) * range / num_angles``."""
         if self.angles_rad is not None:
-            return np.asarray(self.angles_rad)
-        return (np.arange(self.num_angles) + 0.5) * (self.angular_range_rad / self.num_angles)
+            return np.asarray(self.angles_rad, np.float64)
+        return (np.arange(self.num_angles, dtype=np.float64) + 0.5) * (
+            self.angular_range_rad / self.num_angles
+        )
 
     @property
     def angle_spacing_rad(self) -> float:

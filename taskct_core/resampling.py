@@ -23,9 +23,12 @@ def resampling(size: int, start: float, extent: float, pixels: int) -> sparse.cs
 
 
 def linear_interpolation(size: int, pixels: int) -> sparse.csr_array:
-    """(pixels, size) weights of linear interpolation between pixel centres, edges repeated."""
-    centres = (np.arange(pixels) + 0.5) * (size / pixels) - 0.5
-    return _interpolation(centres, size)
+    """(pixels, size) weights of linear interpolation to a finer grid, as scikit-image's ``resize`` has it.
+
+    Beyond the outermost pixel centres, the image is mirrored about them.
+    """
+    centres = np.abs((np.arange(pixels) + 0.5) * (size / pixels) - 0.5)
+    return _interpolation(np.where(centres > size - 1, 2 * (size - 1) - centres, centres), size)
 
 
 def _interpolation(centres: np.ndarray, size: int) -> sparse.csr_array:

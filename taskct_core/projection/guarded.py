@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from taskct_core.projection.backends import projector_for
 from taskct_core.projection.matrices import guarded_matrix
 from taskct_core.projection.symmetric import multiply
 from taskct_core.projection.symmetry import fold_image, is_symmetric, unfold_sinogram
+from taskct_core.resampling import linear_interpolation
 
 GUARD_PIXELS = 1000  # LoDoPaB-CT's
 
@@ -34,8 +36,9 @@ def project_guarded(geometry: ParallelBeam, images: Tensor) -> Tensor:
     fine = dataclasses.replace(
         geometry, image_shape=(GUARD_PIXELS, GUARD_PIXELS), pixel_spacing_mm=fine_pixel_mm
     )
-    fine_images = torch.nn.functional.interpolate(images[:, None], fine.image_shape, mode="bilinear")
-    return projector_for(fine, images.dtype, images.device).project(fine_images[:, 0])
+    axis = linear_interpolation(edge, GUARD_PIXELS)
+    fine_images = np.stack([axis @ image @ axis.T for image in images.numpy()]).astype(np.float32)
+    return projector_for(fine, images.dtype, images.device).project(torch.from_numpy(fine_images))
 
 
 _matrix = functools.lru_cache(maxsize=2)(lambda geometry: guarded_matrix(geometry, GUARD_PIXELS))

@@ -16,7 +16,7 @@ from taskct_core.projection.joseph import joseph_matrix
 from taskct_core.projection.symmetry import base_bins
 from taskct_core.resampling import linear_interpolation
 
-MATRIX_VERSION = 1  # raise it when weights, their order or their files change
+MATRIX_VERSION = 2  # raise it when weights, their order or their files change
 
 
 class SparseMatrix(NamedTuple):

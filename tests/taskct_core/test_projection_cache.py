@@ -1,0 +1,71 @@
+"""Matrices on disk: concurrent builders, failed builders, folders that cannot be used."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taskct_core.projection.cache import cached_arrays
+
+
+def slow_build(folder: Path) -> dict[str, np.ndarray]:
+    (folder / f"built-{time.monotonic_ns()}").touch()
+    time.sleep(0.3)
+    return {"values": np.arange(5)}
+
+
+def read_in_a_process(folder: Path, results: multiprocessing.Queue) -> None:
+    arrays = cached_arrays("test", {"version": 1}, lambda: slow_build(folder))
+    results.put(arrays["values"].tolist())
+
+
+def test_one_of_many_processes_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path / "cache"))
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=read_in_a_process, args=(tmp_path, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=30) for _ in processes] == [[0, 1, 2, 3, 4]] * 4
+    for process in processes:
+        process.join()
+    assert len(list(tmp_path.glob("built-*"))) == 1
+
+
+def test_a_failed_build_leaves_nothing_and_the_next_succeeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
+
+    def fail() -> dict[str, np.ndarray]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_arrays("test", {}, fail)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert cached_arrays("test", {}, lambda: {"values": np.ones(2)})["values"].tolist() == [1, 1]
+
+
+def test_keys_do_not_mix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
+    for version in (1, 2):
+        arrays = cached_arrays("test", {"version": version}, lambda v=version: {"values": np.array([v])})
+        assert arrays["values"].tolist() == [version]
+
+
+def test_an_unusable_folder_warns_and_builds_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.warns(UserWarning, match="TASKCT_CACHE"):
+        arrays = cached_arrays("test", {}, lambda: {"values": np.ones(1)})
+    assert arrays["values"].tolist() == [1]
+
+
+def test_a_reader_cannot_change_what_others_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
+    cached_arrays("test", {}, lambda: {"values": np.zeros(3)})["values"][:] = 7
+    assert cached_arrays("test", {}, dict)["values"].tolist() == [0, 0, 0]
