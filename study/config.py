@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
+from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, SPLITS
@@ -23,8 +24,6 @@ class SourceConfig(StrictModel):
     patients: Count = 12  # phantom only: how many to make
     slices_per_patient: Count = 12  # phantom only
     pixels: Annotated[int, Field(ge=32)] = 256  # phantom only: height and width
-    pixels: Count = 256  # phantom only: height and width
-    orientation: str | None = None  # where headers are wrong: where each voxel axis grows, e.g. LPS
     seed: Annotated[int, Field(ge=0)] = 0  # phantom only
 
     @model_validator(mode="after")
@@ -68,7 +67,8 @@ class SamplerConfig(StrictModel):
     """How the next trial is proposed."""
 
     name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    startup_trials: Count = 8  # random trials before a model-based sampler starts; a generation of nsga2 and 3
+    # Random trials before a model-based sampler starts; a generation of nsga2 and nsga3.
+    startup_trials: Count = 8
     grid_points: Count = 5  # grid only: values of each range
 
 
@@ -153,9 +153,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             "a configuration must be an existing YAML file", str(path), "See configs/ for ready ones."
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError("a configuration must be valid YAML", f"{path}: {error}", "Mend that line.") from None
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(
+            "a configuration must be valid YAML", f"{path}: {error}", "Mend that line."
+        ) from None
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise ConfigError("a configuration must be a YAML mapping", f"{path}: {values!r}", "See configs/.")
     return values
@@ -163,15 +167,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
     path, separator, text = override.partition("=")
-    if not separator or not path:
+    *parents, key = path.strip().split(".")
+    if not separator or not all((*parents, key)):
         raise ConfigError("an override must read a.b=value", repr(override), "Example: --set trial.alpha=0.5")
-    *parents, key = path.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError("an override must name a nested key", repr(override), f"'{parent}' has no keys.")
-        values = child
+        if values.get(parent) is None:  # absent, or a section without keys
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise ConfigError(
+                "an override must name a nested key", repr(override), f"'{parent}' has no keys."
+            )
     try:
-        values[key] = yaml.safe_load(text)
+        values[key] = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError("an override's value must be YAML", f"{override!r}: {error}", "Quote it.") from None

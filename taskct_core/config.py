@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -35,17 +35,18 @@ class StrictModel(BaseModel):
 def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
     rules, received = [], []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
+        path = ".".join(str(part) for part in problem["loc"]) or model.__name__
         if problem["type"] == "extra_forbidden":
             valid = ", ".join(sorted(_fields_at(model, problem["loc"][:-1])))
             rules.append(f"'{path}' is not a known key (valid here: {valid})")
         else:
-            rules.append(f"{path or model.__name__}: {problem['msg'].removeprefix('Value error, ')}")
-        value = problem["input"]
-        received.append(
-            f"{path} = {value!r}" if not isinstance(value, dict) or not path else f"{path} = {{...}}"
-        )
+            rules.append(f"{path}: {problem['msg'].removeprefix('Value error, ')}")
+        received.append(f"{path} = {_shortened(repr(problem['input']))}")
     return ConfigError("; ".join(rules), "; ".join(received), "Correct the configuration and run again.")
+
+
+def _shortened(text: str, length: int = 300) -> str:
+    return text if len(text) <= length else f"{text[:length]} ..."
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -53,8 +54,9 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
         if not isinstance(part, str) or part not in model.model_fields:
             continue
         annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        for choice in (annotation, *get_args(annotation)):  # the choices of "Model | None"
+            if isinstance(choice, type) and issubclass(choice, BaseModel):
+                model = choice
     return list(model.model_fields)
 
 

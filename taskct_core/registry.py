@@ -36,7 +36,7 @@ def load(name: str, family: Mapping[str, str], kind: str) -> Any:
         known_name(name, family, kind)
         module_name, _, attribute = family.get(name, name).partition(":")
         return getattr(importlib.import_module(module_name), attribute)
-    except (ValueError, ImportError, AttributeError) as error:
+    except Exception as error:  # a user's module may raise anything while it is imported
         raise ConfigError(
             f"a {kind} must be a built-in name or an importable package.module:Name",
             f"{name!r} ({error})",
