@@ -1,0 +1,93 @@
+"""Names in a configuration become objects, or one message that tells what would have been valid."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from taskct_core.errors import ConfigError, DataError, TaskctError
+from taskct_core.registry import build, known_name, load
+
+FAMILY = {"ordered": "collections:OrderedDict", "fraction": "fractions:Fraction", "gone": "collections:Gone"}
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_known_names_and_own_names_pass() -> None:
+    assert known_name("ordered", FAMILY, "thing") == "ordered"
+    assert known_name("my.package:Thing", FAMILY, "thing") == "my.package:Thing"
+
+
+def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown thing 'ordred'; valid: fraction, gone, ordered, or your own"
+    ):
+        known_name("ordred", FAMILY, "thing")
+    with pytest.raises(ConfigError, match=r"'ordred'.*fraction, gone, ordered"):
+        load("ordred", FAMILY, "thing")
+
+
+def test_load_imports_built_ins_and_own_names() -> None:
+    assert load("ordered", FAMILY, "thing") is OrderedDict
+    assert load("fractions:Fraction", FAMILY, "thing") is Fraction
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_module:Thing", "collections:Thing", "gone", ":Thing", "collections:", "..x:y"]
+)
+def test_what_cannot_be_imported_is_a_config_error(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"a thing must be.*PYTHONPATH"):
+        load(name, FAMILY, "thing")
+
+
+@pytest.mark.parametrize(
+    ("source", "part"), [("def broken(:\n", "invalid syntax"), ("1 / 0\n", "division by zero")]
+)
+def test_a_module_that_fails_to_import_is_named(own_module: Path, source: str, part: str) -> None:
+    name = f"failing_{part.split()[0]}"
+    (own_module / f"{name}.py").write_text(source)
+    with pytest.raises(ConfigError, match=f"{name}:Thing.*{part}"):
+        load(f"{name}:Thing", FAMILY, "thing")
+
+
+@pytest.fixture
+def own_scale(own_module: Path) -> str:
+    (own_module / "own_scale.py").write_text(
+        "def scale(factor, offset=0.0, *, channels=1):\n"
+        "    if factor < 0:\n"
+        "        raise ValueError('factor must not be negative')\n"
+        "    return factor, offset, channels\n"
+    )
+    return "own_scale:scale"
+
+
+def test_build_passes_parameters_and_what_fits_of_the_offered(own_scale: str) -> None:
+    assert build(own_scale, {}, "thing", {"factor": 2.0}, channels=3, geometry="unused") == (2.0, 0.0, 3)
+
+
+def test_build_names_the_valid_parameters(own_scale: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be of: factor, offset; received faktor = 2"):
+        build(own_scale, {}, "thing", {"faktor": 2}, channels=3)
+
+
+@pytest.mark.parametrize("parameters", [{"factor": -1}, {}, {"factor": "x"}])
+def test_build_reports_rejected_values(own_scale: str, parameters: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="must accept its parameters"):
+        build(own_scale, {}, "thing", parameters)
+
+
+@pytest.mark.parametrize("kind", [TaskctError, ConfigError, DataError])
+def test_errors_survive_the_way_from_a_worker(kind: type[TaskctError]) -> None:
+    error = kind("a rule", "a value", "A next step.")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert (copy.rule, copy.received, copy.next_step) == ("a rule", "a value", "A next step.")
+    assert str(copy) == str(error) == "a rule; received a value. A next step."
