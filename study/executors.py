@@ -19,7 +19,7 @@ from study.config import ExecutionConfig
 from study.feed import Feed, Share, StreamFeed
 from study.trial import Row, TrialInputs, Worker, run_trial
 from taskct_core.config import TrialConfig
-from taskct_core.errors import ConfigError
+from taskct_core.errors import ConfigError, TaskctError
 
 Trainable = Callable[[dict[str, Any]], None]
 _MANAGER_CPUS = 0.01  # of the Tune function that only waits for its Ray Train workers; Ray refuses 0
@@ -124,9 +124,9 @@ def fit_in_train(
     """Run one trial in a Ray Train worker group and wait for it.
 
     Raises:
-        ray.train.TrainingFailedError: with the worker's error as its cause.
+        TaskctError: if a worker raised one; else whatever Ray Train says of the failure.
     """
-    from ray.train import RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     streams = {split: feed.dataset for split, feed in inputs.feeds.items() if isinstance(feed, StreamFeed)}
@@ -150,7 +150,19 @@ def fit_in_train(
             name=task.folder.name, storage_path=str(task.folder.resolve() / "ray_train"), callbacks=callbacks or []
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise _worker_error(error) from error
+
+
+def _worker_error(error: Exception) -> Exception:
+    """The error of the first worker that failed for a reason a user can act on, else the whole error."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        cause = getattr(failure, "cause", failure)
+        if isinstance(cause, TaskctError):
+            return cause
+    return error
 
 
 def _train_worker(settings: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ def run_experiment_study(
     """
     check_execution(experiment.execution)
     inputs = open_inputs(card, workspace, experiment.execution.data_path)
+    _prepare(experiment, card, workspace, inputs)
     exporter = _Exporter(experiment, workspace.study)
     summary = run_study(
         experiment.study,
@@ -48,7 +49,6 @@ def run_experiment_study(
         metric_directions={name: metric.direction for name, metric in schema.METRICS.items()},
         on_event=_both(exporter, on_event),
         reuse_actors=experiment.execution.executor == "actor",
-        on_open=lambda: _prepare(experiment, card, workspace, inputs),
     )
     exporter.export()
     return summary

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard, load_card, verify_shards
@@ -13,7 +14,7 @@ from study.progress import console, progress
 from study.ray_session import ray_session
 from study.workspace import Workspace
 from taskct_core.errors import StudyError
-from taskct_core.schema import RESULTS_FILE, SPLITS
+from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM, RESULTS_FILE, SPLIT, SPLITS
 
 
 @contextmanager
@@ -52,10 +53,9 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
     if experiment.pretrained is None:
         card = _checked_dataset(workspace)
         with progress("Pre-training the task network", experiment.task_network.epochs) as advance:
-            pretrain(experiment, card, workspace, lambda note: advance(1, note))
+            pretrain(experiment, card, workspace, lambda row: advance(1, _scores_of(row)))
     network = load_task_network_card(workspace.task_network)
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in network.scores.items())
-    console.print(f"Task network: {workspace.task_network}  (full dose, validation: {scores})")
+    console.print(f"Task network: {workspace.task_network}  (full dose, validation: {_scores_of(network.scores)})")
 
 
 def train_one(experiment: ExperimentConfig) -> None:
@@ -69,7 +69,9 @@ def train_one(experiment: ExperimentConfig) -> None:
     inputs = open_inputs(_checked_dataset(workspace), workspace, experiment.execution.data_path)
     task = TrialTask(experiment.trial, workspace.trial, 0)
     with progress("Training", experiment.trial.epochs) as advance:
-        train_trial(task, inputs, experiment.execution, lambda note: advance(1, note))
+        rows = train_trial(task, inputs, experiment.execution, lambda row: advance(1, _scores_of(row)))
+    for row in rows:
+        console.print(f"{row[SPLIT]}: {_scores_of(row)}")
     console.print(f"Trial: {workspace.trial}")
 
 
@@ -112,6 +114,12 @@ def write_study_report(folder: Path, out: Path | None = None) -> None:
     started = time.monotonic()
     path = write_report(folder, out)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
+
+
+def _scores_of(row: Mapping[str, Any]) -> str:
+    """The primary metrics that a row has, as one line."""
+    names = [name for name in (PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM) if row.get(name) is not None]
+    return ", ".join(f"{METRICS[name].label} {row[name]:.3f}" for name in names)
 
 
 def _checked_dataset(workspace: Workspace) -> DatasetCard:

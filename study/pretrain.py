@@ -1,0 +1,113 @@
+"""``taskct pretrain``: full-dose slices of a dataset -> a frozen task network's folder.
+
+Runs as one Ray task, where the cluster has the CPU or GPU for it. Interrupted, it starts anew: it is short,
+and a half-trained network must not be taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from study.config import ExperimentConfig
+from study.dataset import DatasetCard
+from study.feed import Feed, Share, open_feeds
+from study.workspace import Workspace
+from taskct_core import schema
+from taskct_core.config import TaskNetworkConfig
+from taskct_core.errors import DataError, StudyError
+from taskct_core.task_networks import load_task_network_card
+from taskct_core.task_networks.storage import TaskNetworkCard
+
+OnEpoch = Callable[[dict[str, Any]], None]
+_EVALUATION_BATCH_SIZE = 16
+_THREADS_ON_CPU = 2
+
+
+def pretrain(
+    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_epoch: OnEpoch
+) -> TaskNetworkCard:
+    """Train the experiment's task network, or return the card of the one it has. Needs a Ray session.
+
+    Raises:
+        StudyError: if the folder holds a network made with other settings or data.
+        DataError: if the dataset has no validation samples.
+    """
+    folder = workspace.task_network
+    if (folder / schema.TASK_NETWORK_CARD).is_file():
+        return _same_network(folder, experiment.task_network, card)
+    if not card.shards["validation"]:
+        raise DataError(
+            "a task network is chosen by its validation score, so the dataset needs validation samples",
+            f"none in {workspace.dataset}",
+            "Give the validation split a patient (data.split) and simulate again.",
+        )
+    feeds = open_feeds(card, workspace.dataset, experiment.execution.data_path)
+    for row in _run_remotely(experiment, feeds, folder, card.data_hash):
+        on_epoch(row)
+    return load_task_network_card(folder)
+
+
+def _same_network(folder: Path, config: TaskNetworkConfig, card: DatasetCard) -> TaskNetworkCard:
+    found = load_task_network_card(folder)
+    differences = [
+        f"{name}: {getattr(found.network, name)} -> {getattr(config, name)}"
+        for name in TaskNetworkConfig.model_fields
+        if getattr(found.network, name) != getattr(config, name)
+    ]
+    if found.data_hash != card.data_hash:
+        differences.append(f"data hash: {found.data_hash[:12]} -> {card.data_hash[:12]}")
+    if differences:
+        raise StudyError(
+            "a task network's folder keeps the settings and data it was trained with",
+            f"others for {folder} ({'; '.join(differences)})",
+            "Give the experiment another name or output, or delete the folder to train it anew.",
+        )
+    return found
+
+
+def _run_remotely(
+    experiment: ExperimentConfig, feeds: dict[str, Feed], folder: Path, data_hash: str
+) -> Iterator[dict[str, Any]]:
+    import ray
+
+    gpus = 1 if experiment.execution.use_gpu else 0
+    # Threads of one process: this job runs alone, so it may use what trials will share later.
+    threads = max(1, min(_THREADS_ON_CPU, int(ray.cluster_resources().get("CPU", 1))))
+
+    @ray.remote(num_cpus=1, num_gpus=gpus)
+    def train() -> Iterator[dict[str, Any]]:
+        yield from train_task_network(
+            experiment.task_network, feeds, folder, data_hash, device="cuda" if gpus else "cpu", threads=threads
+        )
+
+    for row in train.remote():
+        yield ray.get(row)
+
+
+def train_task_network(
+    config: TaskNetworkConfig, feeds: dict[str, Feed], folder: Path, data_hash: str, device: str, threads: int
+) -> Iterator[dict[str, Any]]:
+    """Train and store a task network, yielding every epoch's loss and validation scores."""
+    import torch
+
+    from taskct_core.metrics import summarise
+    from taskct_core.task_networks.pretraining import Pretraining
+    from taskct_core.task_networks.storage import save_task_network
+
+    torch.set_num_threads(threads)
+    pretraining = Pretraining(config, device)
+    for epoch in range(1, config.epochs + 1):
+        batches = feeds["train"].shuffled(config.batch_size, seed=config.seed, epoch=epoch, share=Share())
+        losses = pretraining.train_epoch(batches)
+        validation = feeds["validation"].ordered(_EVALUATION_BATCH_SIZE, share=Share())
+        scores = summarise(pretraining.evaluate(validation))
+        pretraining.record(scores)
+        yield {schema.EPOCH: epoch} | losses | scores
+        if pretraining.should_stop():
+            break
+    network, best = pretraining.best()
+    segmentation = {name: best[name] for name in schema.SEGMENTATION_METRICS if not math.isnan(best[name])}
+    save_task_network(network, folder, data_hash=data_hash, scores=segmentation)

@@ -1,0 +1,44 @@
+"""``taskct train``: one trial on its own, executed as a study would execute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from study.config import ExecutionConfig
+from study.executors import TrialTask, fit_in_train, worker_resources
+from study.follow import follow_epochs
+from study.results import read_rows
+from study.trial import FINAL_FILE, Row, TrialInputs, Worker, run_trial
+
+
+def train_trial(
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, on_epoch: Callable[[Row], None]
+) -> list[Row]:
+    """Train one trial, or continue it, and return its final rows. Needs a running Ray session.
+
+    Raises:
+        TaskctError: if the trial failed for a reason that the user can act on.
+    """
+    with follow_epochs(task.folder, on_epoch):
+        if execution.executor == "train":
+            fit_in_train(task, inputs, execution)
+        else:
+            _run_in_task(task, inputs, execution)
+    return read_rows(task.folder / FINAL_FILE)
+
+
+def _run_in_task(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig) -> None:
+    """The actor executor's process for a single trial: a Ray task with the same resources."""
+    import ray
+
+    resources = worker_resources(execution)
+
+    @ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
+    def train() -> None:
+        import torch
+
+        torch.set_num_threads(execution.threads_per_worker)
+        worker = Worker(device=torch.device("cuda" if execution.use_gpu else "cpu"))
+        run_trial(task.config, task.folder, inputs, worker, lambda row: None, task.trial)
+
+    ray.get(train.remote())
