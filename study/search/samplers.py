@@ -1,7 +1,7 @@
 """Samplers by name, and the wrapper that makes their proposals independent of interruptions.
 
-Optuna's samplers carry a random state that is lost when a driver dies. Here every proposal is made by a
-fresh sampler seeded from the study's seed and the trial's number, so that all it depends on is in storage.
+Optuna's samplers carry a random state that is lost when a driver dies. Here every proposal is made by fresh
+samplers seeded from the study's seed and the trial's number, so that all it depends on is in storage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.config import SamplerConfig
 from study.search.points import GridPoints, PointSampler, QuasiRandomPoints
-from study.search.seeds import trial_seed
+from study.search.resumable_gp import ResumableGPSampler
+from study.search.seeds import derived_seed
 from study.search.space import SearchSpace
 
 MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
@@ -43,7 +44,7 @@ def _nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSa
 
 
 def _gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.GPSampler(
+    return lambda seed: ResumableGPSampler(
         seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
     )
 
@@ -79,41 +80,44 @@ def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> 
 
 
 class ReseededSampler(BaseSampler):
-    """Delegates each trial to a sampler of its own, seeded from (study seed, trial number)."""
+    """Delegates to fresh samplers, seeded from the study's seed, the trial's number and what they draw.
+
+    Parameters that are drawn together come from one sampler; each that is drawn by itself has its own, so that
+    a driver that died between two of them changes neither.
+    """
 
     def __init__(self, make: MakeSampler, study_seed: int) -> None:
         self._make = make
         self._study_seed = study_seed
-        self._number: int | None = None
-        self._sampler: BaseSampler | None = None
+        self._together: tuple[int, BaseSampler] | None = None  # (trial, sampler of its joint draw)
 
-    def _for(self, trial: FrozenTrial) -> BaseSampler:
-        if self._sampler is None or trial.number != self._number:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._sampler = self._make(trial_seed(self._study_seed, trial.number))
-            self._number = trial.number
-        return self._sampler
+    def _fresh(self, trial: FrozenTrial, purpose: str) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return self._make(derived_seed(self._study_seed, trial.number, purpose))
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._for(trial).before_trial(study, trial)
+    def _joint(self, trial: FrozenTrial) -> BaseSampler:
+        if self._together is None or self._together[0] != trial.number:
+            self._together = (trial.number, self._fresh(trial, ""))
+        return self._together[1]
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._for(trial).infer_relative_search_space(study, trial)
+        return self._joint(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._for(trial).sample_relative(study, trial, search_space)
+        return self._joint(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+        sampler = self._fresh(trial, param_name)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._for(trial).after_trial(study, trial, state, values)
+        self._joint(trial).after_trial(study, trial, state, values)

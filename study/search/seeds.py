@@ -1,10 +1,11 @@
-"""Random numbers of a study that depend on nothing but its seed and the trial they are for."""
+"""Random numbers of a study that depend on nothing but its seed and what they are for."""
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
 
 
-def trial_seed(study_seed: int, trial: int) -> int:
-    """A 32-bit seed for the proposal of one trial, the same however often a study was interrupted."""
-    return int(np.random.SeedSequence([study_seed, trial]).generate_state(1)[0])
+def derived_seed(study_seed: int, trial: int, purpose: str) -> int:
+    """A 32-bit seed for one purpose within one trial, the same however often a study was interrupted."""
+    digest = hashlib.sha256(f"{study_seed}/{trial}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -1,0 +1,100 @@
+"""Runs studies in this process: everything real but Ray Tune's event loop, with one trial at a time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from lookup_trainable import DIRECTIONS, SPACE, row_at
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+import study.run
+from study import epoch_log
+from study.config import StudyConfig
+from study.run import StudySummary, run_study
+from study.search.records import TrialRecord
+from taskct_core.schema import EPOCH
+
+EPOCHS = 4
+FSYNC = os.fsync
+
+
+def study_config(**settings: Any) -> StudyConfig:
+    """A small study over the lookup table's space."""
+    return StudyConfig.parse({"trials": 6, "space": SPACE, "sampler": {"startup_trials": 3}} | settings)
+
+
+def run_here(config: StudyConfig, folder: Path, **arguments: Any) -> StudySummary:
+    """:func:`run_study` without Ray: trials run one after another in this process."""
+    if os.fsync is FSYNC:  # no machine fails here; waiting for its disk would take most of the time
+        with mock.patch.object(os, "fsync", lambda descriptor: None):
+            return run_here(config, folder, **arguments)
+    with mock.patch.object(study.run, "_execute", _execute_here):
+        return run_study(
+            config,
+            folder,
+            **{
+                "trainable": lambda proposal: None,
+                "fingerprint": {"data": "data-1"},
+                "max_concurrent": 1,
+                "resources": {"cpu": 1},
+                "metric_directions": DIRECTIONS,
+                "epochs": EPOCHS,
+                **arguments,
+            },
+        )
+
+
+def table(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
+    """What must not depend on interruptions."""
+    return [(r.trial, r.status, r.values, r.objectives, r.last_epoch, r.reason) for r in records]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@contextmanager
+def killed_at_write(number: int) -> Iterator[None]:
+    """Kill the process, so to speak, right after the n-th time that something was forced to disk."""
+    writes = itertools.count(1)
+
+    def die(descriptor: int) -> None:
+        if next(writes) == number:
+            raise Killed
+
+    with mock.patch.object(os, "fsync", die):
+        yield
+
+
+def _execute_here(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
+    searcher, scheduler = tune_config.search_alg, tune_config.scheduler
+    for trial_id in map(str, itertools.count()):
+        proposal = searcher.suggest(trial_id)
+        if proposal == Searcher.FINISHED:
+            return
+        trial = SimpleNamespace(trial_id=trial_id, config=proposal)
+        for row in _rows(proposal):
+            if scheduler.on_trial_result(None, trial, row) == TrialScheduler.STOP:
+                break
+        searcher.on_trial_complete(trial_id, row)
+
+
+def _rows(proposal: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows that the lookup trainable reports: logged ones again, then new ones."""
+    folder = Path(proposal["folder"])
+    logged = epoch_log.read(folder)
+    yield from logged
+    for epoch in range(len(logged) + 1, EPOCHS + 1):
+        row = row_at(proposal["values"], epoch)
+        assert row[EPOCH] == epoch
+        epoch_log.append(folder, row)
+        yield row

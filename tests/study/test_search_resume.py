@@ -1,0 +1,64 @@
+"""A study that was killed after any of its writes ends with the table of one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from studies import Killed, killed_at_write, run_here, study_config, table
+
+from study.search.samplers import SAMPLERS
+from study.search.storage import JOURNAL_FILE
+from taskct_core.schema import PRUNED
+
+MOST_WRITES = 1000
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["between-writes", "torn-line"])
+def test_a_kill_after_any_write_changes_nothing(tmp_path: Path, torn: bool) -> None:
+    config = study_config(trials=5, pruner={"name": "pareto_asha", "reduction_factor": 2})
+    expected = table(run_here(config, tmp_path / "whole").trials)
+    assert PRUNED in {row[1] for row in expected}
+    # Writing order repeats from trial to trial, so odd moments with a torn line and even ones without
+    # meet every place twice.
+    for write in range(2 if torn else 1, MOST_WRITES, 2):
+        folder = tmp_path / f"killed-{write}"
+        try:
+            with killed_at_write(write):
+                run_here(config, folder)
+            break  # the study ended before its n-th write
+        except Killed:
+            pass
+        if torn and (folder / JOURNAL_FILE).exists():
+            with (folder / JOURNAL_FILE).open("ab") as journal:
+                journal.write(b'{"op_code":8,"work')
+        assert table(run_here(config, folder).trials) == expected
+    assert write > 60
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_kills_during_the_search_change_no_proposal(tmp_path: Path, sampler: str) -> None:
+    config = study_config(trials=9, sampler={"name": sampler, "startup_trials": 3, "grid_points": 2})
+    expected = table(run_here(config, tmp_path / "whole").trials)
+    for write in (40, 31, 22, 17):  # one after another, in one study
+        try:
+            with killed_at_write(write):
+                run_here(config, tmp_path / "killed")
+        except Killed:
+            continue
+    assert table(run_here(config, tmp_path / "killed").trials) == expected
+
+
+def test_extending_goes_on_as_a_longer_study_would_have(tmp_path: Path) -> None:
+    expected = table(run_here(study_config(trials=7), tmp_path / "long").trials)
+    run_here(study_config(trials=4), tmp_path / "extended")
+    assert table(run_here(study_config(trials=7), tmp_path / "extended").trials) == expected
+
+
+def test_a_finished_study_stays_as_it_is(tmp_path: Path) -> None:
+    config = study_config(trials=3)
+    first = run_here(config, tmp_path)
+    journal = (tmp_path / JOURNAL_FILE).read_bytes()
+    assert table(run_here(config, tmp_path).trials) == table(first.trials)
+    grown = (tmp_path / JOURNAL_FILE).read_bytes()
+    assert grown.startswith(journal)
