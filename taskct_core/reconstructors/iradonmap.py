@@ -24,19 +24,25 @@ class IRadonMap(nn.Module):
     """
 
     inputs = ("sinogram",)
+    ramp: torch.Tensor
 
     def __init__(self, geometry: ParallelBeam, width: int = 32, depth: int = 6) -> None:
         super().__init__()
         self.transform = RayTransform(geometry)
         self.scale = geometry.angle_spacing_rad / (geometry.pixel_spacing_mm / 1000) ** 2
-        self.filter = nn.Linear(geometry.num_bins, geometry.num_bins, bias=False)
         unit_projections = torch.eye(geometry.num_bins, dtype=torch.float64)
-        with torch.no_grad():
-            self.filter.weight.copy_(filter_sinogram(unit_projections, "hann", 1.0).T)
+        ramp = filter_sinogram(unit_projections, "hann", 1.0).float()
+        self.register_buffer("ramp", ramp, persistent=False)
+        self.filter_change = nn.Parameter(torch.zeros(geometry.num_bins, geometry.num_bins))
         self.ray_weights = nn.Parameter(torch.ones(geometry.sinogram_shape))
         self.denoise = DnCNN(width, depth)
 
     def forward(self, sinogram: torch.Tensor) -> torch.Tensor:
-        filtered = self.filter(sinogram) * self.ray_weights
+        ramped = sinogram @ self.ramp
+        # The change acts on the ramp filter's output, not on its weights: those make a small difference of
+        # large sums, which an optimiser that moves every weight by the learning rate would swamp. In units
+        # of 1 / bins, one step changes the output by at most the learning rate.
+        filtered = ramped + ramped @ self.filter_change / len(self.filter_change)
+        filtered = filtered * self.ray_weights
         image: torch.Tensor = self.denoise(self.transform.adjoint(filtered) * self.scale)
         return image

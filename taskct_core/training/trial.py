@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from taskct_core.config import TrialConfig
-from taskct_core.errors import TrainingError
+from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
@@ -115,12 +115,11 @@ class Training:
         means = _Means()
         for step, batch in enumerate(batches, start=1):
             batch = to_device(batch, self.device)
-            measured = self._step(batch, phase, mixer, measure_unused=step == 1)
-            self._require_finite(measured, step)
+            measured = self._step(batch, phase, mixer, step)
             means.add(measured, len(batch[FULL_DOSE]))
         return means.result()
 
-    def _step(self, batch: Batch, phase: Phase, mixer: Mixer, measure_unused: bool) -> dict[str, float]:
+    def _step(self, batch: Batch, phase: Phase, mixer: Mixer, step: int) -> dict[str, float]:
         self.optimiser.zero_grad(set_to_none=True)
         if phase.reconstructor_learns:
             reconstruction = self._call(self._learning_reconstructor, batch)
@@ -130,12 +129,12 @@ class Training:
         losses = self._losses(batch, network or self.frozen_task_network)
         result = differentiate(reconstruction, losses, mixer)
         measured = {LOSS: result.loss, **result.measured}
-        if measure_unused:
+        if step == 1:
             measured = measure(reconstruction, self._losses(batch, self.frozen_task_network)) | measured
+        self._require_finite(measured, step)
         if phase.reconstructor_learns:
             reconstruction.backward(result.gradient)
-        if all(map(math.isfinite, measured.values())):
-            self.optimiser.step()
+        self.optimiser.step()
         return measured
 
     def _losses(self, batch: Batch, network: nn.Module) -> dict[str, LossOfImage]:
@@ -147,7 +146,15 @@ class Training:
         }
 
     def _call(self, reconstructor: nn.Module, batch: Batch) -> torch.Tensor:
-        image: torch.Tensor = reconstructor(*(batch[name] for name in inputs_of(self.reconstructor)))
+        inputs = inputs_of(self.reconstructor)
+        missing = [name for name in inputs if name not in batch]
+        if missing:
+            raise DataError(
+                f"the architecture {self.config.architecture!r} needs {', '.join(inputs)} in every sample",
+                f"samples without {', '.join(missing)}",
+                "Simulate with simulation.store_sinogram: true, or choose another architecture.",
+            )
+        image: torch.Tensor = reconstructor(*(batch[name] for name in inputs))
         return image
 
     def _require_finite(self, measured: dict[str, float], step: int) -> None:
