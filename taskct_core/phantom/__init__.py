@@ -2,7 +2,7 @@
 
 A patient is made in two steps: an anatomy (which tissue each voxel is, exact) and its appearance
 (HU with texture, blur and noise). Shapes are defined in millimetres and in 3-D, so neighbouring
-slices belong together and the same seed gives the same patient at every resolution.
+slices belong together and a seed gives the same organs at every resolution (lesions follow the voxels).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from taskct_core.phantom.appearance import render_hu
 from taskct_core.phantom.body import Build, draw_body
-from taskct_core.phantom.grid import Grid
+from taskct_core.phantom.grid import Array, Grid
 from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
 from taskct_core.phantom.organs import draw_organs
 from taskct_core.phantom.tissues import Tissue
@@ -64,7 +64,7 @@ def make_phantom(
 
 def _axes(
     build: Build, num_slices: int, pixels: int, rng: np.random.Generator
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[float, float, float]]:
+) -> tuple[tuple[Array, Array, Array], tuple[float, float, float]]:
     low, high = build.draw_head_to_toe(rng)
     slice_mm = min((high - low) / num_slices, MAX_SLICE_SPACING_MM)
     pixel_mm = 2 * build.half_width * rng.uniform(1.08, 1.2) / pixels

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from taskct_core.phantom.grid import Array, Grid, smooth_field
+from taskct_core.phantom.grid import Array, Grid, Mask, TissueMap, smooth_field
 from taskct_core.phantom.tissues import Tissue, draw_enhancement, draw_mean_hu, texture_std_hu
 
 TEXTURE_LENGTH_MM = 1.6
@@ -16,8 +16,8 @@ HU_RANGE = (-1024, 3071)  # of 12-bit scanners
 
 
 def render_hu(
-    tissue: NDArray[np.uint8],
-    tumour: NDArray[np.bool_],
+    tissue: TissueMap,
+    tumour: Mask,
     lesion_hu: Array,
     grid: Grid,
     spacing_mm: tuple[float, float, float],

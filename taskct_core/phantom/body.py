@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskct_core.phantom.grid import Array, Grid, smooth_field
+from taskct_core.phantom.grid import Array, Grid, TissueMap, smooth_field
 from taskct_core.phantom.tissues import Tissue
 
 SKIN_MM = 2.2
@@ -58,7 +58,7 @@ class Frame:
     below_diaphragm: Array
 
 
-def draw_body(tissue: np.ndarray, grid: Grid, build: Build, rng: np.random.Generator) -> Frame:
+def draw_body(tissue: TissueMap, grid: Grid, build: Build, rng: np.random.Generator) -> Frame:
     """Paint everything that is no abdominal organ into the tissue map and return what bounds the organs."""
     skin_depth, angle = _skin_depth(grid, build, rng)
     lumpy = smooth_field(grid.axes, 45, rng)
@@ -105,7 +105,7 @@ def _below_diaphragm(grid: Grid, build: Build) -> Array:
     return np.maximum(np.maximum(right, left), centre) - z
 
 
-def _draw_chest(tissue: np.ndarray, grid: Grid, build: Build, wall_depth: Array, below: Array) -> None:
+def _draw_chest(tissue: TissueMap, grid: Grid, build: Build, wall_depth: Array, below: Array) -> None:
     inside = wall_depth > 1
     tissue[inside & (below < 0)] = Tissue.MUSCLE  # the diaphragm, seen as a thin line under the lung
     tissue[inside & (below < -2.5)] = Tissue.LUNG
@@ -117,7 +117,7 @@ def _draw_chest(tissue: np.ndarray, grid: Grid, build: Build, wall_depth: Array,
     tissue[inside & (below < -2.5) & (shape < 0)] = Tissue.HEART
 
 
-def _draw_ribs(tissue: np.ndarray, grid: Grid, build: Build, mid_wall: Array, angle: Array) -> None:
+def _draw_ribs(tissue: TissueMap, grid: Grid, build: Build, mid_wall: Array, angle: Array) -> None:
     """All ribs from one periodic shape: they descend from the spine forwards, one every ``RIB_PITCH_MM``."""
     z = grid.warped[0]
     from_back = np.abs(np.arctan2(np.cos(angle), np.sin(angle)))  # 0 at the spine, pi at the sternum
@@ -133,7 +133,7 @@ def _draw_ribs(tissue: np.ndarray, grid: Grid, build: Build, mid_wall: Array, an
     tissue[on_arc & (shape < 0.6) & bony] = Tissue.MARROW
 
 
-def _draw_back_muscles(tissue: np.ndarray, grid: Grid, build: Build) -> None:
+def _draw_back_muscles(tissue: TissueMap, grid: Grid, build: Build) -> None:
     z, y, x = grid.warped
     side = np.abs(x)
     in_body = (tissue == Tissue.FAT) | (tissue == Tissue.MUSCLE)
@@ -146,7 +146,7 @@ def _draw_back_muscles(tissue: np.ndarray, grid: Grid, build: Build) -> None:
     tissue[muscle & in_body] = Tissue.MUSCLE
 
 
-def _draw_spine(tissue: np.ndarray, grid: Grid, build: Build, rng: np.random.Generator) -> None:
+def _draw_spine(tissue: TissueMap, grid: Grid, build: Build, rng: np.random.Generator) -> None:
     z, y, x = grid.warped
     y = y - np.float32(build.spine)
     phase = (z + rng.uniform(0, VERTEBRA_PITCH_MM)) % VERTEBRA_PITCH_MM

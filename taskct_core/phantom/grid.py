@@ -6,6 +6,7 @@ A shape is an array of approximate signed distances in mm, negative inside, so s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+TissueMap = NDArray[np.uint8]  # one value of Tissue a voxel
 Point = tuple[float, float, float]  # (z, y, x) in mm: superior, posterior and patient's left are positive
 Box = tuple[slice, slice, slice]
 
@@ -44,7 +46,7 @@ class Grid:
         z, y, x = self.axes
         return len(z), len(y), len(x)
 
-    def box(self, centre: Point, reach: Point) -> Box:
+    def box(self, centre: Sequence[float], reach: Sequence[float]) -> Box:
         """Return the voxels within ``reach`` mm of ``centre`` along each axis, warping allowed for."""
         ranges = [
             np.searchsorted(axis, (c - r - MAX_WARP_MM, c + r + MAX_WARP_MM))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskct_core.phantom.grid import Array, Grid, Point, smooth_field
+from taskct_core.phantom.grid import Array, Grid, Mask, Point, TissueMap, smooth_field
 from taskct_core.phantom.tissues import Tissue
 
 MIN_DIAMETER_MM, MAX_DIAMETER_MM = 5.0, 50.0
@@ -31,7 +31,7 @@ def draw_lesion_count(rng: np.random.Generator) -> int:
     return int(min(1 + rng.poisson(2.5), 8))
 
 
-def place_lesions(tissue: np.ndarray, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
+def place_lesions(tissue: TissueMap, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
     """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
 
     The first one is large, so that a patient with lesions shows one at every resolution.
@@ -73,15 +73,15 @@ def _draw_lesion(centre: Point, diameter: float, rng: np.random.Generator) -> Le
 
 
 def draw_lesions(
-    tissue: np.ndarray, grid: Grid, lesions: list[Lesion], rng: np.random.Generator
-) -> tuple[np.ndarray, Array]:
+    tissue: TissueMap, grid: Grid, lesions: list[Lesion], rng: np.random.Generator
+) -> tuple[Mask, Array]:
     """Return the mask of the lesions (bool, clipped to the liver) and the HU they add to it."""
     mask = np.zeros(grid.shape, bool)
     added_hu = np.zeros(grid.shape, np.float32)
     lobulation = smooth_field(grid.axes, 14, rng)
     in_liver = (tissue == Tissue.LIVER) | (tissue == Tissue.LIVER_VESSEL)
     for lesion in lesions:
-        box = grid.box(lesion.centre, tuple(1.5 * r for r in lesion.radii))  # type: ignore[arg-type]
+        box = grid.box(lesion.centre, tuple(1.5 * r for r in lesion.radii))
         # Centres are chosen in scanner space; the warp moves a lesion with the liver around it.
         surface = grid.ellipsoid(_warped(lesion.centre, grid), lesion.radii, box)
         surface += lobulation[box] * np.float32(0.1 * min(lesion.radii))

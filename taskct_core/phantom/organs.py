@@ -5,14 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from taskct_core.phantom.body import Build, Frame
-from taskct_core.phantom.grid import Array, Grid, Mask, Point, smooth_cut, smooth_field, smooth_union
+from taskct_core.phantom.grid import (
+    Array,
+    Grid,
+    Mask,
+    Point,
+    TissueMap,
+    smooth_cut,
+    smooth_field,
+    smooth_union,
+)
 from taskct_core.phantom.tissues import Tissue
 
 WALL_GAP_MM, DIAPHRAGM_GAP_MM = 2.5, 0.5  # of fat, around the organs
 NUM_BOWEL_LOOPS, NUM_MESENTERIC_VESSELS = 80, 60
 
 
-def draw_organs(tissue: np.ndarray, grid: Grid, build: Build, frame: Frame, rng: np.random.Generator) -> None:
+def draw_organs(tissue: TissueMap, grid: Grid, build: Build, frame: Frame, rng: np.random.Generator) -> None:
     """Paint gut, pancreas, stomach, spleen, kidneys, liver, gallbladder and the great vessels."""
     inside = (frame.wall_depth > WALL_GAP_MM) & (frame.below_diaphragm > DIAPHRAGM_GAP_MM)
     free = inside & (tissue == Tissue.FAT)
@@ -26,7 +35,7 @@ def draw_organs(tissue: np.ndarray, grid: Grid, build: Build, frame: Frame, rng:
     for kidney in kidneys:
         _paint_kidney(tissue, grid, *kidney, free)
     liver = _liver(grid, build, rng)
-    liver = smooth_cut(liver, kidneys[0][0] - 4, 6)
+    liver = smooth_cut(liver, kidneys[0][0] - 2, 4)
     _draw_great_vessels(tissue, grid, build, free)
     tissue[(liver < 0) & free & ~np.isin(tissue, (Tissue.AORTA, Tissue.VENA_CAVA))] = Tissue.LIVER
     _draw_gallbladder(tissue, grid, build, free, rng)
@@ -47,7 +56,7 @@ def _liver(grid: Grid, build: Build, rng: np.random.Generator) -> Array:
     liver = smooth_union(right, left, 25)
     pancreas_bed = grid.ellipsoid(_jitter(rng, (-34, 0.10 * b, 0.10 * a)), (72, 0.46 * b, 0.36 * a))
     bowel_bed = grid.ellipsoid(_jitter(rng, (-95, -0.30 * b, 0.0)), (75, 0.75 * b, 0.50 * a))
-    kidney_bed = grid.ellipsoid((-68, build.spine + 12, -0.30 * a), (62, 48, 0.33 * a))
+    kidney_bed = grid.ellipsoid((-68, build.spine + 14, -0.30 * a), (84, 46, 0.34 * a))
     spine = grid.ellipsoid((0, build.spine - 2, 2), (400, 36, 38))
     fissure = grid.ellipsoid((-5, -0.62 * b, -0.04 * a), (45, 0.30 * b, 2.5))
     cuts = ((pancreas_bed, 14.0), (bowel_bed, 14.0), (kidney_bed, 10.0), (spine, 10.0), (fissure, 3.0))
@@ -67,14 +76,14 @@ def _kidney(grid: Grid, build: Build, side: int, rng: np.random.Generator) -> tu
     return surface, sinus
 
 
-def _paint_kidney(tissue: np.ndarray, grid: Grid, surface: Array, sinus: Array, free: Mask) -> None:
+def _paint_kidney(tissue: TissueMap, grid: Grid, surface: Array, sinus: Array, free: Mask) -> None:
     pyramids = np.sin(grid.warped[0] / 4.5) + np.sin((grid.warped[1] + grid.warped[2]) / 4.5)
     tissue[(surface < 0) & free] = Tissue.KIDNEY_CORTEX
     tissue[(surface < -7) & free & (pyramids < 0.6)] = Tissue.KIDNEY_MEDULLA
     tissue[(surface < 0) & free & (sinus < 0)] = Tissue.FAT
 
 
-def _draw_spleen(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
+def _draw_spleen(tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     a, b = build.half_width, build.half_depth
     size = rng.uniform(0.85, 1.2)
     centre = _jitter(rng, (22, 0.30 * b, 0.62 * a))
@@ -83,7 +92,7 @@ def _draw_spleen(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: 
     tissue[(smooth_cut(spleen, hollow, 10) < 0) & free] = Tissue.SPLEEN
 
 
-def _draw_stomach(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
+def _draw_stomach(tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     a, b = build.half_width, build.half_depth
     fill = rng.uniform(0.7, 1.1)
     fundus = grid.ellipsoid(_jitter(rng, (38, -0.16 * b, 0.40 * a)), (46, 0.40 * b * fill, 0.26 * a * fill))
@@ -92,7 +101,7 @@ def _draw_stomach(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng:
 
 
 def _paint_hollow_organ(
-    tissue: np.ndarray, grid: Grid, shape: Array, free: Mask, gas_above_mm: float, rng: np.random.Generator
+    tissue: TissueMap, grid: Grid, shape: Array, free: Mask, gas_above_mm: float, rng: np.random.Generator
 ) -> None:
     """Wall, content and, as the patient lies on the back, gas in front of a level surface."""
     content = Tissue.GUT_FLUID if rng.random() < 0.6 else Tissue.STOOL
@@ -104,7 +113,7 @@ def _paint_hollow_organ(
     tissue[lumen & level] = Tissue.GUT_GAS
 
 
-def _draw_bowel(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
+def _draw_bowel(tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     """Loops of small bowel and colon in the lower abdomen, each a short bent tube."""
     a, b = build.half_width, build.half_depth
     for _ in range(NUM_BOWEL_LOOPS):
@@ -117,7 +126,7 @@ def _draw_bowel(tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: n
 
 
 def _draw_mesenteric_vessels(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
+    tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
 ) -> None:
     """Short rods that cross the visceral fat, as its many small vessels do."""
     for _ in range(NUM_MESENTERIC_VESSELS):
@@ -133,9 +142,7 @@ def _draw_mesenteric_vessels(
         tissue[box][(rod < 0) & free[box]] = Tissue.VENA_CAVA
 
 
-def _draw_pancreas(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
-) -> None:
+def _draw_pancreas(tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator) -> None:
     a, front = build.half_width, build.spine - 45
     path = [
         _jitter(rng, (-42, front + 4, -0.20 * a)),
@@ -151,7 +158,7 @@ def _draw_pancreas(
 
 
 def _draw_gallbladder(
-    tissue: np.ndarray, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
+    tissue: TissueMap, grid: Grid, build: Build, free: Mask, rng: np.random.Generator
 ) -> None:
     if rng.random() < 0.12:  # removed by surgery
         return
@@ -164,7 +171,7 @@ def _draw_gallbladder(
     tissue[box][(shape < 0) & free[box]] = Tissue.GALLBLADDER
 
 
-def _draw_great_vessels(tissue: np.ndarray, grid: Grid, build: Build, free: Mask) -> None:
+def _draw_great_vessels(tissue: TissueMap, grid: Grid, build: Build, free: Mask) -> None:
     """Aorta before the spine; the vena cava at its right, coming forward into the liver as it rises."""
     y = build.spine
     rods: list[tuple[Tissue, Point, Point, float]] = [
@@ -175,6 +182,6 @@ def _draw_great_vessels(tissue: np.ndarray, grid: Grid, build: Build, free: Mask
     in_abdomen = free | (tissue == Tissue.MUSCLE)  # they run beside the crura of the diaphragm
     for kind, start, end, radius in rods:
         middle = tuple((s + e) / 2 for s, e in zip(start, end, strict=True))
-        box = grid.box(middle, (abs(end[0] - start[0]) / 2 + radius, 35, 35))  # type: ignore[arg-type]
+        box = grid.box(middle, (abs(end[0] - start[0]) / 2 + radius, 35, 35))
         shape = grid.capsule(start, end, (radius, radius), box)
         tissue[box][(shape < 0) & in_abdomen[box]] = kind

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from taskct_core.phantom.body import Build
-from taskct_core.phantom.grid import Grid, Point
+from taskct_core.phantom.grid import Grid, Point, TissueMap
 from taskct_core.phantom.tissues import Tissue
 
 MIN_RADIUS_MM = 1.2
 
 
-def draw_liver_vessels(tissue: np.ndarray, grid: Grid, build: Build, rng: np.random.Generator) -> None:
+def draw_liver_vessels(tissue: TissueMap, grid: Grid, build: Build, rng: np.random.Generator) -> None:
     """Paint both trees, and the portal trunk up to its entrance, into the tissue map."""
     a, b = build.half_width, build.half_depth
     confluence = (58.0, build.spine - 44, -28.0)  # of the hepatic veins with the vena cava
@@ -27,7 +27,7 @@ def _towards(start: Point, target: Point) -> np.ndarray:
 
 
 def _grow(
-    tissue: np.ndarray,
+    tissue: TissueMap,
     grid: Grid,
     start: Point,
     step: np.ndarray,
@@ -49,10 +49,10 @@ def _grow(
         _grow(tissue, grid, tip, branch, next_radius, generations - 1, rng)
 
 
-def _paint_rod(tissue: np.ndarray, grid: Grid, start: Point, end: Point, radii: tuple[float, float]) -> None:
+def _paint_rod(tissue: TissueMap, grid: Grid, start: Point, end: Point, radii: tuple[float, float]) -> None:
     middle = tuple((s + e) / 2 for s, e in zip(start, end, strict=True))
     reach = tuple(abs(e - s) / 2 + radii[0] for s, e in zip(start, end, strict=True))
-    box = grid.box(middle, reach)  # type: ignore[arg-type]
+    box = grid.box(middle, reach)
     part = tissue[box]
     if part.size:
         part[(grid.capsule(start, end, radii, box) < 0) & (part == Tissue.LIVER)] = Tissue.LIVER_VESSEL
