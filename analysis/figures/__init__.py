@@ -10,12 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
 from analysis.figures.alpha import compute_alpha_curve, draw_alpha_curve
+from analysis.figures.comparison import (
+    compute_differences,
+    compute_patient_differences,
+    draw_differences,
+    draw_patient_differences,
+)
+from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
 from analysis.figures.front import compute_front, compute_fronts_by_architecture, draw_front
+from analysis.figures.front3d import compute_front_3d, draw_front_3d
+from analysis.figures.history import (
+    compute_hypervolume,
+    compute_learning_curves,
+    draw_hypervolume,
+    draw_learning_curves,
+)
+from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable
 from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM
@@ -43,35 +58,67 @@ class FigureSpec:
 
 _FRONT_CAPTION = (
     "Each marker is a trial; the dotted line joins the trials that no other complete trial beats in both "
-    "scores. Open markers are trials that are not complete. Up and to the right is better."
+    "scores. Crosses on them are 95 % intervals over patients. Open markers are trials that are not "
+    "complete; the dashed line is the Dice of the full-dose image. Up and to the right is better."
 )
 ALPHA_CAPTION = (
     "Grey dashes: references. Lines join configurations that differ only in alpha (mean over seeds, band "
-    "from lowest to highest seed); where the search swept no such set, they are medians and quartiles of "
-    "all trials in a range of alpha, over which the other parameters vary too."
+    "from lowest to highest seed). Where the search swept no such set, lines are medians and bands "
+    "quartiles of at least three trials in a range of alpha, over which the other parameters vary too; "
+    "with fewer trials there is no line."
+)
+_DIFFERENCE_CAPTION = (
+    "Differences of paired scores with 95 % intervals (patients drawn with replacement, then slices). "
+    "Filled: p < 0.05 after Holm's correction over all pairs and metrics shown, and at least 6 patients."
+)
+_IMPORTANCE_CAPTION = (
+    "How much worse a random forest predicts held-out trials when this parameter is shuffled, on the "
+    "validation split. Whiskers: standard deviation over folds and shuffles."
+)
+_LEARNING_CAPTION = (
+    "Validation split. A cross marks where a trial was pruned, a ring one that is still running."
 )
 
 
 def _front(x: str) -> FigureSpec:
     name = METRICS[x].label
-    return FigureSpec(
-        "trade-off",
-        f"Dice against {name}",
-        _FRONT_CAPTION,
-        partial(compute_front, x=x, y=PRIMARY_DICE),
-        draw_front,
-    )
+    compute = partial(compute_front, x=x, y=PRIMARY_DICE)
+    return FigureSpec("trade-off", f"Dice against {name}", _FRONT_CAPTION, compute, draw_front)
 
 
 def _alpha(metric: str) -> FigureSpec:
     section = "alpha" if metric in ALPHA_METRICS else "alpha-more"
+    compute = partial(compute_alpha_curve, metric=metric)
+    return FigureSpec(section, METRICS[metric].label, METRICS[metric].policy, compute, draw_alpha_curve)
+
+
+def _differences(metric: str) -> FigureSpec:
+    compute = partial(compute_differences, metric=metric)
+    title = f"Differences in {METRICS[metric].label}"
+    return FigureSpec("methods-compared", title, _DIFFERENCE_CAPTION, compute, draw_differences)
+
+
+def _importance(objective: int) -> FigureSpec:
+    compute = partial(compute_importance, objective=objective)
+    title = f"Importance for objective {objective + 1}"
+    return FigureSpec("parameters", title, _IMPORTANCE_CAPTION, compute, draw_importance)
+
+
+def _hypervolume(against: Literal["trials", "seconds"]) -> FigureSpec:
     return FigureSpec(
-        section,
-        METRICS[metric].label,
-        METRICS[metric].policy,
-        partial(compute_alpha_curve, metric=metric),
-        draw_alpha_curve,
+        "search",
+        f"Hypervolume over {against}",
+        "How much of the objective space the validation front dominates, measured from the reference point. "
+        "A flat end says that further trials added little.",
+        partial(compute_hypervolume, against=against),
+        draw_hypervolume,
     )
+
+
+def _learning(metric: str) -> FigureSpec:
+    compute = partial(compute_learning_curves, metric=metric)
+    title = f"{METRICS[metric].label} by epoch"
+    return FigureSpec("search", title, _LEARNING_CAPTION, compute, draw_learning_curves)
 
 
 FIGURES: dict[str, FigureSpec] = {
@@ -84,7 +131,48 @@ FIGURES: dict[str, FigureSpec] = {
         partial(compute_fronts_by_architecture, x=PRIMARY_PSNR, y=PRIMARY_DICE),
         draw_front,
     ),
+    "front_3d": FigureSpec(
+        "trade-off",
+        "Dice, PSNR and SSIM together",
+        "Large markers: no other complete trial is at least as good in all three scores and better in one. "
+        "Drag to turn.",
+        compute_front_3d,
+        draw_front_3d,
+    ),
+    "differences_dice": _differences(PRIMARY_DICE),
+    "differences_psnr": _differences(PRIMARY_PSNR),
+    "differences_ssim": _differences(PRIMARY_SSIM),
+    "patient_differences": FigureSpec(
+        "methods-compared",
+        "Patient by patient",
+        "The first comparison above, for each patient alone: do all of them agree in direction?",
+        compute_patient_differences,
+        draw_patient_differences,
+    ),
     **{f"alpha_{metric}": _alpha(metric) for metric in dict.fromkeys([*ALPHA_METRICS, *METRICS])},
+    "rank_correlations": FigureSpec(
+        "correlation",
+        "Image metrics against Dice",
+        "Spearman's rho over complete trials with 95 % intervals (Bonett & Wright 2000). Near 0 or negative: "
+        "choosing trials by that image metric does not choose good segmentations.",
+        compute_rank_correlations,
+        draw_rank_correlations,
+    ),
+    "parallel": FigureSpec(
+        "parameters",
+        "All configurations",
+        "A line a trial over the searched parameters and its scores; strong lines are the front. Below an "
+        "axis: the parameter does not apply to that trial.",
+        compute_parallel,
+        draw_parallel,
+    ),
+    "importance_1": _importance(0),
+    "importance_2": _importance(1),
+    "importance_3": _importance(2),
+    "hypervolume_trials": _hypervolume("trials"),
+    "hypervolume_seconds": _hypervolume("seconds"),
+    "learning_dice": _learning(PRIMARY_DICE),
+    "learning_psnr": _learning(PRIMARY_PSNR),
 }
 
 __all__ = ["ALPHA_CAPTION", "FIGURES", "FigureSpec", "Unavailable"]

@@ -103,14 +103,7 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
         figure.add_trace(trace)
     for row in data.references.to_dict("records"):
-        figure.add_hline(
-            y=row[data.metric],
-            line={"color": style.NEUTRAL, "width": 1, "dash": "dash"},
-            annotation={
-                "text": style.method_name(row["method"]),
-                "font": {"color": style.NEUTRAL, "size": 11},
-            },
-        )
+        style.add_level(figure, row[data.metric], style.method_name(row["method"]))
     return figure
 
 

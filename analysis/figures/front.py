@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,6 +18,7 @@ from analysis.figures.points import (
     trial_points,
 )
 from analysis.results_table import ResultsTable
+from analysis.sample_scores import intervals
 from taskct_core import schema as S
 
 
@@ -25,8 +27,10 @@ class FrontData:
     """Points of a two-score chart.
 
     Attributes:
-        points: one row a trial (see ``trial_points``) with ``on_front``.
+        points: one row a trial (see ``trial_points``) with ``on_front``, and for the trials on a front
+            the ends of the 95 % intervals over patients: ``x_low``, ``x_high``, ``y_low``, ``y_high``.
         fronts: name of a front -> its trials, ordered by ``x``.
+        upper_bound: ``y`` of the full-dose image, None where it was not evaluated.
     """
 
     x: str
@@ -35,6 +39,7 @@ class FrontData:
     points: pd.DataFrame
     references: pd.DataFrame
     fronts: dict[str, list[int]]
+    upper_bound: float | None
 
 
 def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData | Unavailable:
@@ -68,7 +73,28 @@ def _compute(
     fronts = {str(name): _front_trials(group, x, y) for name, group in groups if len(group)}
     on_front = {trial for front in fronts.values() for trial in front}
     points = points.assign(on_front=points["trial"].isin(on_front))
-    return FrontData(x, y, split, points, reference_points(table, split, (x, y)), fronts)
+    points = _with_intervals(table, points, x, y, split)
+    references = reference_points(table, split, (x, y))
+    references = references[references["method"] != "full_dose"]  # drawn as a line: its PSNR is infinite
+    return FrontData(x, y, split, points, references, fronts, _upper_bound(table, y, split))
+
+
+def _with_intervals(table: ResultsTable, points: pd.DataFrame, x: str, y: str, split: str) -> pd.DataFrame:
+    ends = ["x_low", "x_high", "y_low", "y_high"]
+    found = intervals(table, points.loc[points["on_front"], "trial"].tolist(), (x, y), split)
+    if isinstance(found, Unavailable):
+        return points.assign(**dict.fromkeys(ends, float("nan")))
+    wide = found.pivot(index="trial", columns="metric", values=["low", "high"])
+    columns = [("low", x), ("high", x), ("low", y), ("high", y)]
+    wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns))
+    wide.columns = pd.Index(ends)
+    return points.merge(wide, left_on="trial", right_index=True, how="left")
+
+
+def _upper_bound(table: ResultsTable, y: str, split: str) -> float | None:
+    bounds = reference_points(table, split, (y,))
+    found = bounds.loc[bounds["method"] == "full_dose", y]
+    return float(found.iloc[0]) if len(found) else None
 
 
 def _front_trials(points: pd.DataFrame, x: str, y: str) -> list[int]:
@@ -97,6 +123,41 @@ def draw_front(data: FrontData) -> go.Figure:
                 "directions": [S.METRICS[data.x].direction, S.METRICS[data.y].direction],
             },
         )
+    figure.add_traces(_interval_traces(data, colours))
     figure.add_traces(series_traces(data.points, data.x, data.y, colours))
     figure.add_traces(reference_traces(data.references, data.x, data.y))
+    if data.upper_bound is not None:
+        style.add_level(figure, data.upper_bound, style.method_name("full_dose"))
     return figure
+
+
+def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatter]:
+    """Thin crosses behind the markers of the front, one trace an architecture."""
+    front = data.points[data.points["on_front"] & data.points["x_low"].notna()]
+    return [
+        go.Scatter(
+            x=group[data.x].tolist(),
+            y=group[data.y].tolist(),
+            customdata=group["trial"].tolist(),
+            mode="markers",
+            marker={"size": 1, "color": colours[str(architecture)]},
+            error_x=_error_bar(group, data.x, "x", colours[str(architecture)]),
+            error_y=_error_bar(group, data.y, "y", colours[str(architecture)]),
+            hoverinfo="skip",
+            showlegend=False,
+            meta={"role": "interval"},
+        )
+        for architecture, group in front.groupby("architecture")
+    ]
+
+
+def _error_bar(group: pd.DataFrame, metric: str, axis: str, colour: str) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (group[f"{axis}_high"] - group[metric]).clip(lower=0).tolist(),
+        "arrayminus": (group[metric] - group[f"{axis}_low"]).clip(lower=0).tolist(),
+        "color": colour,
+        "thickness": 1,
+        "width": 0,
+    }

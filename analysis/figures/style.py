@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.results_table import reference_name
@@ -62,6 +63,24 @@ def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
     return go.Figure(layout=layout(x=x, y=y, height=height))
 
 
+def add_level(figure: go.Figure, y: float, name: str) -> None:
+    """A dashed horizontal line across the chart with its name at the right end."""
+    figure.add_hline(
+        y=y,
+        line={"color": NEUTRAL, "width": 1, "dash": "dash"},
+        annotation={"text": name, "font": {"color": NEUTRAL, "size": 11}},
+    )
+
+
+def broken_lines(frame: pd.DataFrame, by: str, columns: list[str]) -> list[list[Any]]:
+    """The columns as lists with a None after each group of ``by``, so that one trace draws many lines."""
+    lists: list[list[Any]] = [[] for _ in columns]
+    for _, group in frame.groupby(by, sort=True):
+        for values, column in zip(lists, columns, strict=True):
+            values += [*group[column].tolist(), None]
+    return lists
+
+
 def layout(*, x: str, y: str, height: int) -> go.Layout:
     axis: dict[str, Any] = {
         "gridcolor": _GRID,
@@ -71,16 +90,17 @@ def layout(*, x: str, y: str, height: int) -> go.Layout:
         "tickcolor": _GRID,
         "automargin": True,
     }
+    title_gap = {"standoff": 10}
     return go.Layout(
         template="none",
         height=height,
         font={"family": FONT, "size": 13, "color": _TEXT},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 16, "t": 28, "b": 52},
+        margin={"l": 56, "r": 16, "t": 28, "b": 60},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
         hoverlabel={"align": "left", "font": {"family": FONT, "size": 12}},
         hovermode="closest",
-        xaxis={**axis, "title": {"text": x}},
-        yaxis={**axis, "title": {"text": y}},
+        xaxis={**axis, "title": {"text": x, **title_gap}},
+        yaxis={**axis, "title": {"text": y, **title_gap}},
     )

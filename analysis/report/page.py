@@ -13,18 +13,25 @@ import plotly.offline
 from analysis.figures import ALPHA_CAPTION, FIGURES, Unavailable
 from analysis.report.image_grid import image_grid
 from analysis.report.methods_text import methods_text
-from analysis.report.table_html import front_downloads, trials_html
-from analysis.report.trial_cards import filters, trial_cards
+from analysis.report.table_html import front_downloads, methods_html, trials_html
+from analysis.report.trial_cards import filters, trial_cards, trial_key
 from analysis.results_table import ResultsTable
 from analysis.summary import summarise
 
 SECTIONS = {
     "trade-off": "The trade-off",
+    "methods-compared": "Methods compared",
     "images": "Images",
     "alpha": "What alpha does",
+    "correlation": "Does image quality predict the task?",
+    "parameters": "Parameters",
+    "search": "The search",
     "trials": "Trials",
     "methods": "Methods",
 }
+
+
+KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 
 
 def render_page(table: ResultsTable) -> str:
@@ -45,6 +52,8 @@ def render_page(table: ResultsTable) -> str:
         figures=_figures(table),
         alpha_caption=ALPHA_CAPTION,
         filters=filters(table),
+        key=trial_key(table),
+        compared=methods_html(table),
         grid=grid,
         trials=trials_html(table),
         front=front_downloads(table),
@@ -66,6 +75,8 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             shown["reason"] = data.reason
         else:
             figure = spec.draw(data).to_plotly_json()
+            # The page's own key stands for the legends of these charts, which a phone has no room for.
+            figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
             shown["json"] = _embedded_json(_without_hover_text(figure))
             shown["height"] = figure["layout"]["height"]
         sections.setdefault(spec.section, []).append(shown)

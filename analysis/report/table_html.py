@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.style import method_name
+from analysis.methods_table import GAP_CLOSED, interval_note, methods_table, with_interval
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials
-from analysis.tables import front_table, trials_table
+from analysis.tables import front_table, shown_metrics, trials_table
 from taskct_core import schema as S
 
 
@@ -24,6 +25,30 @@ def trials_html(table: ResultsTable) -> dict[str, Any]:
         for trial, row in zip(frame.index, frame.to_dict("records"), strict=True)
     ]
     return {"head": [column_title(c) for c in frame.columns], "rows": rows}
+
+
+def methods_html(table: ResultsTable) -> dict[str, Any]:
+    """``{"head", "rows", "note"}`` of the table of methods, each score with its interval."""
+    frame = methods_table(table)
+    metrics = shown_metrics(table)
+    rows = [
+        [
+            row["name"],
+            row["method"],
+            row["why"],
+            *(with_interval(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics),
+            "–" if math.isnan(row[GAP_CLOSED]) else f"{row[GAP_CLOSED]:.0%}",
+        ]
+        for row in frame.to_dict("records")
+    ]
+    head = [
+        "",
+        "method",
+        "chosen for",
+        *(column_title(m) for m in metrics),
+        "Dice gap closed, FBP to full dose",
+    ]
+    return {"head": head, "rows": rows, "note": interval_note(table)}
 
 
 def front_downloads(table: ResultsTable) -> list[dict[str, Any]]:

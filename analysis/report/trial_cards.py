@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import panels
 from analysis.figures.points import Unavailable, hover_text
-from analysis.figures.style import architecture_colours, method_name
+from analysis.figures.style import METHOD_MARKERS, architecture_colours, method_name
 from analysis.results_table import ARCHITECTURE, SEARCH_SPLIT, ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials, picks
 from analysis.tables import shown_metrics
@@ -22,6 +22,15 @@ FILTERED = {
     S.METHOD: "Method",
     S.CONFIG_PREFIX + "image_loss": "Image loss",
     S.CONFIG_PREFIX + "task_loss": "Task loss",
+}
+# Plotly's markers as SVG paths in a box from -10 to 10.
+_MARKER_PATHS = {
+    "square": "M-6,-6H6V6H-6Z",
+    "circle": "M-6.5,0A6.5,6.5 0 1,0 6.5,0A6.5,6.5 0 1,0 -6.5,0Z",
+    "diamond": "M0,-8.5L8.5,0L0,8.5L-8.5,0Z",
+    "triangle-up": "M0,-8L8,6H-8Z",
+    "cross": "M-3,-8H3V-3H8V3H3V8H-3V3H-8V-3H-3Z",
+    "star": "M0,-9L2.6,-3L9,-2.8L4,1.5L5.6,8L0,4.2L-5.6,8L-4,1.5L-9,-2.8L-2.6,-3Z",
 }
 MOST_CARDS_WITH_IMAGES = 60
 MOST_SLICES = 2
@@ -46,6 +55,15 @@ def filters(table: ResultsTable) -> list[dict[str, Any]]:
             ]
             shown.append({"title": title, "column": column, "options": options})
     return shown
+
+
+def trial_key(table: ResultsTable) -> dict[str, dict[str, str]]:
+    """The charts' common key: architecture -> colour, method -> SVG path of its marker."""
+    methods = [name for name in METHOD_MARKERS if (table.trials[S.METHOD] == name).any()]
+    return {
+        "colours": architecture_colours({table.architecture(trial) for trial in table.trials.index}),
+        "markers": {method_name(name): _MARKER_PATHS[METHOD_MARKERS[name]] for name in methods},
+    }
 
 
 def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:

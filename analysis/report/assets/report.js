@@ -1,7 +1,7 @@
 "use strict";
 // The page's behaviour: charts drawn when they come into view, filters, a trial's card, sorting, theme.
 
-const TRIALS = JSON.parse(document.getElementById("trials").textContent);
+const TRIALS = JSON.parse(document.getElementById("trial-data").textContent);
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const PHONE = matchMedia("(max-width: 640px)");
 const plots = [...document.querySelectorAll(".plot")];
@@ -23,7 +23,8 @@ function setTheme(theme) {
 function themed(layout) {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const changes = { "font.color": colour("--ink"), "hoverlabel.bgcolor": colour("--raised"),
-    "hoverlabel.font.color": colour("--ink"), "hoverlabel.bordercolor": colour("--rule") };
+    "hoverlabel.font.color": colour("--ink"), "hoverlabel.bordercolor": colour("--rule"),
+    "modebar.bgcolor": "rgba(0,0,0,0)", "modebar.color": colour("--rule"), "modebar.activecolor": colour("--accent") };
   for (const key of Object.keys(layout)) {
     if (/^[xy]axis\d*$/.test(key)) {
       for (const part of ["gridcolor", "linecolor", "tickcolor"]) changes[`${key}.${part}`] = colour("--rule");
@@ -44,7 +45,7 @@ function draw(plot) {
   }
   if (PHONE.matches) compact(figure.layout);
   drawn.set(plot, figure.data.map((trace) => ({ ...trace })));
-  return Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: !PHONE.matches }).then(() => {
+  return Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: PHONE.matches ? false : "hover" }).then(() => {
     plot.on("plotly_click", (event) => openCard(event.points[0].customdata));
     Plotly.relayout(plot, themed(plot.layout));
     filterPlot(plot);

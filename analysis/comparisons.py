@@ -1,0 +1,158 @@
+"""Paired differences between methods, over the patients of the claim split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.figures.points import Unavailable
+from analysis.results_table import CONFIG_SEED, ResultsTable
+from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, one_patient
+from analysis.selection import baseline, picks
+from analysis.statistics import Array
+from taskct_core import schema as S
+
+COMPARED_METRICS = (S.PRIMARY_DICE, S.PRIMARY_PSNR, S.PRIMARY_SSIM)
+# Below this number of patients no exact two-sided sign-flip test can reach p < 0.05 (2 / 2^5 > 0.05),
+# so no difference is called one, whatever a bootstrap of so few patients says.
+FEWEST_PATIENTS_FOR_A_CLAIM = 6
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A configuration that takes part in comparisons: its trials are its seeds."""
+
+    name: str
+    trials: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Every pair and metric that was tested, corrected as one family.
+
+    Attributes:
+        rows: name, other, metric, difference (name minus other), low, high, p, p_holm.
+        patients, slices: that they rest on.
+    """
+
+    split: str
+    rows: pd.DataFrame
+    patients: int
+    slices: int
+
+    @property
+    def enough_patients(self) -> bool:
+        return self.patients >= FEWEST_PATIENTS_FOR_A_CLAIM
+
+
+def contestant(table: ResultsTable, trial: int) -> Contestant:
+    """The configuration of a trial with all its complete seeds; a reference stands for itself."""
+    if trial in table.references.index:
+        return Contestant(table.label(trial), (trial,))
+    same = table.configurations[table.configurations == table.configurations[trial]].index
+    complete = table.trials.loc[same, S.STATUS] == S.COMPLETE
+    trials = tuple(int(t) for t in same[complete.to_numpy()]) or (trial,)
+    seeds = f" ({len(trials)} seeds)" if len(trials) > 1 and CONFIG_SEED in table.trials else ""
+    return Contestant(table.label(trial) + seeds, trials)
+
+
+def default_pairs(table: ResultsTable) -> list[tuple[Contestant, Contestant]]:
+    """Each picked trial against the baseline without task loss, and against FBP."""
+    base, fbp = baseline(table), table.reference("fbp")
+    others = [contestant(table, base.trial)] if base else []
+    others += [contestant(table, fbp)] if fbp is not None else []
+    chosen = [contestant(table, pick.trial) for pick in picks(table)]
+    if base:
+        chosen.append(contestant(table, base.trial))
+    pairs = [(one, other) for other in others for one in dict.fromkeys(chosen)]
+    return [(one, other) for one, other in pairs if one.trials != other.trials]
+
+
+def compare_methods(
+    table: ResultsTable,
+    pairs: Sequence[tuple[Contestant, Contestant]] | None = None,
+    metrics: Sequence[str] = COMPARED_METRICS,
+) -> Comparisons | Unavailable:
+    """Paired differences with 95 % intervals and Holm-corrected p-values over all pairs and metrics."""
+    pairs = default_pairs(table) if pairs is None else pairs
+    if not pairs:
+        return Unavailable(
+            "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
+        )
+    trials = [trial for pair in pairs for side in pair for trial in side.trials]
+    samples = align(table, trials, table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples
+    if samples.patient_count < 2:
+        return Unavailable(one_patient(samples.split))
+    scored = [(a, b) for a, b in pairs if set(a.trials + b.trials) <= set(samples.trials)]
+    blocks = [_differences(samples, scored, metric) for metric in metrics if can_resample(samples, metric)]
+    if not scored or not blocks:
+        return Unavailable(f"{S.SAMPLES_FILE} does not hold what these comparisons need.")
+    rows = pd.concat(blocks, ignore_index=True)
+    rows["p_holm"] = statistics.holm(rows["p"].tolist())
+    return Comparisons(samples.split, rows, samples.patient_count, len(samples.patients))
+
+
+def _differences(
+    samples: AlignedSamples, pairs: Sequence[tuple[Contestant, Contestant]], metric: str
+) -> pd.DataFrame:
+    def contrasts(scores: Array) -> Array:
+        """``(draw, trial)`` -> ``(draw, pair)``: mean over the seeds of one minus that of the other."""
+        columns = {trial: scores[:, k] for k, trial in enumerate(samples.trials)}
+        means = {side: np.mean([columns[t] for t in side.trials], axis=0) for pair in pairs for side in pair}
+        return np.stack([means[one] - means[other] for one, other in pairs], axis=1)
+
+    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
+    differences = contrasts(draws)
+    low, high = statistics.percentile_interval(differences)
+    return pd.DataFrame(
+        {
+            "name": [one.name for one, _ in pairs],
+            "other": [other.name for _, other in pairs],
+            "metric": metric,
+            "difference": contrasts(score[None])[0],
+            "low": low,
+            "high": high,
+            "p": statistics.p_values(differences),
+        }
+    )
+
+
+@lru_cache(maxsize=8)
+def default_comparisons(table: ResultsTable) -> Comparisons | Unavailable:
+    """``compare_methods`` as the report uses it, computed once a table."""
+    return compare_methods(table)
+
+
+def patient_differences(
+    table: ResultsTable, one: Contestant, other: Contestant, metric: str
+) -> pd.DataFrame | Unavailable:
+    """The difference (one minus other) of each patient: rows of patient, difference, slices."""
+    samples = align(table, [*one.trials, *other.trials], table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples
+    if not can_resample(samples, metric):
+        return Unavailable(f"{S.SAMPLES_FILE} does not hold {metric}.")
+    patients = np.asarray(samples.patients)
+    rows = []
+    for patient in np.unique(patients):
+        of_patient = patients == patient
+        part = AlignedSamples(
+            samples.split,
+            samples.trials,
+            [str(patient)] * int(of_patient.sum()),
+            {name: values[of_patient] for name, values in samples.values.items()},
+        )
+        scores = metric_statistic(part, metric)(statistics.as_observed(part.patients))[0]
+        of = dict(zip(samples.trials, scores, strict=True))
+        difference = np.mean([of[t] for t in one.trials]) - np.mean([of[t] for t in other.trials])
+        rows.append(
+            {"patient": str(patient), "difference": float(difference), "slices": int(of_patient.sum())}
+        )
+    return pd.DataFrame(rows)

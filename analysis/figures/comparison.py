@@ -1,0 +1,135 @@
+"""Differences between methods with intervals over patients, and the patients one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons import contestant, default_comparisons, default_pairs, patient_differences
+from analysis.figures import style
+from analysis.figures.points import Unavailable
+from analysis.results_table import ResultsTable
+from taskct_core import schema as S
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class DifferenceData:
+    """Rows of name, other, difference, low, high, p_holm, supported (a claim the data can carry)."""
+
+    metric: str
+    rows: pd.DataFrame
+    patients: int
+    slices: int
+
+
+def compute_differences(table: ResultsTable, metric: str) -> DifferenceData | Unavailable:
+    """The report's comparisons in one metric; the Holm correction covers all metrics together."""
+    compared = default_comparisons(table)
+    if isinstance(compared, Unavailable):
+        return compared
+    rows = compared.rows[compared.rows["metric"] == metric].reset_index(drop=True)
+    if rows.empty:
+        return Unavailable(f"The slices hold nothing that {metric} follows from.")
+    supported = (rows["p_holm"] < SIGNIFICANCE) & compared.enough_patients
+    return DifferenceData(metric, rows.assign(supported=supported), compared.patients, compared.slices)
+
+
+def draw_differences(data: DifferenceData) -> go.Figure:
+    """A row a pair: filled where the corrected p-value is below 0.05 and there are patients enough."""
+    rows = data.rows[::-1]
+    title = f"difference in {style.metric_label(data.metric)}"
+    figure = style.figure(x=title, y="", height=120 + 36 * len(rows))
+    figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
+    figure.add_scatter(
+        x=rows["difference"].tolist(),
+        y=[f"{one} − {other}" for one, other in zip(rows["name"], rows["other"], strict=True)],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": (rows["high"] - rows["difference"]).tolist(),
+            "arrayminus": (rows["difference"] - rows["low"]).tolist(),
+            "thickness": 1.5,
+            "width": 4,
+            "color": style.NEUTRAL,
+        },
+        mode="markers",
+        marker={
+            "size": 10,
+            "symbol": ["circle" if supported else "circle-open" for supported in rows["supported"]],
+            "color": style.NEUTRAL,
+            "line": {"width": 2, "color": style.NEUTRAL},
+        },
+        text=[
+            f"{low:.3g} to {high:.3g}, p (Holm) {p:.3g}"
+            for low, high, p in zip(rows["low"], rows["high"], rows["p_holm"], strict=True)
+        ],
+        hovertemplate="%{y}<br>%{x:.4g}<br>%{text}<extra></extra>",
+        showlegend=False,
+    )
+    return figure
+
+
+@dataclass(frozen=True)
+class PatientDifferenceData:
+    """Rows of patient, difference, slices, ascending; what is compared and in which metric."""
+
+    metric: str
+    name: str
+    other: str
+    rows: pd.DataFrame
+
+
+def compute_patient_differences(
+    table: ResultsTable, metric: str = S.PRIMARY_DICE
+) -> PatientDifferenceData | Unavailable:
+    """Patient by patient: the trial with the best first objective against the baseline (or FBP)."""
+    pairs = default_pairs(table)
+    if not pairs:
+        return Unavailable(
+            "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
+        )
+    one, other = pairs[0]
+    rows = patient_differences(table, one, other, metric)
+    if isinstance(rows, Unavailable):
+        return rows
+    rows = rows.dropna().sort_values("difference", ignore_index=True)
+    if rows.empty:
+        return Unavailable(f"No patient has a defined {S.METRICS[metric].label} for both.")
+    return PatientDifferenceData(metric, one.name, other.name, rows)
+
+
+def draw_patient_differences(data: PatientDifferenceData) -> go.Figure:
+    """A stem a patient, from no difference to theirs."""
+    figure = style.figure(
+        x=f"{data.name} − {data.other}: {style.metric_label(data.metric)}",
+        y="",
+        height=max(220, 110 + 22 * len(data.rows)),
+    )
+    figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
+    for row in data.rows.to_dict("records"):
+        figure.add_scatter(
+            x=[0, row["difference"]],
+            y=[row["patient"]] * 2,
+            mode="lines+markers",
+            line={"color": style.NEUTRAL, "width": 1.5},
+            marker={"size": [0, 9], "color": style.NEUTRAL},
+            hovertemplate=f"{row['slices']} slices<br>%{{x:.4g}}<extra>%{{y}}</extra>",
+            showlegend=False,
+        )
+    figure.update_yaxes(type="category")
+    return figure
+
+
+__all__ = [
+    "DifferenceData",
+    "PatientDifferenceData",
+    "compute_differences",
+    "compute_patient_differences",
+    "contestant",
+    "draw_differences",
+    "draw_patient_differences",
+]

@@ -1,0 +1,152 @@
+"""The search over time: hypervolume after each trial, and every trial's learning curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.figures.points import Unavailable, hover_text
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
+from analysis.search_history import hypervolume_history, reference_point
+from taskct_core import schema as S
+
+_MOST_POINTS_A_CURVE = 40
+
+
+@dataclass(frozen=True)
+class HypervolumeData:
+    """Rows of ``hypervolume_history``, and the reference point that they are measured from."""
+
+    history: pd.DataFrame
+    reference: dict[str, float]
+    against: Literal["trials", "seconds"]
+
+
+def compute_hypervolume(
+    table: ResultsTable, against: Literal["trials", "seconds"] = "trials"
+) -> HypervolumeData | Unavailable:
+    """The growth of the front's hypervolume on the search split."""
+    if not 2 <= len(table.objectives) <= 3:
+        return Unavailable(
+            f"Hypervolume is drawn for two or three objectives; this study has {len(table.objectives)}."
+        )
+    reference = reference_point(table)
+    history = hypervolume_history(table, reference)
+    if history.empty:
+        return Unavailable("No trial is complete yet.")
+    if against == "seconds" and history["seconds"].isna().any():
+        return Unavailable("The results hold no training seconds.")
+    return HypervolumeData(history, reference, against)
+
+
+def draw_hypervolume(data: HypervolumeData) -> go.Figure:
+    """A staircase: the front grows when a trial finishes."""
+    titles = {"trials": "complete trials", "seconds": "training time, summed over trials [s]"}
+    figure = style.figure(x=titles[data.against], y="hypervolume", height=340)
+    figure.add_scatter(
+        x=data.history[data.against].tolist(),
+        y=data.history["hypervolume"].tolist(),
+        mode="lines+markers",
+        line={"shape": "hv", "color": style.NEUTRAL, "width": 2},
+        marker={"size": 4},
+        name="front on validation",
+        showlegend=False,
+        hovertemplate="%{x:.4g}: hypervolume %{y:.4g}<extra></extra>",
+    )
+    corner = ", ".join(f"{S.METRICS[name].label} {value:.4g}" for name, value in data.reference.items())
+    figure.add_annotation(
+        text=f"reference point: {corner}",
+        xref="paper",
+        yref="paper",
+        x=1,
+        y=0.02,
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": style.NEUTRAL, "size": 11},
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+@dataclass(frozen=True)
+class LearningCurveData:
+    """Rows of trial, architecture, status, epoch, score, text; sorted by trial and epoch."""
+
+    metric: str
+    curves: pd.DataFrame
+
+
+def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveData | Unavailable:
+    """The metric of every trial on the search split at each epoch, at most 40 epochs a trial."""
+    if metric not in table.metrics:
+        return Unavailable(f"The results hold no finite value of {metric}.")
+    rows = table.rows
+    rows = rows[
+        (rows[S.SPLIT] == SEARCH_SPLIT) & rows[S.TRIAL].isin(table.trials.index) & rows[metric].notna()
+    ]
+    rows = rows.sort_values([S.TRIAL, S.EPOCH]).drop_duplicates([S.TRIAL, S.EPOCH], keep="last")
+    if rows.empty:
+        return Unavailable("No trial has reported an epoch yet.")
+    if rows[S.EPOCH].nunique() < 2:
+        return Unavailable("Every trial has one evaluated epoch only, which makes no curve.")
+    position = rows.groupby(S.TRIAL).cumcount(ascending=False)
+    step = np.ceil(rows.groupby(S.TRIAL)[S.EPOCH].transform("size") / _MOST_POINTS_A_CURVE)
+    rows = rows[position % step == 0]  # counted from the last epoch, which stays
+    trials = rows[S.TRIAL].astype(int)
+    texts = {trial: hover_text(table, trial) for trial in trials.unique()}
+    architectures = {trial: table.architecture(trial) for trial in trials.unique()}
+    curves = pd.DataFrame(
+        {
+            "trial": trials,
+            "architecture": trials.map(architectures),
+            "status": trials.map(table.trials[S.STATUS]),
+            "epoch": rows[S.EPOCH],
+            "score": rows[metric].astype(float),
+            "text": trials.map(texts),
+        }
+    )
+    return LearningCurveData(metric, curves.reset_index(drop=True))
+
+
+def draw_learning_curves(data: LearningCurveData) -> go.Figure:
+    """One line a trial; a cross ends those that were pruned, a ring those still running."""
+    colours = style.architecture_colours(data.curves["architecture"])
+    figure = style.figure(x="epoch", y=style.metric_label(data.metric), height=380)
+    for architecture, group in data.curves.groupby("architecture"):
+        figure.add_trace(_lines(group, str(architecture), colours[str(architecture)]))
+    ends = data.curves.groupby("trial").last().reset_index()
+    for status, symbol, name in ((S.PRUNED, "x", "pruned"), (S.RUNNING, "circle-open", "running")):
+        stopped = ends[ends["status"] == status]
+        if len(stopped):
+            figure.add_scatter(
+                x=stopped["epoch"].tolist(),
+                y=stopped["score"].tolist(),
+                customdata=stopped["trial"].tolist(),
+                text=stopped["text"].tolist(),
+                mode="markers",
+                name=name,
+                marker={"symbol": symbol, "size": 9, "color": style.NEUTRAL, "line": {"width": 2}},
+                hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
+            )
+    return figure
+
+
+def _lines(group: pd.DataFrame, architecture: str, colour: str) -> go.Scatter:
+    x, y, trials, texts = style.broken_lines(group, "trial", ["epoch", "score", "trial", "text"])
+    return go.Scatter(
+        x=x,
+        y=y,
+        customdata=trials,
+        text=texts,
+        mode="lines",
+        name=architecture,
+        opacity=0.7,
+        line={"color": colour, "width": 1.5},
+        hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
+    )

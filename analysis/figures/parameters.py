@@ -1,0 +1,156 @@
+"""What was searched: importance of each parameter, and all configurations as parallel coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.figures.points import Unavailable, hover_text
+from analysis.importance import Importance, parameter_importance
+from analysis.results_table import ResultsTable, format_value, parameter_name
+from analysis.selection import front_trials
+from taskct_core import schema as S
+
+_NOT_APPLICABLE = -0.1  # where an axis puts trials that a conditional parameter does not apply to
+
+
+def compute_importance(table: ResultsTable, objective: int) -> Importance | Unavailable:
+    """Importances for the study's n-th objective."""
+    if objective >= len(table.objectives):
+        return Unavailable(f"The study has {len(table.objectives)} objective(s).")
+    return parameter_importance(table, table.objectives[objective])
+
+
+def draw_importance(data: Importance) -> go.Figure:
+    """Bars, the most important on top; whiskers are the spread over folds and shuffles."""
+    rows, label = data.rows[::-1], S.METRICS[data.objective].label
+    figure = style.figure(x="fall of R² when shuffled", y="", height=110 + 34 * len(rows))
+    figure.add_bar(
+        x=rows["importance"].tolist(),
+        y=rows["parameter"].tolist(),
+        orientation="h",
+        marker={"color": style.NEUTRAL},
+        error_x={
+            "type": "data",
+            "array": rows["spread"].tolist(),
+            "thickness": 1,
+            "width": 3,
+            "color": style.NEUTRAL,
+        },
+        hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_layout(
+        title={
+            "text": f"{label}: held-out R² {data.r_squared:.2f}, {data.trials} trials",
+            "font": {"size": 13},
+            "x": 0,
+            "xref": "paper",
+        },
+        margin={"t": 44},
+    )
+    return figure
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One vertical axis: its title and its ticks as (height in [0, 1], text)."""
+
+    title: str
+    ticks: list[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class ParallelData:
+    """Rows of trial, architecture, on_front, text, and the heights "0", "1", ... on each axis."""
+
+    axes: list[Axis]
+    lines: pd.DataFrame
+
+
+def compute_parallel(table: ResultsTable) -> ParallelData | Unavailable:
+    """Searched parameters and objectives of the complete trials, each scaled to its own axis."""
+    scores = table.complete_scores(table.claim_split, table.objectives).dropna()
+    if len(scores) < 2 or not table.searched:
+        return Unavailable("Parallel coordinates need two complete trials that differ in some parameter.")
+    columns = {parameter_name(c): table.trials.loc[scores.index, c] for c in table.searched}
+    columns |= {style.metric_label(name): scores[name] for name in table.objectives}
+    axes: list[Axis] = []
+    heights: dict[int, np.ndarray] = {}
+    for k, (title, column) in enumerate(columns.items()):
+        axis, heights[k] = _axis(title, column)
+        axes.append(axis)
+    front = set(front_trials(table, table.claim_split))
+    lines = pd.DataFrame(
+        {
+            "trial": scores.index.astype(int),
+            "architecture": [table.architecture(t) for t in scores.index],
+            "on_front": [t in front for t in scores.index],
+            "text": [hover_text(table, t) for t in scores.index],
+            **{str(k): values for k, values in heights.items()},
+        }
+    )
+    return ParallelData(axes, lines)
+
+
+def _axis(title: str, column: pd.Series) -> tuple[Axis, np.ndarray]:
+    numeric = pd.to_numeric(column, errors="coerce")
+    if numeric.notna().sum() == column.notna().sum() and numeric.nunique() > 1:
+        return _numeric_axis(title, numeric.to_numpy(dtype=float))
+    names = sorted(column.dropna().astype(str).unique())
+    places = {name: (k + 0.5) / len(names) for k, name in enumerate(names)}
+    heights = column.map(lambda value: _NOT_APPLICABLE if pd.isna(value) else places[str(value)])
+    return Axis(title, [(place, name) for name, place in places.items()]), heights.to_numpy(dtype=float)
+
+
+def _numeric_axis(title: str, values: np.ndarray) -> tuple[Axis, np.ndarray]:
+    low, high = np.nanmin(values), np.nanmax(values)
+    logarithmic = low > 0 and high / low > 30
+    scale = np.log10 if logarithmic else np.asarray
+    span = scale(high) - scale(low)
+    heights = (scale(values) - scale(low)) / span
+    marks = np.linspace(scale(low), scale(high), 3)
+    texts = [format_value(float(10**m if logarithmic else m)) for m in marks]
+    ticks = list(zip(((marks - scale(low)) / span).tolist(), texts, strict=True))
+    return Axis(title, ticks), np.where(np.isnan(heights), _NOT_APPLICABLE, heights)
+
+
+def draw_parallel(data: ParallelData) -> go.Figure:
+    """A polyline a trial; those of the front are strong. Below an axis: the parameter does not apply."""
+    colours = style.architecture_colours(data.lines["architecture"])
+    figure = style.figure(x="", y="", height=440)
+    for (architecture, on_front), group in data.lines.groupby(["architecture", "on_front"]):
+        long = group.melt(
+            id_vars=["trial", "text"],
+            value_vars=[str(k) for k in range(len(data.axes))],
+            var_name="axis",
+            value_name="height",
+        )
+        long["axis"] = long["axis"].astype(int)
+        x, y, trials, texts = style.broken_lines(long, "trial", ["axis", "height", "trial", "text"])
+        figure.add_scatter(
+            x=x,
+            y=y,
+            customdata=trials,
+            text=texts,
+            mode="lines",
+            name=f"{architecture}{', front' if on_front else ''}",
+            opacity=0.95 if on_front else 0.3,
+            line={"color": colours[str(architecture)], "width": 2.5 if on_front else 1},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    for k, axis in enumerate(data.axes):
+        figure.add_vline(x=k, line={"color": style.NEUTRAL, "width": 1}, layer="below")
+        for height, text in axis.ticks:
+            figure.add_annotation(
+                x=k, y=height, text=text, xanchor="left", xshift=3, showarrow=False, font={"size": 10}
+            )
+    figure.update_xaxes(
+        tickvals=list(range(len(data.axes))), ticktext=[a.title for a in data.axes], showgrid=False
+    )
+    figure.update_yaxes(visible=False, range=[-0.15, 1.08])
+    return figure

@@ -1,0 +1,140 @@
+"""Scores with intervals from ``samples.parquet``: any image metric or Dice column, resampled over patients.
+
+A Dice column is recomputed from pixel counts in every draw, so patient-pooled Dice and its empty policy
+are what ``taskct_core.metrics`` defines, not a mean of slice values.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.figures.points import Unavailable
+from analysis.results_table import ResultsTable
+from analysis.statistics import Array, Resamples
+from taskct_core import schema as S
+from taskct_core.metrics.summary import dice
+
+_DICE = re.compile(rf"dice_(liver|tumour|mean)_({'|'.join(S.DICE_SCOPES)})_({'|'.join(S.EMPTY_POLICIES)})")
+
+
+@dataclass(frozen=True)
+class AlignedSamples:
+    """The slices that every one of some trials was scored on.
+
+    Attributes:
+        trials: the columns of ``values``.
+        patients: of each slice.
+        values: samples column -> ``(slice, trial)``.
+    """
+
+    split: str
+    trials: list[int]
+    patients: list[str]
+    values: dict[str, Array]
+
+    @property
+    def patient_count(self) -> int:
+        return len(set(self.patients))
+
+
+def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamples | Unavailable:
+    """Bring the samples of some trials (or references) into one order of slices."""
+    samples = table.samples
+    if samples.empty:
+        return Unavailable(
+            f"The study folder holds no {S.SAMPLES_FILE}, so there are no intervals over patients."
+        )
+    found = samples[(samples[S.SPLIT] == split) & samples[S.TRIAL].isin(trials)]
+    trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
+    if not trials:
+        return Unavailable(f"None of these trials has slices scored on the {split} split.")
+    columns = [c for c in found if c in S.METRICS or c in S.COUNTS]
+    wide = found.pivot_table(
+        index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=columns, dropna=False, aggfunc="first"
+    )
+    present = found.pivot_table(
+        index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=S.SPLIT, aggfunc="count"
+    )
+    wide = wide[(present[trials] > 0).all(axis=1).reindex(wide.index, fill_value=False)]
+    if wide.empty:
+        return Unavailable(f"These trials share no slice of the {split} split.")
+    values = {c: wide[c][trials].to_numpy(dtype=float) for c in columns}
+    patients = wide.index.get_level_values(S.PATIENT).astype(str).tolist()
+    return AlignedSamples(split, list(trials), patients, values)
+
+
+def can_resample(samples: AlignedSamples, metric: str) -> bool:
+    """Whether the metric follows from the slices: a column of theirs, or a Dice with its counts."""
+    return metric in samples.values or (
+        _DICE.fullmatch(metric) is not None and all(name in samples.values for name in S.COUNTS)
+    )
+
+
+def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statistic:
+    """The metric of every trial as a statistic of resamples: ``(draw, trial)``."""
+    match = _DICE.fullmatch(metric)
+    if match is None:
+        values = np.where(np.isfinite(samples.values[metric]), samples.values[metric], np.nan)
+        return lambda resamples: resamples.slice_means(values)
+    structure, scope, empty = match.groups()
+    parts = S.STRUCTURES if structure == "mean" else (structure,)
+    return lambda resamples: _nanmean(
+        np.stack([_dice(samples, part, scope, empty, resamples) for part in parts]), axis=0
+    )
+
+
+def _dice(samples: AlignedSamples, structure: str, scope: str, empty: str, resamples: Resamples) -> Array:
+    parts = ("true", "predicted", "overlap")
+    true, predicted, overlap = (samples.values[f"{structure}_{part}_pixels"] for part in parts)
+    if scope == "slice":
+        return resamples.slice_means(dice(true, predicted, overlap, empty))
+    true, predicted, overlap = (resamples.slot_sums(count) for count in (true, predicted, overlap))
+    return _nanmean(dice(true, predicted, overlap, empty), axis=1)
+
+
+def _nanmean(values: Array, axis: int) -> Array:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN throughout is NaN, as the metric defines
+        return np.asarray(np.nanmean(values, axis=axis))
+
+
+def intervals(
+    table: ResultsTable, trials: Sequence[int], metrics: Sequence[str], split: str | None = None
+) -> pd.DataFrame | Unavailable:
+    """Scores with 95 % intervals over patients: rows of trial, metric, score, low, high.
+
+    A score is of the trial's slices; low and high are NaN for a metric that slices cannot give.
+    """
+    samples = align(table, trials, split or table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples
+    if samples.patient_count < 2:
+        return Unavailable(one_patient(samples.split))
+    blocks = []
+    for metric in metrics:
+        if not can_resample(samples, metric):
+            continue
+        score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
+        low, high = statistics.percentile_interval(draws)
+        blocks.append(
+            pd.DataFrame(
+                {"trial": samples.trials, "metric": metric, "score": score, "low": low, "high": high}
+            )
+        )
+    if not blocks:
+        return Unavailable(f"{S.SAMPLES_FILE} holds none of {', '.join(metrics)}.")
+    return pd.concat(blocks, ignore_index=True)
+
+
+def one_patient(split: str) -> str:
+    return (
+        f"The {split} split holds one patient: no interval over patients exists, and nothing is said "
+        "about other patients."
+    )
