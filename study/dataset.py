@@ -95,7 +95,10 @@ def to_table(samples: Mapping[str, NDArray[Any]], simulation_hash: str) -> pa.Ta
             columns[name] = _tensor_array(np.ascontiguousarray(values), _TENSOR_TYPES[name])
         else:
             columns[name] = pa.array(list(values), type=_SCALAR_TYPES[name])
-    metadata = {_FORMAT_KEY: str(schema.DATASET_FORMAT_VERSION).encode(), SIMULATION_KEY: simulation_hash.encode()}
+    metadata = {
+        _FORMAT_KEY: str(schema.DATASET_FORMAT_VERSION).encode(),
+        SIMULATION_KEY: simulation_hash.encode(),
+    }
     return pa.table(columns).replace_schema_metadata(metadata)
 
 
@@ -161,7 +164,9 @@ def load_card(folder: Path) -> DatasetCard:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError("dataset.json must be JSON", f"{path}: {error}", "Simulate the dataset again.") from None
+        raise DataError(
+            "dataset.json must be JSON", f"{path}: {error}", "Simulate the dataset again."
+        ) from None
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != schema.DATASET_FORMAT_VERSION:
         raise DataError(

@@ -1,12 +1,16 @@
 """Scores trained trials and references on any dataset, without training: another dose, another patient.
 
 Appends to ``evaluations.parquet`` in the study folder: one row a method and split, with the hash and dose of
-the data it was scored on, so that results on different data never pass for each other.
+the data it was scored on, so that results on different data never pass for each other. A second task network
+that took no part in the training can judge beside the first (cross-task audit): a gain that only fools the
+frozen network does not show in its columns.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +20,141 @@ import pyarrow.parquet as pq
 import torch
 
 from study.dataset import DatasetCard, from_table, load_card, verify_shards
+from study.feed import Batch, to_batch
 from study.files import write_atomically
 from study.provenance import provenance
+from study.references import IMAGES
+from study.run import load_study
+from study.search.records import best_records, trial_folder
 from study.trial import CHECKPOINT_FILE, read_trial_config
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import build_training, evaluate_images
-from study.feed import Batch, to_batch
-from study.references import IMAGES
-from study.search.records import trial_folder
+from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training import Training, build_training, evaluate
 
 EVALUATIONS_FILE = "evaluations.parquet"
 DATASET = "dataset"  # folder that a row was scored on
+AUDIT_HASH = f"{schema.TASK_NETWORK_HASH}{schema.AUDIT_NETWORK_SUFFIX}"
 _BATCH_SIZE = 16
 Row = dict[str, Any]
 
 
-def evaluate_on(
-    study_folder: Path, task_network: Path, dataset: Path, trials: Sequence[int], split: str
+@dataclass(frozen=True)
+class Judges:
+    """The frozen networks that score: suffix of their columns -> network."""
+
+    networks: dict[str, TaskNetwork]
+    hashes: dict[str, str]  # column -> hash
+
+    @classmethod
+    def load(cls, task_network: Path, audit: Path | None) -> Judges:
+        """The study's task network, and the one that audits it.
+
+        Raises:
+            DataError: if a folder is no task network's.
+            ConfigError: if both are the same network.
+        """
+        network, card = load_task_network(task_network)
+        networks, hashes = {"": network}, {schema.TASK_NETWORK_HASH: card.content_hash}
+        if audit is not None:
+            second, second_card = load_task_network(audit)
+            if second_card.content_hash == card.content_hash:
+                raise ConfigError(
+                    "the auditing task network must be another than the one trained against",
+                    f"{audit}, which has the same weights",
+                    "Pre-train one with another seed or architecture (`taskct pretrain --set ...`).",
+                )
+            networks[schema.AUDIT_NETWORK_SUFFIX] = second
+            hashes[AUDIT_HASH] = second_card.content_hash
+        return cls(networks, hashes)
+
+
+def evaluate_study(
+    study_folder: Path,
+    dataset: Path | None = None,
+    trials: Sequence[int] | None = None,
+    split: str = "test",
+    audit: Path | None = None,
 ) -> pd.DataFrame:
     """Score trials, the full-dose image and plain FBP on one split of a dataset.
 
     Args:
         study_folder: that the trials belong to.
-        task_network: folder of the network that judges.
-        dataset: folder of the data to score on.
-        trials: numbers of trained trials.
+        dataset: folder of the data to score on; the study's own by default.
+        trials: numbers of trained trials; by default those of the front.
         split: of the dataset.
+        audit: folder of a second task network.
 
     Returns:
         The new rows, which are also appended to the study's evaluations; rows of the same trial, data and
-        task network are replaced.
+        task networks are replaced.
 
     Raises:
-        ConfigError, DataError: if the split, a trial, the dataset or the task network is not valid.
+        ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
+    folders = _folders(study_folder)
+    dataset = dataset or Path(folders["dataset"])
     card = _checked(dataset, split)
-    network, network_card = load_task_network(task_network)
-    shared = {
+    judges = Judges.load(Path(folders["task_network"]), audit)
+    if trials is None:
+        trials = [record.trial for record in best_records(load_study(study_folder))]
+    shared = _shared_columns(card, dataset, split) | judges.hashes
+    rows = []
+    for number, (method, column) in enumerate(IMAGES.items(), start=1):
+        scored = evaluate(_batches(card, dataset, split), lambda batch, c=column: batch[c], judges.networks)
+        rows.append({schema.TRIAL: -number, schema.METHOD: method} | shared | summarise(scored))
+    for trial in trials:
+        training = load_trained(trial_folder(study_folder, trial), card, judges.networks[""])
+        scored = evaluate(_batches(card, dataset, split), training.reconstruct, judges.networks)
+        rows.append({schema.TRIAL: trial, schema.METHOD: training.config.mode} | shared | summarise(scored))
+    frame = pd.DataFrame(rows)
+    _append(study_folder / EVALUATIONS_FILE, frame)
+    return frame
+
+
+def load_trained(folder: Path, card: DatasetCard, task_network: TaskNetwork) -> Training:
+    """A trained trial, ready to reconstruct slices of a dataset.
+
+    Raises:
+        DataError: if the folder has no checkpoint.
+    """
+    config = read_trial_config(folder)
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        raise DataError(
+            "a trial must have a checkpoint to be scored",
+            f"none in {folder}",
+            "It failed before its first epoch, or has not finished it yet.",
+        )
+    training = build_training(
+        config, geometry=ParallelBeam.from_dict(card.geometry), task_network=task_network
+    )
+    training.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["training"])
+    return training
+
+
+def _folders(study_folder: Path) -> dict[str, str]:
+    path = study_folder / schema.STUDY_FILE
+    if not path.is_file():
+        raise DataError(
+            f"a study folder must hold {schema.STUDY_FILE}", str(study_folder), "Run the study first."
+        )
+    folders: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["folders"]
+    return folders
+
+
+def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> Row:
+    return {
         schema.SPLIT: split,
         schema.DATA_HASH: card.data_hash,
-        schema.TASK_NETWORK_HASH: network_card.content_hash,
         schema.METRIC_POLICY: schema.POLICY_TEXT,
         DATASET: str(dataset),
         "simulation_photons_per_ray": str(card.simulation["photons_per_ray"]),
         "simulation_preset": card.simulation["preset"],
     } | provenance("cpu")
-    rows = []
-    for number, (method, column) in enumerate(IMAGES.items(), start=1):
-        scored = evaluate_images(network, _batches(card, dataset, split), column)
-        rows.append({schema.TRIAL: -number, schema.METHOD: method} | shared | summarise(scored))
-    for trial in trials:
-        folder = trial_folder(study_folder, trial)
-        config = read_trial_config(folder)
-        training = build_training(config, geometry=ParallelBeam.from_dict(card.geometry), task_network=network)
-        training.load_state_dict(_trained_state(folder))
-        scored = training.evaluate(_batches(card, dataset, split))
-        rows.append({schema.TRIAL: trial, schema.METHOD: config.mode} | shared | summarise(scored))
-    frame = pd.DataFrame(rows)
-    _append(study_folder / EVALUATIONS_FILE, frame)
-    return frame
 
 
 def _checked(dataset: Path, split: str) -> DatasetCard:
@@ -89,7 +165,9 @@ def _checked(dataset: Path, split: str) -> DatasetCard:
     if not card.shards[split]:
         filled = ", ".join(name for name in schema.SPLITS if card.shards[name])
         raise DataError(
-            "the split to score must hold samples", f"none in {split} of {dataset}", f"It has samples in {filled}."
+            "the split to score must hold samples",
+            f"none in {split} of {dataset}",
+            f"It has samples in {filled}.",
         )
     return card
 
@@ -100,20 +178,10 @@ def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
             yield to_batch(from_table(pa.Table.from_batches([rows])))
 
 
-def _trained_state(folder: Path) -> dict[str, Any]:
-    path = folder / CHECKPOINT_FILE
-    if not path.is_file():
-        raise DataError(
-            "a trial must have a checkpoint to be scored",
-            f"none in {folder}",
-            "It failed before its first epoch, or has not finished it yet.",
-        )
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["training"]
-    return state
-
-
 def _append(path: Path, new: pd.DataFrame) -> None:
-    identity = [schema.TRIAL, schema.SPLIT, schema.DATA_HASH, schema.TASK_NETWORK_HASH]
+    identity = [schema.TRIAL, schema.SPLIT, schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
     if path.is_file():
-        new = pd.concat([pd.read_parquet(path), new], ignore_index=True).drop_duplicates(identity, keep="last")
+        new = pd.concat([pd.read_parquet(path), new], ignore_index=True)
+    new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])
+    new = new.drop_duplicates(identity, keep="last")
     write_atomically(path, lambda temporary: new.to_parquet(temporary, index=False))

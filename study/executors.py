@@ -41,7 +41,10 @@ class TrialTask:
             ConfigError: if the values make no valid trial.
         """
         values = base.model_dump() | proposal["values"]
-        if values["architecture"] != base.architecture and "architecture_parameters" not in proposal["values"]:
+        if (
+            values["architecture"] != base.architecture
+            and "architecture_parameters" not in proposal["values"]
+        ):
             values["architecture_parameters"] = {}  # the base's belong to its own architecture
         return cls(TrialConfig.parse(values), Path(proposal["folder"]), int(proposal["trial"]))
 
@@ -147,7 +150,9 @@ def fit_in_train(
         ),
         torch_config=TorchConfig(backend=None if execution.use_gpu else "gloo"),
         run_config=RunConfig(
-            name=task.folder.name, storage_path=str(task.folder.resolve() / "ray_train"), callbacks=callbacks or []
+            name=task.folder.name,
+            storage_path=str(task.folder.resolve() / "ray_train"),
+            callbacks=callbacks or [],
         ),
     )
     try:

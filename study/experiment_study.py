@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard
-from study.events import Event, OnEvent, TrialFinished
+from study.events import Event, OnEvent, TrialFinished, ignore
 from study.executors import check_execution, make_trainable, tune_resources
 from study.files import write_json
 from study.inputs import open_inputs
@@ -27,7 +27,7 @@ _SECONDS_BETWEEN_EXPORTS = 15.0
 
 
 def run_experiment_study(
-    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_event: OnEvent | None = None
+    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_event: OnEvent = ignore
 ) -> StudySummary:
     """Start, continue or extend the experiment's study. Needs a running Ray session.
 
@@ -37,7 +37,6 @@ def run_experiment_study(
     """
     check_execution(experiment.execution)
     inputs = open_inputs(card, workspace, experiment.execution.data_path)
-    _prepare(experiment, card, workspace, inputs)
     exporter = _Exporter(experiment, workspace.study)
     summary = run_study(
         experiment.study,
@@ -47,14 +46,18 @@ def run_experiment_study(
         max_concurrent=experiment.study.max_concurrent_trials,
         resources=tune_resources(experiment.execution),
         metric_directions={name: metric.direction for name, metric in schema.METRICS.items()},
+        epochs=experiment.trial.epochs,
         on_event=_both(exporter, on_event),
+        on_open=lambda: _prepare(experiment, card, workspace, inputs),
         reuse_actors=experiment.execution.executor == "actor",
     )
     exporter.export()
     return summary
 
 
-def _prepare(experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, inputs: TrialInputs) -> None:
+def _prepare(
+    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, inputs: TrialInputs
+) -> None:
     """Write what the study's reader needs besides its trials: study.json and the references."""
     dataset = card.model_dump(mode="json", exclude={"shards"})
     network = load_task_network_card(workspace.task_network).model_dump(mode="json")
@@ -64,6 +67,7 @@ def _prepare(experiment: ExperimentConfig, card: DatasetCard, workspace: Workspa
         "config": json.loads(experiment.model_dump_json()),
         "dataset": dataset,
         "task_network": network,
+        "folders": {"dataset": str(workspace.dataset), "task_network": str(workspace.task_network)},
         "provenance": static_provenance(),
     }
     write_json(workspace.study / schema.STUDY_FILE, values)
@@ -98,10 +102,9 @@ class _Exporter:
         self._last = time.monotonic()
 
 
-def _both(exporter: OnEvent, other: OnEvent | None) -> OnEvent:
+def _both(first: OnEvent, second: OnEvent) -> OnEvent:
     def handle(event: Event) -> None:
-        exporter(event)
-        if other is not None:
-            other(event)
+        first(event)
+        second(event)
 
     return handle

@@ -80,7 +80,12 @@ def _run_remotely(
     @ray.remote(num_cpus=1, num_gpus=gpus)
     def train() -> Iterator[dict[str, Any]]:
         yield from train_task_network(
-            experiment.task_network, feeds, folder, data_hash, device="cuda" if gpus else "cpu", threads=threads
+            experiment.task_network,
+            feeds,
+            folder,
+            data_hash,
+            device="cuda" if gpus else "cpu",
+            threads=threads,
         )
 
     for row in train.remote():

@@ -31,7 +31,11 @@ def provenance(device: str) -> dict[str, str]:
 def static_provenance() -> dict[str, str]:
     """The part of the provenance that stays the same in one process."""
     versions = {f"{schema.VERSION_PREFIX}{name}": version(name) for name in _VERSIONED}
-    return {schema.GIT_COMMIT: _git_commit(), f"{schema.VERSION_PREFIX}python": platform.python_version(), **versions}
+    return {
+        schema.GIT_COMMIT: _git_commit(),
+        f"{schema.VERSION_PREFIX}python": platform.python_version(),
+        **versions,
+    }
 
 
 def _git_commit() -> str:

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.files import write_json
 from study.feed import Share
+from study.files import write_json
 from study.panels import write_panel, write_panel_truth
 from study.provenance import provenance
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE
@@ -56,7 +56,9 @@ def write_references(study_folder: Path, inputs: TrialInputs) -> None:
             )
         if inputs.panel:
             image = inputs.panel[column]
-            write_panel(study_folder / schema.PANELS_FOLDER / f"{method}.npz", image, task_network.predict(image))
+            write_panel(
+                study_folder / schema.PANELS_FOLDER / f"{method}.npz", image, task_network.predict(image)
+            )
     if inputs.panel:
         write_panel_truth(study_folder / schema.PANELS_FOLDER, inputs.panel)
     save_samples(study_folder / REFERENCE_SAMPLES_FILE, samples)

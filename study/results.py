@@ -44,7 +44,9 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
         folder = trial_folder(study_folder, record.trial)
         rows += _trial_rows(folder, record)
         sample_files.append(folder / schema.SAMPLES_FILE)
-        _collect_panel(folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz")
+        _collect_panel(
+            folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz"
+        )
     results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
     if results.empty:
         return results
@@ -74,7 +76,9 @@ def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         method = state.get(f"{schema.CONFIG_PREFIX}mode")
-        rows = [{schema.TRIAL: record.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}]
+        rows = [
+            {schema.TRIAL: record.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}
+        ]
     return [row | state for row in rows]
 
 

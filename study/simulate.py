@@ -108,7 +108,9 @@ def _plain(model: Any) -> dict[str, Any]:
     return result
 
 
-def _job(experiment: ExperimentConfig, folder: Path, split: str, reference: VolumeReference) -> dict[str, Any]:
+def _job(
+    experiment: ExperimentConfig, folder: Path, split: str, reference: VolumeReference
+) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "split": split,
@@ -158,7 +160,14 @@ def simulate_patient(
     """
     config = SimulationConfig.parse(simulation)
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", reference.patient)
-    settings = [schema.DATASET_FORMAT_VERSION, reference.patient, only_with_liver, every, rows_per_shard, simulation]
+    settings = [
+        schema.DATASET_FORMAT_VERSION,
+        reference.patient,
+        only_with_liver,
+        every,
+        rows_per_shard,
+        simulation,
+    ]
     simulation_hash = hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()
     key = f"{simulation_hash} {_files_key(reference)}"
     manifest_path = Path(folder) / split / f".{stem}.json"

@@ -53,7 +53,9 @@ def _named(patients: Sequence[str], split: dict[str, list[str]]) -> dict[str, li
 def _by_share(patients: list[str], shares: dict[str, float], seed: int) -> dict[str, list[str]]:
     total = sum(shares.values())
     if total <= 0 or any(share < 0 for share in shares.values()):
-        raise ConfigError("shares in data.split must be >= 0 and not all 0", f"{shares}", "Correct the shares.")
+        raise ConfigError(
+            "shares in data.split must be >= 0 and not all 0", f"{shares}", "Correct the shares."
+        )
     wanted = [name for name in SPLITS if shares[name] > 0]
     if len(patients) < len(wanted):
         raise ConfigError(

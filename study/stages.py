@@ -14,7 +14,18 @@ from study.progress import console, progress
 from study.ray_session import ray_session
 from study.workspace import Workspace
 from taskct_core.errors import StudyError
-from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM, RESULTS_FILE, SPLIT, SPLITS
+from taskct_core.schema import (
+    AUDIT_NETWORK_SUFFIX,
+    METHOD,
+    METRICS,
+    PRIMARY_DICE,
+    PRIMARY_PSNR,
+    PRIMARY_SSIM,
+    RESULTS_FILE,
+    SPLIT,
+    SPLITS,
+    TRIAL,
+)
 
 
 @contextmanager
@@ -55,7 +66,9 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
         with progress("Pre-training the task network", experiment.task_network.epochs) as advance:
             pretrain(experiment, card, workspace, lambda row: advance(1, _scores_of(row)))
     network = load_task_network_card(workspace.task_network)
-    console.print(f"Task network: {workspace.task_network}  (full dose, validation: {_scores_of(network.scores)})")
+    console.print(
+        f"Task network: {workspace.task_network}  (full dose, validation: {_scores_of(network.scores)})"
+    )
 
 
 def train_one(experiment: ExperimentConfig) -> None:
@@ -77,10 +90,13 @@ def train_one(experiment: ExperimentConfig) -> None:
 
 def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
+    from study.console import study_console
     from study.experiment_study import run_experiment_study
 
     workspace = Workspace.of(experiment)
-    summary = run_experiment_study(experiment, _checked_dataset(workspace), workspace)
+    card = _checked_dataset(workspace)
+    with study_console(workspace.study, experiment.study.objectives) as on_event:
+        summary = run_experiment_study(experiment, card, workspace, on_event)
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {workspace.study}  ({counts}; {summary.seconds:.0f} s)")
@@ -105,6 +121,48 @@ def find_study(folder: Path) -> Path:
         f"{folder}, " + ("which holds no study" if folder.exists() else "which does not exist"),
         "Start one with `taskct study run CONFIG`, or `taskct quickstart`.",
     )
+
+
+def show_status(folder: Path) -> None:
+    """Print how a study stands."""
+    from study.status import study_status
+    from study.status_view import draw_status
+
+    console.print(draw_status(study_status(folder)))
+
+
+def retry_failed_trials(folder: Path) -> None:
+    """Queue a study's failed trials again."""
+    from study.run import retry_failed
+
+    numbers = retry_failed(folder)
+    if numbers:
+        console.print(f"Queued again: trials {', '.join(map(str, numbers))}. Next: taskct study run CONFIG")
+    else:
+        console.print("No trial has failed: nothing to retry.")
+
+
+def evaluate_trials(
+    folder: Path, data: Path | None, trials: list[int] | None, split: str, audit: Path | None
+) -> None:
+    """Score trials without training, and show the scores."""
+    from study.evaluate import EVALUATIONS_FILE, evaluate_study
+
+    for row in evaluate_study(folder, data, trials, split, audit).to_dict("records"):
+        name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
+        audited = {PRIMARY_DICE: row[f"{PRIMARY_DICE}{AUDIT_NETWORK_SUFFIX}"]} if audit is not None else {}
+        console.print(
+            f"{name:>10}: {_scores_of(row)}" + (f"; audit: {_scores_of(audited)}" if audited else "")
+        )
+    console.print(f"Appended to {folder / EVALUATIONS_FILE}")
+
+
+def watch_study_report(folder: Path, out: Path | None) -> None:
+    """Write a study's report again whenever its results change, until interrupted."""
+    from analysis import watch_report
+
+    console.print(f"Watching {folder}; stop with Ctrl-C.")
+    watch_report(folder, out=out)
 
 
 def write_study_report(folder: Path, out: Path | None = None) -> None:

@@ -135,7 +135,9 @@ def run_trial(
             epoch_log.append(folder, row)
             _save_checkpoint(training, folder, identity, epoch, seconds)
         report(row)
-    _finish(training, folder, inputs, worker, identity | {schema.EPOCH: config.epochs, schema.SECONDS: seconds})
+    _finish(
+        training, folder, inputs, worker, identity | {schema.EPOCH: config.epochs, schema.SECONDS: seconds}
+    )
 
 
 def _write_config(folder: Path, config: TrialConfig) -> None:
@@ -169,7 +171,9 @@ def _reduced_losses(
     training: Training, inputs: TrialInputs, config: TrialConfig, epoch: int, worker: Worker
 ) -> dict[str, float]:
     """Train one epoch; the means over the samples of all workers."""
-    batches = inputs.feeds["train"].shuffled(config.batch_size, seed=config.seed, epoch=epoch, share=worker.share)
+    batches = inputs.feeds["train"].shuffled(
+        config.batch_size, seed=config.seed, epoch=epoch, share=worker.share
+    )
     parts = _gather(training.train_epoch(batches), worker)
     weights = [part["samples"] for part in parts]
     return {
@@ -210,7 +214,12 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
         rows = _scored(training, inputs, split, worker)
         final.append(identity | {schema.SPLIT: split} | summarise(rows) | provenance(str(worker.device)))
         samples += [
-            {schema.TRIAL: identity[schema.TRIAL], schema.METHOD: identity[schema.METHOD], schema.SPLIT: split} | row
+            {
+                schema.TRIAL: identity[schema.TRIAL],
+                schema.METHOD: identity[schema.METHOD],
+                schema.SPLIT: split,
+            }
+            | row
             for row in rows
         ]
     if worker.is_first:
@@ -245,5 +254,7 @@ def read_trial_config(folder: Path) -> TrialConfig:
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise DataError(f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/.")
+        raise DataError(
+            f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/."
+        )
     return TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -12,26 +12,36 @@ from study.cli.study_commands import StudyFolder
 
 def evaluate(
     folder: StudyFolder,
-    data: Annotated[Path, typer.Option(help="Dataset folder to score on: another dose, another patient.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset folder to score on. Default: the study's own.")
+    ] = None,
     trial: Annotated[
         list[int] | None, typer.Option(help="Trial to score; may be repeated. Default: the front.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split of the dataset.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of the dataset: train, validation or test.")] = "test",
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a second task network, which took no part in training, to judge as well."
+        ),
+    ] = None,
 ) -> None:
-    """Score a study's trained trials, and the full-dose and FBP references, on any dataset.
+    """Score trained trials, and the full-dose and FBP references, on any dataset: another dose, other patients.
 
-    Nothing is trained. The scores are printed and appended to OUTPUT/NAME/study/evaluations.parquet with the
-    dataset's hash and dose in every row, so that results on different data never mix silently.
+    Nothing is trained. The scores are printed and appended to evaluations.parquet in the study's folder, with
+    the dataset's hash and dose in every row, so that results on different data never mix silently.
     """
     from study import stages
 
-    stages.evaluate_trials(stages.find_study(folder), data, trial, split)
+    stages.evaluate_trials(stages.find_study(folder), data, trial, split, audit)
 
 
 def report(
     folder: StudyFolder,
     out: Annotated[Path | None, typer.Option(help="HTML file to write. Default: report.html in DIR.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Write it again whenever the results change.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again whenever the results change.")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML: Pareto fronts, alpha curves, trials, and images with predicted masks.
 
