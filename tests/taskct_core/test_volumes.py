@@ -318,6 +318,8 @@ def test_voxels_that_are_not_finite(tmp_path: Path, value: float) -> None:
         (0, 255, np.uint8, "8-bit grey levels"),
         (0, 4095, np.int16, "rescale intercept"),
         (-30, 20, np.int16, "in HU"),
+        (-100, 100, np.int8, "in HU"),
+        (-200, 250, np.int16, "clipped to a window"),
         (-1000, 40000, np.int32, "[-10240, 30710]"),
         (-20000, 1000, np.int16, "[-10240, 30710]"),
     ],
@@ -328,9 +330,19 @@ def test_voxels_that_are_no_hu(tmp_path: Path, low: float, high: float, dtype: t
     expect(tmp_path, f"{low:g} to {high:g}", hint, "volume-0")
 
 
-def test_complex_voxels(tmp_path: Path) -> None:
-    write_pair(tmp_path, hu=np.zeros((9, 7, 5), np.complex64))
-    expect(tmp_path, "real numbers", "complex64")
+@pytest.mark.parametrize("kind", ["volume", "segmentation"])
+def test_voxels_that_are_no_real_numbers(tmp_path: Path, kind: str) -> None:
+    write_pair(tmp_path)
+    image = nib.Nifti1Image(np.zeros((9, 7, 5), np.complex64), affine_of("RAS"))
+    nib.save(image, tmp_path / f"{kind}-0.nii.gz")
+    expect(tmp_path, "real numbers", "complex64", f"{kind}-0")
+
+
+def test_colour_labels(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    rgb = np.zeros((9, 7, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(rgb, affine_of("RAS")), tmp_path / "segmentation-0.nii.gz")
+    expect(tmp_path, "real numbers", "segmentation-0")
 
 
 def test_zero_spacing(tmp_path: Path) -> None:
