@@ -18,7 +18,7 @@ IMAGE_LOSSES = {
     "l1": "torch.nn:L1Loss",
     "charbonnier": "taskct_core.losses.image:Charbonnier",
     "ssim": "taskct_core.losses.image:SSIMLoss",
-    "ms_ssim": "taskct_core.losses.image:MSSSIMLoss",
+    "ms_ssim": "taskct_core.losses.ms_ssim:MSSSIMLoss",
     "perceptual": "taskct_core.losses.perceptual:PerceptualLoss",
 }
 TASK_LOSSES = {

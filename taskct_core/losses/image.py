@@ -6,7 +6,7 @@ Every image loss is computed on images in percent of the normalised range, 100 *
 from __future__ import annotations
 
 import torch
-from pytorch_msssim import ms_ssim, ssim
+from pytorch_msssim import ssim
 from torch import nn
 
 from taskct_core.errors import ConfigError
@@ -17,7 +17,6 @@ from taskct_core.errors import ConfigError
 PERCENT = 100.0
 
 SSIM_WINDOW = 11
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first; Wang et al. 2003
 
 
 class ImageLoss(nn.Module):
@@ -50,37 +49,12 @@ class SSIMLoss(nn.Module):
     """1 - SSIM with the Gaussian window of Wang et al. 2004 (11 pixels, sigma 1.5), data range mu_max."""
 
     def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
-        _require_window(min(full_dose.shape[-2:]))
+        require_window(min(full_dose.shape[-2:]))
         return 1 - ssim(reconstruction, full_dose, data_range=PERCENT, win_size=SSIM_WINDOW)
 
 
-class MSSSIMLoss(nn.Module):
-    """1 - MS-SSIM (Wang et al. 2003), data range mu_max, with as many of its five scales as the image allows.
-
-    The window must fit into the smallest scale: five scales from 161 pixels on, four from 81, three from
-    41, two from 21. The weights of the scales that are left are divided by their sum.
-    """
-
-    def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
-        weights = scale_weights(min(full_dose.shape[-2:]))
-        return 1 - ms_ssim(
-            reconstruction, full_dose, data_range=PERCENT, win_size=SSIM_WINDOW, weights=weights
-        )
-
-
-def scale_weights(side: int) -> list[float]:
-    """Weights of the scales of MS-SSIM that an image of this shortest side has room for.
-
-    Raises:
-        ConfigError: if not even one has.
-    """
-    _require_window(side)
-    scales = sum(side > (SSIM_WINDOW - 1) * 2**scale for scale in range(len(MS_SSIM_WEIGHTS)))
-    used = MS_SSIM_WEIGHTS[:scales]
-    return [weight / sum(used) for weight in used]
-
-
-def _require_window(side: int) -> None:
+def require_window(side: int) -> None:
+    """Refuse images with a side that the SSIM window does not fit into."""
     if side < SSIM_WINDOW:
         raise ConfigError(
             f"SSIM losses need images of at least {SSIM_WINDOW} pixels a side",

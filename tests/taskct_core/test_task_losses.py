@@ -1,0 +1,93 @@
+"""Every task loss passes this suite by being in ``TASK_LOSSES``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
+
+from taskct_core.errors import ConfigError
+from taskct_core.losses import TASK_LOSSES, build_task_loss
+
+
+@pytest.fixture(params=TASK_LOSSES)
+def loss(request: pytest.FixtureRequest) -> nn.Module:
+    return build_task_loss(request.param)
+
+
+def slices(num_classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, num_classes, (3, 1, 16, 16), generator=generator)
+    return torch.randn(3, num_classes, 16, 16, generator=generator), labels
+
+
+def certain(labels: torch.Tensor, num_classes: int = 3) -> torch.Tensor:
+    """Logits that are sure of these labels."""
+    return 40.0 * one_hot(labels[:, 0], num_classes).movedim(-1, 1).float()
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_is_zero_when_right_and_sure_and_worst_when_wrong_and_sure(loss: nn.Module, num_classes: int) -> None:
+    logits, labels = slices(num_classes)
+    right = loss(certain(labels, num_classes), labels).item()
+    wrong = loss(certain((labels + 1) % num_classes, num_classes), labels).item()
+    assert right == pytest.approx(0, abs=1e-4)
+    assert right < loss(logits, labels).item() < wrong
+
+
+def test_has_a_finite_gradient_and_a_few_steps_lower_it(loss: nn.Module) -> None:
+    logits, labels = slices()
+    logits.requires_grad_()
+    optimiser = torch.optim.Adam([logits], lr=0.1)
+    values = []
+    for _ in range(5):
+        optimiser.zero_grad()
+        value = loss(logits, labels)
+        value.backward()
+        assert logits.grad is not None and logits.grad.isfinite().all()
+        optimiser.step()
+        values.append(value.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+def test_is_a_mean_over_slices(loss: nn.Module) -> None:
+    logits, labels = slices()
+    alone = [loss(logits[i : i + 1], labels[i : i + 1]).item() for i in range(len(logits))]
+    assert loss(logits, labels).item() == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_absent_structures_cost_nothing_once_none_is_predicted(loss: nn.Module) -> None:
+    nothing = torch.zeros(2, 1, 16, 16, dtype=torch.long)
+    assert loss(certain(nothing), nothing).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_dice_follows_its_formula() -> None:
+    logits, labels = slices()
+    probabilities = logits.softmax(1)
+    truth = one_hot(labels[:, 0], 3).movedim(-1, 1)
+    overlap, total = (probabilities * truth).sum((2, 3)), (probabilities + truth).sum((2, 3))
+    expected = (1 - (2 * overlap + 1) / (total + 1))[:, 1:].mean()
+    torch.testing.assert_close(build_task_loss("dice")(logits, labels), expected)
+
+
+def test_dice_ce_is_the_sum_of_its_two() -> None:
+    logits, labels = slices()
+    parts = [build_task_loss(name)(logits, labels) for name in ("dice", "ce")]
+    torch.testing.assert_close(build_task_loss("dice_ce")(logits, labels), sum(parts))
+
+
+def test_tversky_punishes_missed_pixels_more_than_false_ones() -> None:
+    labels = torch.zeros(1, 1, 16, 16, dtype=torch.long)
+    labels[..., 4:12, 4:12] = 1
+    smaller, larger = labels.clone(), labels.clone()
+    smaller[..., 10:12, 4:12] = 0
+    larger[..., 12:14, 4:12] = 1
+    loss = build_task_loss("tversky")
+    assert loss(certain(smaller), labels) > loss(certain(larger), labels)
+
+
+def test_an_unknown_task_loss_names_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="valid: ce, dice, dice_ce, focal, tversky"):
+        build_task_loss("dise")
