@@ -111,9 +111,13 @@ class ResultsTable:
 
     @cached_property
     def searched(self) -> list[str]:
-        """The ``config_*`` columns that differ between trials (a seed is a repetition, not a choice)."""
-        columns = [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != CONFIG_SEED]
-        return [c for c in columns if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
+        """The columns of ``trials`` that the search chose: ``method`` and ``config_*``, where they differ.
+
+        A seed is a repetition, not a choice; ``config_mode`` is what ``method`` says already.
+        """
+        skipped = (CONFIG_SEED, S.CONFIG_PREFIX + "mode")
+        columns = [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c not in skipped]
+        return [c for c in (S.METHOD, *columns) if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
 
     @cached_property
     def configurations(self) -> pd.Series:

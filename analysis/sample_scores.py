@@ -133,6 +133,29 @@ def intervals(
     return pd.concat(blocks, ignore_index=True)
 
 
+def gap_closed_interval(
+    table: ResultsTable, trial: int, metric: str, lower: str = "fbp", upper: str = "full_dose"
+) -> tuple[float, float, float] | Unavailable:
+    """Share of the way from the lower to the upper reference: score and 95 % interval over patients."""
+    bounds = [table.reference(name) for name in (lower, upper)]
+    wanted = [trial, *(bound for bound in bounds if bound is not None)]
+    samples = align(table, wanted, table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples
+    if len(samples.trials) < 3 or not can_resample(samples, metric):
+        return Unavailable(
+            f"The gap needs the {metric} of the trial, {lower} and {upper} on the same slices."
+        )
+    if samples.patient_count < 2:
+        return Unavailable(one_patient(samples.split))
+    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
+    every = np.vstack([score, draws])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = (every[:, 0] - every[:, 1]) / (every[:, 2] - every[:, 1])
+    low, high = statistics.percentile_interval(shares[1:, None])
+    return float(shares[0]), float(low[0]), float(high[0])
+
+
 def one_patient(split: str) -> str:
     return (
         f"The {split} split holds one patient: no interval over patients exists, and nothing is said "

@@ -2,50 +2,173 @@
 
 from __future__ import annotations
 
-from analysis.results_table import ALPHA, CLAIM_SPLIT, SEARCH_SPLIT, ResultsTable
-from analysis.selection import front_trials
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.comparisons import (
+    FEWEST_PATIENTS_FOR_A_CLAIM,
+    Comparisons,
+    contestant,
+    default_comparisons,
+    default_pairs,
+)
+from analysis.figures.comparison import SIGNIFICANCE
+from analysis.figures.correlation import compute_rank_correlations
+from analysis.figures.points import Unavailable
+from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
+from analysis.sample_scores import gap_closed_interval
+from analysis.selection import best_trial, front_trials, picks
 from taskct_core import schema as S
 
 
 def summarise(table: ResultsTable) -> list[str]:
-    """The sentences, most important last known first: what was run, on what it is scored, the front."""
-    return [sentence for sentence in (_progress(table), _basis(table), _front(table)) if sentence]
-
-
-def _progress(table: ResultsTable) -> str:
-    counts = table.trials[S.STATUS].value_counts()
-    parts = [f"{counts[status]} {status.lower()}" for status in S.STATUSES if status in counts]
-    parts = [part.replace("fail", "failed") for part in parts]
-    total = len(table.trials)
-    if total == 0:
-        return "No trial has reported yet; only references are shown."
-    return f"{total} {_plural('trial', total)}: {', '.join(parts)}."
-
-
-def _basis(table: ResultsTable) -> str:
-    if table.claim_split == CLAIM_SPLIT:
-        return "Scores are of the test split, which neither training nor the search has seen."
-    return (
-        "No trial has been evaluated on the test split yet: all scores are of the validation split, which "
-        "the search optimises, and are therefore optimistic."
-    )
+    """The sentences: the answer first, then what it rests on and what it does not say."""
+    sentences = [
+        _front(table),
+        *_differences(table),
+        _gap(table),
+        _correlation(table),
+        _progress(table),
+        _basis(table),
+        _seeds(table),
+    ]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _front(table: ResultsTable) -> str:
+    if not table.objectives:
+        return "None of the study's objectives has a finite value in the results, so there is no front."
     complete = table.complete_scores(SEARCH_SPLIT, table.objectives)
     front = front_trials(table, table.claim_split)
     if not front:
-        return "No trial is complete yet, so there is no front." if complete.empty else ""
+        return (
+            "No trial is complete with all objectives scored, so there is no front yet."
+            if complete.empty
+            else ""
+        )
     names = " and ".join(S.METRICS[name].label for name in table.objectives)
-    sentence = (
-        f"{len(front)} of {len(complete)} complete {_plural('trial', len(complete))} "
-        f"{'is' if len(front) == 1 else 'are'} non-dominated in {names}"
-    )
+    count = len(table.complete_scores(table.claim_split, table.objectives))
+    if count == 1:
+        return (
+            f"One trial is complete: it is the front in {names} by itself, which says nothing of a trade-off."
+        )
+    sentence = f"{len(front)} of {count} complete trials {_are(len(front))} non-dominated in {names}"
     alphas = table.trials.reindex(columns=[ALPHA]).loc[front, ALPHA].dropna()
-    if len(alphas) > 1:
+    if alphas.nunique() > 1:
         sentence += f", with alpha from {alphas.min():.3g} to {alphas.max():.3g}"
     return sentence + "."
 
 
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else noun + "s"
+def _differences(table: ResultsTable) -> list[str]:
+    """What the trial with the best first objective gains and loses against its first opponent."""
+    compared, pairs = default_comparisons(table), default_pairs(table)
+    if isinstance(compared, Unavailable):
+        return [compared.reason] if pairs else []
+    one, other = pairs[0]
+    rows = compared.rows[(compared.rows["name"] == one.name) & (compared.rows["other"] == other.name)]
+    if rows.empty:
+        return []
+    against = other.name if other.trials[0] < 0 else f"{other.name}, which used no task loss"
+    alpha = table.trials[ALPHA].get(one.trials[0], math.nan) if ALPHA in table.trials else math.nan
+    who = one.name if math.isnan(alpha) else f"{one.name}, alpha {alpha:.3g}"
+    parts = [_difference(row, compared) for row in rows.to_dict("records")]
+    sentence = f"{_capital(who)}, compared with {against}: {'; '.join(parts)}."
+    if not compared.enough_patients:
+        sentence += (
+            f" With {compared.patients} patients these intervals are rough, and no difference is called one "
+            f"below {FEWEST_PATIENTS_FOR_A_CLAIM} patients."
+        )
+    return [sentence]
+
+
+def _difference(row: Mapping[Any, Any], compared: Comparisons) -> str:
+    metric = S.METRICS[row["metric"]]
+    unit = f" {metric.unit}" if metric.unit else ""
+    interval = f"95 % interval {row['low']:+.3g} to {row['high']:+.3g}"
+    if compared.enough_patients and row["p_holm"] < SIGNIFICANCE:
+        direction = "higher" if row["difference"] > 0 else "lower"
+        return f"{metric.label} {direction} by {abs(row['difference']):.3g}{unit} ({interval})"
+    numbers = f"{metric.label} {row['difference']:+.3g}{unit} ({interval})"
+    return f"{numbers}, no supported difference" if compared.enough_patients else numbers
+
+
+def _gap(table: ResultsTable) -> str:
+    scores = table.complete_scores(SEARCH_SPLIT, [S.PRIMARY_DICE])
+    best = best_trial(scores[S.PRIMARY_DICE], S.PRIMARY_DICE) if S.PRIMARY_DICE in scores else None
+    found = gap_closed_interval(table, best, S.PRIMARY_DICE) if best is not None else Unavailable("no trial")
+    if best is None or isinstance(found, Unavailable):
+        return ""
+    share, low, high = found
+    return (
+        f"In {S.METRICS[S.PRIMARY_DICE].label}, {table.label(best)} closes {share:.0%} (95 % interval "
+        f"{low:.0%} to {high:.0%}) of the gap between FBP and the full-dose image."
+    )
+
+
+def _correlation(table: ResultsTable) -> str:
+    found = compute_rank_correlations(table)
+    if isinstance(found, Unavailable):
+        return ""
+    rows = found.rows
+    rows = rows[(rows["image_metric"] == S.PRIMARY_PSNR) & (rows["task_metric"] == S.PRIMARY_DICE)]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    numbers = f"rank correlation {row['rho']:+.2f}, 95 % interval {row['low']:+.2f} to {row['high']:+.2f}"
+    if row["low"] > 0:
+        verdict = "Trials with higher PSNR also had higher Dice"
+    elif row["high"] < 0:
+        verdict = "Trials with higher PSNR had lower Dice"
+    else:
+        verdict = "PSNR does not tell which trials had higher Dice"
+    return f"{verdict} ({numbers})."
+
+
+def _progress(table: ResultsTable) -> str:
+    counts = table.trials[S.STATUS].value_counts()
+    names = {S.COMPLETE: "complete", S.PRUNED: "pruned", S.FAIL: "failed", S.RUNNING: "still running"}
+    parts = [f"{counts[status]} {name}" for status, name in names.items() if status in counts]
+    total = len(table.trials)
+    if total == 0:
+        return "No trial has reported yet; only references are shown."
+    return f"{total} trial{'' if total == 1 else 's'}: {', '.join(parts)}."
+
+
+def _basis(table: ResultsTable) -> str:
+    if table.claim_split != CLAIM_SPLIT:
+        return (
+            "No trial has been evaluated on the test split yet: all scores are of the validation split, "
+            "which the search optimises, and are therefore optimistic."
+        )
+    samples = table.samples[table.samples[S.SPLIT] == CLAIM_SPLIT]
+    size = ""
+    if len(samples):
+        slices = len(samples[[S.PATIENT, S.SLICE_INDEX]].drop_duplicates())
+        size = f" ({_count(samples[S.PATIENT].nunique(), 'patient')}, {_count(slices, 'slice')})"
+    return (
+        f"Scores are of the test split{size}, which neither training nor the search has seen; the trials "
+        "named here were chosen on validation."
+    )
+
+
+def _seeds(table: ResultsTable) -> str:
+    chosen = [contestant(table, pick.trial) for pick in picks(table)]
+    if not chosen or CONFIG_SEED not in table.trials or any(len(c.trials) > 1 for c in chosen):
+        return ""
+    return (
+        "Each of these configurations was trained with one seed: the intervals cover other patients, not "
+        "another training run."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

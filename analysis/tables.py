@@ -32,7 +32,7 @@ def trials_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> p
     """
     metrics = shown_metrics(table) if metrics is None else metrics
     trials = table.trials
-    columns = [*table.searched, *([CONFIG_SEED] if CONFIG_SEED in trials else [])]
+    columns = [c for c in (*table.searched, CONFIG_SEED) if c in trials and c != S.METHOD]
     frame = trials[[S.STATUS, S.METHOD, *columns]].rename(columns=parameter_name)
     scores = table.scores(table.claim_split, metrics)
     for metric in scores:

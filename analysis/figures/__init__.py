@@ -31,7 +31,7 @@ from analysis.figures.history import (
     draw_learning_curves,
 )
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
-from analysis.figures.points import Unavailable
+from analysis.figures.points import NotApplicable, Unavailable
 from analysis.results_table import ResultsTable
 from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM
 
@@ -145,7 +145,7 @@ FIGURES: dict[str, FigureSpec] = {
     "patient_differences": FigureSpec(
         "methods-compared",
         "Patient by patient",
-        "The first comparison above, for each patient alone: do all of them agree in direction?",
+        "The first pair of the Dice chart above, for each patient alone: do all agree in direction?",
         compute_patient_differences,
         draw_patient_differences,
     ),
@@ -175,4 +175,4 @@ FIGURES: dict[str, FigureSpec] = {
     "learning_psnr": _learning(PRIMARY_PSNR),
 }
 
-__all__ = ["ALPHA_CAPTION", "FIGURES", "FigureSpec", "Unavailable"]
+__all__ = ["ALPHA_CAPTION", "FIGURES", "FigureSpec", "NotApplicable", "Unavailable"]

@@ -41,8 +41,10 @@ def compute_differences(table: ResultsTable, metric: str) -> DifferenceData | Un
 def draw_differences(data: DifferenceData) -> go.Figure:
     """A row a pair: filled where the corrected p-value is below 0.05 and there are patients enough."""
     rows = data.rows[::-1]
-    title = f"difference in {style.metric_label(data.metric)}"
-    figure = style.figure(x=title, y="", height=120 + 36 * len(rows))
+    unit = S.METRICS[data.metric].unit
+    figure = style.figure(
+        x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 36 * len(rows)
+    )
     figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
     figure.add_scatter(
         x=rows["difference"].tolist(),
@@ -105,7 +107,7 @@ def compute_patient_differences(
 def draw_patient_differences(data: PatientDifferenceData) -> go.Figure:
     """A stem a patient, from no difference to theirs."""
     figure = style.figure(
-        x=f"{data.name} − {data.other}: {style.metric_label(data.metric)}",
+        x=f"difference in {S.METRICS[data.metric].label}",
         y="",
         height=max(220, 110 + 22 * len(data.rows)),
     )

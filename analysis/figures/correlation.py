@@ -49,9 +49,7 @@ def draw_rank_correlations(data: CorrelationData) -> go.Figure:
     """Dots with 95 % intervals; right of zero a better image went with a better segmentation."""
     names = data.rows["image_metric"].unique().tolist()
     count = len(names)
-    figure = style.figure(
-        x="Spearman's rank correlation with Dice, over trials", y="", height=140 + 44 * count
-    )
+    figure = style.figure(x="Spearman's rho", y="", height=140 + 44 * count)
     figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
     for offset, (task_metric, group) in enumerate(data.rows.groupby("task_metric", sort=False)):
         places = [-names.index(name) + 0.22 * (1 - offset) for name in group["image_metric"]]

@@ -58,9 +58,10 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
         showlegend=False,
         hovertemplate="%{x:.4g}: hypervolume %{y:.4g}<extra></extra>",
     )
-    corner = ", ".join(f"{S.METRICS[name].label} {value:.4g}" for name, value in data.reference.items())
+    corner = "".join(f"<br>{S.METRICS[name].label} {value:.4g}" for name, value in data.reference.items())
     figure.add_annotation(
-        text=f"reference point: {corner}",
+        text=f"measured from{corner}",
+        align="right",
         xref="paper",
         yref="paper",
         x=1,
@@ -131,7 +132,7 @@ def draw_learning_curves(data: LearningCurveData) -> go.Figure:
                 text=stopped["text"].tolist(),
                 mode="markers",
                 name=name,
-                marker={"symbol": symbol, "size": 9, "color": style.NEUTRAL, "line": {"width": 2}},
+                marker={"symbol": symbol, "size": 8, "color": style.NEUTRAL, "line": {"width": 1}},
                 hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
             )
     return figure

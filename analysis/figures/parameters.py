@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import Unavailable, hover_text
+from analysis.figures.points import NotApplicable, Unavailable, hover_text
 from analysis.importance import Importance, parameter_importance
 from analysis.results_table import ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials
@@ -21,14 +21,14 @@ _NOT_APPLICABLE = -0.1  # where an axis puts trials that a conditional parameter
 def compute_importance(table: ResultsTable, objective: int) -> Importance | Unavailable:
     """Importances for the study's n-th objective."""
     if objective >= len(table.objectives):
-        return Unavailable(f"The study has {len(table.objectives)} objective(s).")
+        return NotApplicable(f"The study has {len(table.objectives)} objective(s).")
     return parameter_importance(table, table.objectives[objective])
 
 
 def draw_importance(data: Importance) -> go.Figure:
     """Bars, the most important on top; whiskers are the spread over folds and shuffles."""
     rows, label = data.rows[::-1], S.METRICS[data.objective].label
-    figure = style.figure(x="fall of R² when shuffled", y="", height=110 + 34 * len(rows))
+    figure = style.figure(x="fall of R² when shuffled", y="", height=130 + 34 * len(rows))
     figure.add_bar(
         x=rows["importance"].tolist(),
         y=rows["parameter"].tolist(),
@@ -46,12 +46,12 @@ def draw_importance(data: Importance) -> go.Figure:
     )
     figure.update_layout(
         title={
-            "text": f"{label}: held-out R² {data.r_squared:.2f}, {data.trials} trials",
+            "text": f"{label}<br>held-out R² {data.r_squared:.2f}, {data.trials} trials",
             "font": {"size": 13},
             "x": 0,
             "xref": "paper",
         },
-        margin={"t": 44},
+        margin={"t": 56},
     )
     return figure
 
@@ -147,10 +147,20 @@ def draw_parallel(data: ParallelData) -> go.Figure:
         figure.add_vline(x=k, line={"color": style.NEUTRAL, "width": 1}, layer="below")
         for height, text in axis.ticks:
             figure.add_annotation(
-                x=k, y=height, text=text, xanchor="left", xshift=3, showarrow=False, font={"size": 10}
+                x=k,
+                y=height,
+                text=text,
+                xanchor="left",
+                xshift=3,
+                showarrow=False,
+                font={"size": 10},
+                bgcolor=style.LABEL_BACKGROUND,
             )
     figure.update_xaxes(
-        tickvals=list(range(len(data.axes))), ticktext=[a.title for a in data.axes], showgrid=False
+        tickvals=list(range(len(data.axes))),
+        ticktext=[a.title.replace(" ", "<br>", 1) for a in data.axes],
+        showgrid=False,
     )
+    figure.update_xaxes(range=[-0.3, len(data.axes) - 0.4])
     figure.update_yaxes(visible=False, range=[-0.15, 1.08])
     return figure

@@ -21,6 +21,11 @@ class Unavailable:
     reason: str
 
 
+@dataclass(frozen=True)
+class NotApplicable(Unavailable):
+    """The study has nothing that the figure is about; a report leaves it out without a word."""
+
+
 def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
     """One row a trial that has all the scores: trial, architecture, method, status, alpha, text, columns."""
     scores = table.scores(split, columns)

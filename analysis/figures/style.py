@@ -25,6 +25,7 @@ OKABE_ITO = {
 }
 NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
+LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
 
 METHOD_MARKERS = dict(
     zip(TRAINING_MODES, ("square", "circle", "diamond", "triangle-up", "cross", "star"), strict=True)

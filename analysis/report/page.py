@@ -10,24 +10,25 @@ from typing import Any
 import jinja2
 import plotly.offline
 
-from analysis.figures import ALPHA_CAPTION, FIGURES, Unavailable
+from analysis.figures import ALPHA_CAPTION, FIGURES, NotApplicable, Unavailable
 from analysis.report.image_grid import image_grid
 from analysis.report.methods_text import methods_text
-from analysis.report.table_html import front_downloads, methods_html, trials_html
+from analysis.report.table_html import front_html, methods_html, trials_html
 from analysis.report.trial_cards import filters, trial_cards, trial_key
 from analysis.results_table import ResultsTable
 from analysis.summary import summarise
 
+# Anchor -> (heading, short name in the navigation).
 SECTIONS = {
-    "trade-off": "The trade-off",
-    "methods-compared": "Methods compared",
-    "images": "Images",
-    "alpha": "What alpha does",
-    "correlation": "Does image quality predict the task?",
-    "parameters": "Parameters",
-    "search": "The search",
-    "trials": "Trials",
-    "methods": "Methods",
+    "trade-off": ("The trade-off", "Trade-off"),
+    "methods-compared": ("Methods compared", "Comparison"),
+    "images": ("Images", "Images"),
+    "alpha": ("What alpha does", "Alpha"),
+    "correlation": ("Does image quality predict the task?", "Correlation"),
+    "parameters": ("Parameters", "Parameters"),
+    "search": ("The search", "Search"),
+    "trials": ("Trials", "Trials"),
+    "methods": ("Methods", "Methods"),
 }
 
 
@@ -56,7 +57,7 @@ def render_page(table: ResultsTable) -> str:
         compared=methods_html(table),
         grid=grid,
         trials=trials_html(table),
-        front=front_downloads(table),
+        front=front_html(table),
         methods=methods_text(table),
         trial_data=_embedded_json(trial_cards(table)),
         style=_asset("style.css"),
@@ -71,6 +72,8 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
     for name, spec in FIGURES.items():
         data = spec.compute(table)
         shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
+        if isinstance(data, NotApplicable):
+            continue
         if isinstance(data, Unavailable):
             shown["reason"] = data.reason
         else:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.figures.style import method_name
 from analysis.methods_table import GAP_CLOSED, interval_note, methods_table, with_interval
-from analysis.results_table import ResultsTable
+from analysis.results_table import ResultsTable, parameter_name
 from analysis.selection import front_trials
 from analysis.tables import front_table, shown_metrics, trials_table
 from taskct_core import schema as S
@@ -51,27 +51,24 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
     return {"head": head, "rows": rows, "note": interval_note(table)}
 
 
-def front_downloads(table: ResultsTable) -> list[dict[str, Any]]:
-    """The front's trials with their scores and their YAML as a ``data:`` address (None where missing)."""
+def front_html(table: ResultsTable) -> dict[str, Any]:
+    """``{"head", "rows": [{"trial", "cells", "address", "file"}]}`` of the front on the claim split; the
+    address is the trial's YAML as a ``data:`` URL, None where it is not stored."""
     frame = front_table(table, table.objectives)
-    shown = []
-    for trial in frame.index:
+    columns = [*table.objectives, *(c for c in map(parameter_name, table.searched) if c in frame)]
+    rows = []
+    for trial, row in zip(frame.index, frame[columns].to_dict("records"), strict=True):
         text = table.folder.trial_config(int(trial))
         encoded = base64.b64encode(text.encode()).decode() if text else None
-        shown.append(
+        rows.append(
             {
                 "trial": int(trial),
-                "description": table.descriptions[int(trial)],
-                "scores": [_score_text(m, frame.at[trial, m]) for m in table.objectives],
+                "cells": [_cell(column, row[column])["text"] for column in columns],
                 "address": f"data:application/yaml;base64,{encoded}" if encoded else None,
                 "file": f"trial-{int(trial):04d}.yaml",
             }
         )
-    return shown
-
-
-def _score_text(metric: str, value: float) -> str:
-    return f"{S.METRICS[metric].label} {value:.4g} {S.METRICS[metric].unit}".rstrip()
+    return {"head": [column_title(c) for c in columns], "rows": rows}
 
 
 def column_title(column: str) -> str:

@@ -33,6 +33,9 @@ function themed(layout) {
       for (const axis of ["xaxis", "yaxis", "zaxis"]) changes[`${key}.${axis}.gridcolor`] = colour("--rule");
     }
   }
+  (layout.annotations ?? []).forEach((note, i) => {
+    if (note.bgcolor) changes[`annotations[${i}].bgcolor`] = `${colour("--paper")}cc`;
+  });
   return changes;
 }
 
@@ -56,6 +59,8 @@ function compact(layout) {
   layout.margin = { ...layout.margin, l: 40, r: 8 };
   layout.font = { ...layout.font, size: 11 };
   layout.dragmode = false; // a swipe scrolls the page
+  const eye = layout.scene?.camera?.eye;
+  if (eye) for (const axis of ["x", "y", "z"]) eye[axis] *= 1.4; // room for the axis titles
 }
 
 const observer = new IntersectionObserver((entries) => {
