@@ -41,3 +41,8 @@ class StudyError(TaskctError):
 
 class TrainingError(TaskctError):
     """A trial's training cannot go on, such as when its loss is no longer finite."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, in one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

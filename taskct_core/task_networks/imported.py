@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from taskct_core.errors import DataError
+from taskct_core.errors import DataError, first_line
 
 
 def torchscript(path: str) -> nn.Module:
@@ -26,7 +27,7 @@ def torchscript(path: str) -> nn.Module:
     except (RuntimeError, ValueError) as error:
         raise DataError(
             "a TorchScript network must be a file that torch.jit.save wrote",
-            f"{path} ({str(error).splitlines()[0]})",
+            f"{path} ({first_line(error)})",
             "Save it again; for a state_dict, name its architecture as package.module:Name.",
         ) from None
     return network
@@ -45,7 +46,7 @@ def load_weights(network: nn.Module, path: str) -> None:
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, EOFError) as error:
         raise DataError(
             "task_network.weights must hold the state_dict of the architecture",
-            f"{path} ({str(error).splitlines()[0]})",
+            f"{path} ({first_line(error)})",
             "Check the file, task_network.architecture and task_network.architecture_parameters.",
         ) from None
 
@@ -54,5 +55,8 @@ def _read_state(path: str) -> dict[str, torch.Tensor]:
     if path.endswith(".safetensors"):
         return safetensors.torch.load_file(path)
     # weights_only: a pickle from elsewhere must not run code here.
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its text advises to run the code
+        raise ValueError("it holds no tensors, or more than tensors") from None
     return state.get("state_dict", state)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from taskct_core.config import StrictModel, TaskNetworkConfig
-from taskct_core.errors import DataError
+from taskct_core.errors import DataError, first_line
 from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks.network import TaskNetwork
 
@@ -90,7 +90,7 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
     except (ValidationError, ValueError, OSError) as error:
         raise DataError(
             f"{TASK_NETWORK_CARD} must describe a task network",
-            f"{path} ({str(error).splitlines()[0]})",
+            f"{path} ({first_line(error)})",
             "Pre-train it again.",
         ) from None
 
@@ -116,7 +116,7 @@ def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise DataError(
             "a task network's weights must be readable and fit its card",
-            f"{path} ({str(error).splitlines()[0]})",
+            f"{path} ({first_line(error)})",
             "Pre-train it again, or restore the folder from a copy.",
         ) from None
     _require_equal(network.weights_hash(), card.content_hash, path)
