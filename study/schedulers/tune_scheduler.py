@@ -56,7 +56,7 @@ class StudyScheduler(FIFOScheduler):
                 self._decided[trial.trial] = row[EPOCH]
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        row = {name: value for name, value in result.items() if name not in _TUNES_OWN}
+        row = {name: value for name, value in result.items() if name.partition("/")[0] not in _TUNES_OWN}
         if EPOCH not in row:
             return str(FIFOScheduler.CONTINUE)
         number = self._searcher.number_of(trial.trial_id)

@@ -1,0 +1,118 @@
+"""Whole studies on Ray with the lookup-table trainable: faults, workers, pruning, interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookup_trainable import (
+    DIRECTIONS,
+    die_once,
+    lookup_trainable,
+    raise_always,
+    raise_once,
+    report_instead,
+    row_at,
+)
+from studies import EPOCHS, run_here, study_config, table
+
+from study import epoch_log
+from study.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
+from study.run import StudySummary, run_study
+from study.search.records import trial_folder
+from taskct_core.errors import DataError
+from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+def run(
+    folder: Path, trainable: Any = None, workers: int = 1, **settings: Any
+) -> tuple[StudySummary, list[Event]]:
+    events: list[Event] = []
+    summary = run_study(
+        study_config(**settings),
+        folder,
+        trainable=trainable or lookup_trainable(EPOCHS),
+        fingerprint={"data": "data-1"},
+        max_concurrent=workers,
+        resources={"cpu": 1},
+        metric_directions=DIRECTIONS,
+        epochs=EPOCHS,
+        on_event=events.append,
+        reuse_actors=True,
+    )
+    return summary, events
+
+
+def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> None:
+    unreadable = DataError("a shard must be readable", "shard-00000.parquet", "Simulate it again.")
+    faults = {
+        0: raise_once(at_epoch=3),
+        1: raise_always(ValueError("no such loss"), at_epoch=2),
+        2: raise_always(unreadable),
+        3: die_once(at_epoch=2),
+        4: report_instead({PRIMARY_DICE: float("nan")}, at_epoch=EPOCHS),
+        5: report_instead({PRIMARY_PSNR: float("nan")}, at_epoch=1),
+    }
+    summary, events = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=7, max_retries=1)
+    records = summary.trials
+    assert [r.status for r in records] == [COMPLETE, FAIL, FAIL, COMPLETE, FAIL, COMPLETE, COMPLETE]
+    assert [r.retries for r in records] == [1, 1, 1, 1, 0, 0, 0]
+    assert records[1].reason == "ValueError: no such loss"
+    assert records[2].reason == str(unreadable)
+    assert records[4].reason == f"{PRIMARY_DICE} is nan at epoch {EPOCHS}"
+    assert not summary.interrupted
+    # What a retried trial reports is what it would have reported.
+    for record in (records[0], records[3], records[6]):
+        expected = [row_at(record.values, epoch) for epoch in range(1, EPOCHS + 1)]
+        assert epoch_log.read(trial_folder(tmp_path, record.trial)) == expected
+        assert record.objectives == {name: expected[-1][name] for name in (PRIMARY_DICE, PRIMARY_PSNR)}
+    died = [event.reason for event in events if isinstance(event, TrialErrored) and event.trial == 3]
+    assert len(died) == 1 and "process died" in died[0]
+
+
+def test_ray_ends_with_the_table_that_plain_python_does(tmp_path: Path) -> None:
+    pruner = {"name": "pareto_asha", "reduction_factor": 2}
+    expected = run_here(study_config(trials=8, pruner=pruner), tmp_path / "plain")
+    summary, events = run(tmp_path / "ray", trials=8, pruner=pruner)
+    assert table(summary.trials) == table(expected.trials)
+    assert {record.status for record in summary.trials} == {COMPLETE, PRUNED}
+    pruned = [record for record in summary.trials if record.status == PRUNED]
+    assert all(record.reason and record.objectives and record.last_epoch < EPOCHS for record in pruned)
+    assert [event.trial for event in events if isinstance(event, TrialStarted)] == list(range(8))
+    assert sum(isinstance(event, TrialFinished) for event in events) == 8
+    reported = [event for event in events if isinstance(event, EpochReported)]
+    assert reported[0].row == row_at(summary.trials[0].values, 1)  # nothing of Tune's own
+
+
+def test_two_workers_run_every_trial_once(tmp_path: Path) -> None:
+    summary, events = run(tmp_path, workers=2, trials=8)
+    assert [record.status for record in summary.trials] == [COMPLETE] * 8
+    assert sorted(event.trial for event in events if isinstance(event, TrialStarted)) == list(range(8))
+    for record in summary.trials:
+        assert len(epoch_log.read(trial_folder(tmp_path, record.trial))) == EPOCHS
+
+
+def test_an_interrupt_leaves_trials_to_be_continued(tmp_path: Path) -> None:
+    slow = lookup_trainable(EPOCHS, seconds_per_epoch=0.5)
+    log = trial_folder(tmp_path, 1) / epoch_log.EPOCH_LOG_FILE
+    stopper = threading.Thread(target=_interrupt_when, args=(log,), daemon=True)
+    stopper.start()
+    summary, _ = run(tmp_path, slow, trials=3)
+    assert summary.interrupted
+    assert [record.status for record in summary.trials] == [COMPLETE, RUNNING]
+    continued, events = run(tmp_path, trials=3)
+    assert [event.adopted for event in events if isinstance(event, TrialStarted)] == [True, False]
+    assert table(continued.trials) == table(run_here(study_config(trials=3), tmp_path / "plain").trials)
+
+
+def _interrupt_when(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
