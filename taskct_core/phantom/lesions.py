@@ -10,9 +10,10 @@ from taskct_core.phantom.grid import Array, Grid, Mask, Point, TissueMap, smooth
 from taskct_core.phantom.tissues import Tissue
 
 MIN_DIAMETER_MM, MAX_DIAMETER_MM = 5.0, 50.0
-MIN_CONTRAST_HU = 20.0  # fainter ones are hardly seen at full dose
-HYPERDENSE_SHARE = 0.15
-LARGEST_MIN_DIAMETER_MM = 28.0  # of a patient's first lesion
+DARKER_BY_HU, BRIGHTER_BY_HU = (25.0, 60.0), (25.0, 40.0)  # than the liver; fainter ones are hardly seen
+BRIGHTER_SHARE = 0.12
+# A patient's first lesion is large and dark, so that one can be found at every resolution.
+FIRST_MIN_DIAMETER_MM, FIRST_DARKER_BY_HU = 32.0, (40.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,13 @@ def draw_lesion_count(rng: np.random.Generator) -> int:
 
 
 def place_lesions(tissue: TissueMap, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
-    """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
-
-    The first one is large, so that a patient with lesions shows one at every resolution.
-    """
+    """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice."""
     candidates = np.argwhere(tissue == Tissue.LIVER)
     lesions: list[Lesion] = []
     for _ in range(40 * count):
         if len(lesions) == count or not len(candidates):
             break
-        smallest = MIN_DIAMETER_MM if lesions else LARGEST_MIN_DIAMETER_MM
+        smallest = MIN_DIAMETER_MM if lesions else FIRST_MIN_DIAMETER_MM
         diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(MAX_DIAMETER_MM))))
         voxel = candidates[rng.integers(len(candidates))]
         centre = _beside_slice(voxel, grid, diameter, rng)
@@ -50,7 +48,8 @@ def place_lesions(tissue: TissueMap, grid: Grid, count: int, rng: np.random.Gene
             for other in lesions
         )
         if apart:
-            lesions.append(_draw_lesion(centre, diameter, rng))
+            contrast_hu = _draw_contrast(not lesions, rng)
+            lesions.append(_draw_lesion(centre, diameter, contrast_hu, rng))
     return lesions
 
 
@@ -59,16 +58,22 @@ def _beside_slice(voxel: np.ndarray, grid: Grid, diameter: float, rng: np.random
     return z + rng.uniform(-0.2, 0.2) * diameter, y, x
 
 
-def _draw_lesion(centre: Point, diameter: float, rng: np.random.Generator) -> Lesion:
+def _draw_contrast(is_first: bool, rng: np.random.Generator) -> float:
+    if is_first:
+        return -float(rng.uniform(*FIRST_DARKER_BY_HU))
+    if rng.random() < BRIGHTER_SHARE:
+        return float(rng.uniform(*BRIGHTER_BY_HU))
+    return -float(rng.uniform(*DARKER_BY_HU))
+
+
+def _draw_lesion(centre: Point, diameter: float, contrast_hu: float, rng: np.random.Generator) -> Lesion:
     z, y, x = (float(r) for r in 0.5 * diameter * rng.uniform(0.8, 1.15, 3))
-    hyperdense = rng.random() < HYPERDENSE_SHARE
-    contrast = rng.uniform(MIN_CONTRAST_HU, 40) if hyperdense else -rng.uniform(MIN_CONTRAST_HU, 60)
     return Lesion(
         centre,
         (z, y, x),
-        float(contrast),
-        edge_mm=float(rng.uniform(0.8, 0.25 * diameter)),
-        necrotic=bool(diameter > 25 and not hyperdense and rng.random() < 0.5),
+        contrast_hu,
+        edge_mm=float(rng.uniform(0.8, 0.15 * diameter + 0.8)),
+        necrotic=bool(diameter > 25 and contrast_hu < 0 and rng.random() < 0.5),
     )
 
 
