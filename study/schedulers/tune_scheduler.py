@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import cloudpickle
 from ray.tune.experiment import Trial
-from ray.tune.result import AUTO_RESULT_KEYS, TRAINING_ITERATION
+from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from study import epoch_log
@@ -17,7 +17,7 @@ from study.search.records import TrialRecord, trial_folder
 from study.search.searcher import StudySearcher
 from taskct_core.schema import EPOCH, RUNNING
 
-_TUNES_OWN = {*AUTO_RESULT_KEYS, TRAINING_ITERATION, "checkpoint_dir_name"}
+_TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}
 
 
 class StudyScheduler(FIFOScheduler):
