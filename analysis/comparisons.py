@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.figures.points import Unavailable
 from analysis.results_table import CONFIG_SEED, ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, one_patient
 from analysis.selection import baseline, picks
 from analysis.statistics import Array
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 COMPARED_METRICS = (S.PRIMARY_DICE, S.PRIMARY_PSNR, S.PRIMARY_SSIM)
@@ -54,10 +54,12 @@ def contestant(table: ResultsTable, trial: int) -> Contestant:
     """The configuration of a trial with all its complete seeds; a reference stands for itself."""
     if trial in table.references.index:
         return Contestant(table.label(trial), (trial,))
-    same = table.configurations[table.configurations == table.configurations[trial]].index
-    complete = table.trials.loc[same, S.STATUS] == S.COMPLETE
-    trials = tuple(int(t) for t in same[complete.to_numpy()]) or (trial,)
-    seeds = f" ({len(trials)} seeds)" if len(trials) > 1 and CONFIG_SEED in table.trials else ""
+    same = table.trials[table.configurations == table.configurations[trial]]
+    same = same[same[S.STATUS] == S.COMPLETE]
+    if CONFIG_SEED in same:  # the same seed again is the same run again, not a second one
+        same = same.drop_duplicates(CONFIG_SEED)
+    trials = tuple(int(t) for t in same.index) or (trial,)
+    seeds = f" ({len(trials)} seeds)" if len(trials) > 1 else ""
     return Contestant(table.label(trial) + seeds, trials)
 
 

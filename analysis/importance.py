@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.figures.points import Unavailable
 from analysis.results_table import SEARCH_SPLIT, ResultsTable, parameter_name
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 FEWEST_TRIALS = 20

@@ -6,13 +6,13 @@ import math
 
 import pandas as pd
 
-from analysis.figures.points import Unavailable
 from analysis.figures.style import method_name
 from analysis.pareto import gap_closed
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import intervals
 from analysis.selection import baseline, picks
 from analysis.tables import shown_metrics
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 GAP_CLOSED = "gap_closed"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable, reference_name
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.errors import DataError
 

@@ -110,19 +110,24 @@ class ResultsTable:
         return scores.loc[scores.index.intersection(complete)]
 
     @cached_property
+    def config_columns(self) -> list[str]:
+        """The columns of ``trials`` that hold a configuration."""
+        return [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != S.CONFIG_HASH]
+
+    @cached_property
     def searched(self) -> list[str]:
         """The columns of ``trials`` that the search chose: ``method`` and ``config_*``, where they differ.
 
         A seed is a repetition, not a choice; ``config_mode`` is what ``method`` says already.
         """
         skipped = (CONFIG_SEED, S.CONFIG_PREFIX + "mode")
-        columns = [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c not in skipped]
-        return [c for c in (S.METHOD, *columns) if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
+        columns = [S.METHOD, *(c for c in self.config_columns if c not in skipped)]
+        return [c for c in columns if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
 
     @cached_property
     def configurations(self) -> pd.Series:
         """For every trial the number of the first trial with the same configuration but for the seed."""
-        columns = [S.METHOD] + [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != CONFIG_SEED]
+        columns = [S.METHOD, *(c for c in self.config_columns if c != CONFIG_SEED)]
         keys = self.trials[columns].astype("string").fillna("")
         first = keys.assign(trial=self.trials.index).groupby(columns, sort=False)["trial"].transform("first")
         return first.rename("configuration")

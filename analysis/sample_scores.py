@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable
 from analysis.statistics import Array, Resamples
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.metrics.summary import dice
 

@@ -15,10 +15,10 @@ from analysis.comparisons import (
 )
 from analysis.figures.comparison import SIGNIFICANCE
 from analysis.figures.correlation import compute_rank_correlations
-from analysis.figures.points import Unavailable
 from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
 from analysis.sample_scores import gap_closed_interval
 from analysis.selection import best_trial, front_trials, picks
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 
@@ -53,7 +53,9 @@ def _front(table: ResultsTable) -> str:
         return (
             f"One trial is complete: it is the front in {names} by itself, which says nothing of a trade-off."
         )
-    sentence = f"{len(front)} of {count} complete trials {_are(len(front))} non-dominated in {names}"
+    different = table.configurations[front].nunique()
+    same = f" ({_count(different, 'different configuration')})" if different < len(front) else ""
+    sentence = f"{len(front)} of {count} complete trials{same} {_are(len(front))} non-dominated in {names}"
     alphas = table.trials.reindex(columns=[ALPHA]).loc[front, ALPHA].dropna()
     if alphas.nunique() > 1:
         sentence += f", with alpha from {alphas.min():.3g} to {alphas.max():.3g}"
@@ -99,7 +101,7 @@ def _gap(table: ResultsTable) -> str:
     found = gap_closed_interval(table, best, S.PRIMARY_DICE) if best is not None else Unavailable("no trial")
     if best is None or isinstance(found, Unavailable):
         return ""
-    share, low, high = found
+    share, low, high = (round(value, 2) + 0.0 for value in found)  # no "-0%"
     return (
         f"In {S.METRICS[S.PRIMARY_DICE].label}, {table.label(best)} closes {share:.0%} (95 % interval "
         f"{low:.0%} to {high:.0%}) of the gap between FBP and the full-dose image."

@@ -31,8 +31,8 @@ from analysis.figures.history import (
     draw_learning_curves,
 )
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
-from analysis.figures.points import NotApplicable, Unavailable
 from analysis.results_table import ResultsTable
+from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM
 
 ALPHA_METRICS = (
@@ -145,7 +145,8 @@ FIGURES: dict[str, FigureSpec] = {
     "patient_differences": FigureSpec(
         "methods-compared",
         "Patient by patient",
-        "The first pair of the Dice chart above, for each patient alone: do all agree in direction?",
+        "The first pair of the charts above, for each patient alone: do all agree in direction? A patient "
+        "without tumour in truth and in both predictions has no tumour Dice.",
         compute_patient_differences,
         draw_patient_differences,
     ),

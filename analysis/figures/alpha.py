@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import Unavailable, reference_points, series_traces, trial_points
+from analysis.figures.points import reference_points, series_traces, trial_points
 from analysis.results_table import ALPHA, CONFIG_SEED, ResultsTable
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 _BINS = 5
@@ -59,7 +60,7 @@ def compute_alpha_curve(
 def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Mean and range over seeds for every set of trials that are equal but for alpha, mode and seed."""
     free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
-    fixed = [c for c in table.trials if c.startswith(S.CONFIG_PREFIX) and c not in free]
+    fixed = [c for c in table.config_columns if c not in free]
     keys = table.trials.loc[points["trial"], fixed].astype("string").fillna("").agg("\n".join, axis=1)
     points = points.assign(curve=pd.factorize(keys)[0] if fixed else 0)
     sweeps = points.groupby("curve")["alpha"].nunique()

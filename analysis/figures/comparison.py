@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons import contestant, default_comparisons, default_pairs, patient_differences
+from analysis.comparisons import default_comparisons, default_pairs, patient_differences
 from analysis.figures import style
-from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 SIGNIFICANCE = 0.05
+PATIENT_METRICS = {"dice_liver_patient_nnunet": "square-open", "dice_tumour_patient_nnunet": "diamond-open"}
 
 
 @dataclass(frozen=True)
@@ -77,61 +78,51 @@ def draw_differences(data: DifferenceData) -> go.Figure:
 
 @dataclass(frozen=True)
 class PatientDifferenceData:
-    """Rows of patient, difference, slices, ascending; what is compared and in which metric."""
+    """Rows of metric, patient, difference, slices; patients ascending in the first metric."""
 
-    metric: str
     name: str
     other: str
     rows: pd.DataFrame
 
 
-def compute_patient_differences(
-    table: ResultsTable, metric: str = S.PRIMARY_DICE
-) -> PatientDifferenceData | Unavailable:
-    """Patient by patient: the trial with the best first objective against the baseline (or FBP)."""
+def compute_patient_differences(table: ResultsTable) -> PatientDifferenceData | Unavailable:
+    """Patient by patient: the trial with the best first objective against the baseline (or FBP).
+
+    Liver and tumour are kept apart, for a patient without tumour has a liver Dice only.
+    """
     pairs = default_pairs(table)
     if not pairs:
         return Unavailable(
             "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
         )
     one, other = pairs[0]
-    rows = patient_differences(table, one, other, metric)
-    if isinstance(rows, Unavailable):
-        return rows
-    rows = rows.dropna().sort_values("difference", ignore_index=True)
+    blocks = []
+    for metric in PATIENT_METRICS:
+        rows = patient_differences(table, one, other, metric)
+        if isinstance(rows, Unavailable):
+            return rows
+        blocks.append(rows.dropna().sort_values("difference").assign(metric=metric))
+    rows = pd.concat(blocks, ignore_index=True)
     if rows.empty:
-        return Unavailable(f"No patient has a defined {S.METRICS[metric].label} for both.")
-    return PatientDifferenceData(metric, one.name, other.name, rows)
+        return Unavailable("No patient has a Dice that is defined for both.")
+    return PatientDifferenceData(one.name, other.name, rows)
 
 
 def draw_patient_differences(data: PatientDifferenceData) -> go.Figure:
-    """A stem a patient, from no difference to theirs."""
-    figure = style.figure(
-        x=f"difference in {S.METRICS[data.metric].label}",
-        y="",
-        height=max(220, 110 + 22 * len(data.rows)),
-    )
+    """A marker a patient and structure, against the line of no difference."""
+    patients = data.rows["patient"].nunique()
+    figure = style.figure(x=f"Dice of {data.name} − {data.other}", y="", height=140 + 24 * patients)
     figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
-    for row in data.rows.to_dict("records"):
+    for metric, symbol in PATIENT_METRICS.items():
+        rows = data.rows[data.rows["metric"] == metric]
         figure.add_scatter(
-            x=[0, row["difference"]],
-            y=[row["patient"]] * 2,
-            mode="lines+markers",
-            line={"color": style.NEUTRAL, "width": 1.5},
-            marker={"size": [0, 9], "color": style.NEUTRAL},
-            hovertemplate=f"{row['slices']} slices<br>%{{x:.4g}}<extra>%{{y}}</extra>",
-            showlegend=False,
+            x=rows["difference"].tolist(),
+            y=rows["patient"].tolist(),
+            mode="markers",
+            name=metric.split("_")[1],
+            marker={"symbol": symbol, "size": 10, "color": style.NEUTRAL, "line": {"width": 2}},
+            text=[f"{slices} slices" for slices in rows["slices"]],
+            hovertemplate="%{y}, %{fullData.name}: %{x:.4g}<br>%{text}<extra></extra>",
         )
     figure.update_yaxes(type="category")
     return figure
-
-
-__all__ = [
-    "DifferenceData",
-    "PatientDifferenceData",
-    "compute_differences",
-    "compute_patient_differences",
-    "contestant",
-    "draw_differences",
-    "draw_patient_differences",
-]

@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable
 from analysis.statistics import rank_correlation
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 TASK_METRICS = (S.PRIMARY_DICE, "dice_liver_patient_nnunet", "dice_tumour_patient_nnunet")

@@ -10,15 +10,10 @@ import plotly.graph_objects as go
 
 from analysis import pareto
 from analysis.figures import style
-from analysis.figures.points import (
-    Unavailable,
-    reference_points,
-    reference_traces,
-    series_traces,
-    trial_points,
-)
+from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import intervals
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from analysis import pareto
 from analysis.figures import style
-from analysis.figures.points import Unavailable, trial_points
+from analysis.figures.points import trial_points
 from analysis.results_table import ResultsTable
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 # Plotly draws fewer symbols in 3-D than in 2-D: the nearest of those.

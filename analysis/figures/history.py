@@ -10,9 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import Unavailable, hover_text
+from analysis.figures.points import hover_text
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.search_history import hypervolume_history, reference_point
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 _MOST_POINTS_A_CURVE = 40

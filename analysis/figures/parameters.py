@@ -9,10 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import NotApplicable, Unavailable, hover_text
+from analysis.figures.points import hover_text
 from analysis.importance import Importance, parameter_importance
 from analysis.results_table import ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials
+from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 
 _NOT_APPLICABLE = -0.1  # where an axis puts trials that a conditional parameter does not apply to

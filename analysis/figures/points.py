@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,6 @@ import plotly.graph_objects as go
 from analysis.figures import style
 from analysis.results_table import ALPHA, ResultsTable
 from taskct_core import schema as S
-
-
-@dataclass(frozen=True)
-class Unavailable:
-    """Why a figure cannot be drawn, in a sentence for its reader."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class NotApplicable(Unavailable):
-    """The study has nothing that the figure is about; a report leaves it out without a word."""
 
 
 def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:

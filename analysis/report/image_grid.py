@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from analysis import panels
-from analysis.figures.points import Unavailable
 from analysis.results_table import ResultsTable
 from analysis.selection import baseline, picks
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.errors import DataError
 

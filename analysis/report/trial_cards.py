@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from analysis import panels
-from analysis.figures.points import Unavailable, hover_text
+from analysis.figures.points import hover_text
 from analysis.figures.style import METHOD_MARKERS, architecture_colours, method_name
 from analysis.results_table import ARCHITECTURE, SEARCH_SPLIT, ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials, picks
 from analysis.tables import shown_metrics
+from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.errors import DataError
 
@@ -71,9 +72,8 @@ def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:
     scores = {split: table.scores(split) for split in dict.fromkeys((table.claim_split, SEARCH_SPLIT))}
     pictures = _pictures(table)
     cards = {}
-    config_columns = [c for c in table.trials if c.startswith(S.CONFIG_PREFIX)]
     for trial, row in zip(table.trials.index, table.trials.to_dict("records"), strict=True):
-        config = {c: row[c] for c in config_columns if not pd.isna(row[c])}
+        config = {c: row[c] for c in table.config_columns if not pd.isna(row[c])}
         cards[int(trial)] = {
             "title": table.label(trial),
             "status": row[S.STATUS],

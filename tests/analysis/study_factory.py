@@ -199,6 +199,7 @@ def _row(
         S.SEED: trial.get("seed"),
         S.DATA_HASH: recipe.data_hash,
         S.METRIC_POLICY: S.POLICY_TEXT,
+        S.CONFIG_HASH: f"hash-of-{trial['trial']}",
         S.TASK_NETWORK_HASH: "task-network-synthetic",
         S.GIT_COMMIT: "0000000",
         S.FINISHED_AT: f"2026-01-01T00:{abs(trial['trial']) % 60:02d}:00+00:00",

@@ -1,0 +1,139 @@
+"""Intervals, paired differences and the words about them, on studies whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from study_factory import Recipe, plain_scores, write_study
+
+import analysis
+from analysis import comparisons, sample_scores, selection
+from analysis.methods_table import GAP_CLOSED, methods_table, with_interval
+from analysis.statistics import as_observed
+from analysis.summary import summarise
+from analysis.unavailable import Unavailable
+from taskct_core import schema as S
+
+
+@pytest.fixture(scope="module")
+def many_patients(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    return analysis.load(write_study(folder, Recipe(patients=12, seeds=2, panels=False)))
+
+
+def test_point_estimates_equal_the_plain_scores_for_every_metric(table):
+    samples = sample_scores.align(table, [0, 5, -2], "test")
+    whole = table.samples[(table.samples[S.SPLIT] == "test") & (table.samples[S.TRIAL] == 5)]
+    expected = plain_scores(whole)
+    resampled = [metric for metric in S.METRICS if sample_scores.can_resample(samples, metric)]
+    assert len(resampled) == 8 + 18  # every image metric and every Dice policy
+    for metric in resampled:
+        found = sample_scores.metric_statistic(samples, metric)(as_observed(samples.patients))[0]
+        assert found[samples.trials.index(5)] == pytest.approx(expected[metric], nan_ok=True), metric
+
+
+def test_a_draw_equals_the_plain_scores_of_the_drawn_slices(table):
+    samples = sample_scores.align(table, [5], "test")
+    metric = "dice_tumour_patient_nnunet"
+    from analysis.statistics import _resamples
+
+    (part,) = _resamples(samples.patients, draws=3, seed=0)
+    found = sample_scores.metric_statistic(samples, metric)(part)[:, 0]
+    whole = table.samples[(table.samples[S.SPLIT] == "test") & (table.samples[S.TRIAL] == 5)]
+    whole = whole.sort_values([S.PATIENT, S.SLICE_INDEX]).reset_index(drop=True)
+    for draw in range(3):
+        slots = part.weights.toarray().reshape(3, part.slots, -1)[draw].astype(int)
+        drawn = [
+            whole.loc[np.repeat(whole.index, slot)].assign(patient=str(k)) for k, slot in enumerate(slots)
+        ]
+        assert found[draw] == pytest.approx(plain_scores(pd.concat(drawn))[metric])
+
+
+def test_differences_are_those_of_the_ground_truth(many_patients):
+    pairs = [
+        (comparisons.contestant(many_patients, 20), comparisons.contestant(many_patients, 0)),  # alpha 1, 0
+        (comparisons.contestant(many_patients, 0), comparisons.contestant(many_patients, 0)),
+    ]
+    rows = comparisons.compare_methods(many_patients, pairs).rows
+    dice = rows[rows["metric"] == S.PRIMARY_DICE].iloc[0]
+    psnr = rows[rows["metric"] == S.PRIMARY_PSNR].iloc[0]
+    assert dice["difference"] == pytest.approx(0.25, abs=0.02) and dice["low"] < 0.25 < dice["high"] + 0.01
+    assert psnr["low"] < -3.0 < psnr["high"] and psnr["p_holm"] < 0.05
+    same = rows[rows["name"] == rows["other"]]
+    assert (same["difference"] == 0).all() and (same["p_holm"] == 1).all()
+
+
+def test_seeds_of_a_configuration_count_together_and_repeats_of_a_seed_once(many_patients):
+    assert comparisons.contestant(many_patients, 0).trials == (0, 1)
+    assert comparisons.contestant(many_patients, -2).trials == (-2,)
+    repeated = many_patients.rows.assign(config_seed=0.0)
+    again = analysis.ResultsTable(many_patients.folder, repeated, many_patients.samples, many_patients.study)
+    assert comparisons.contestant(again, 0).trials == (0,)
+
+
+def test_choices_are_made_on_validation_not_on_test(tmp_path):
+    folder = write_study(tmp_path, Recipe(panels=False))
+    table = analysis.load(folder)
+    rows = table.rows.copy()
+    rows.loc[(rows[S.SPLIT] == "test") & (rows[S.TRIAL] == 2), S.PRIMARY_DICE] = 0.99
+    lucky = analysis.ResultsTable(table.folder, rows, table.samples, table.study)
+    assert selection.picks(lucky) == selection.picks(table)
+    assert 2 not in [pick.trial for pick in selection.picks(lucky)]
+    assert selection.front_trials(lucky, "test") != selection.front_trials(table, "test")
+
+
+def test_the_baseline_is_the_best_trial_without_task_loss(table):
+    assert selection.baseline(table).trial in (2, 3)  # alpha 0, learned primal-dual
+    assert selection.baseline(analysis.load(table.folder.location)) == selection.baseline(table)
+
+
+def test_one_patient_gives_no_interval_and_says_so(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(patients=1, panels=False)))
+    found = comparisons.compare_methods(table)
+    assert isinstance(found, Unavailable) and "one patient" in found.reason
+    assert any("one patient" in sentence for sentence in summarise(table))
+    assert methods_table(table)[f"{S.PRIMARY_DICE}_low"].isna().all()
+
+
+def test_few_patients_make_no_claim(table, many_patients):
+    few = " ".join(summarise(table))
+    assert "no difference is called one" in few and "higher by" not in few
+    assert "higher by" in " ".join(summarise(many_patients))
+
+
+def test_equal_trials_make_no_claim(tmp_path):
+    table = analysis.load(
+        write_study(tmp_path, Recipe(equal=True, patients=8, panels=False, references=False))
+    )
+    text = " ".join(summarise(table))
+    assert "higher by" not in text and "lower by" not in text
+
+
+def test_validation_only_is_called_optimistic(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(test_split=False, panels=False)))
+    assert any("optimistic" in sentence for sentence in summarise(table))
+
+
+def test_methods_table_holds_intervals_and_the_gap_closed(many_patients):
+    frame = methods_table(many_patients)
+    assert frame.loc[-1, GAP_CLOSED] == pytest.approx(1) and frame.loc[-2, GAP_CLOSED] == pytest.approx(0)
+    best = frame[frame["why"].str.contains("best Dice")].iloc[0]
+    assert best[f"{S.PRIMARY_DICE}_low"] < best[S.PRIMARY_DICE] < best[f"{S.PRIMARY_DICE}_high"]
+    # alpha 1: Dice 0.80 between FBP 0.45 and full dose 0.875
+    assert best[GAP_CLOSED] == pytest.approx((0.80 - 0.45) / (0.875 - 0.45), abs=0.03)
+
+
+def test_gap_interval_holds_the_share_and_needs_both_references(many_patients, tmp_path):
+    share, low, high = sample_scores.gap_closed_interval(many_patients, 20, S.PRIMARY_DICE)
+    assert low < share < high
+    table = analysis.load(write_study(tmp_path, Recipe(references=False, panels=False)))
+    assert isinstance(sample_scores.gap_closed_interval(table, 0, S.PRIMARY_DICE), Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [((0.8, 0.7, 0.9), "0.8 (0.7 to 0.9)"), ((np.inf, np.nan, np.nan), "∞"), ((np.nan, 0, 1), "–")],
+)
+def test_scores_with_intervals_as_text(values, text):
+    assert with_interval(*values) == text

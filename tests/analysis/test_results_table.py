@@ -1,0 +1,126 @@
+"""Loading: the views of a study folder, and a clear word for every folder that breaks the contract."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from study_factory import Recipe, plan, write_study, write_table
+
+import analysis
+from taskct_core import schema as S
+from taskct_core.errors import DataError
+
+
+def test_import_is_light():
+    code = (
+        "import sys, analysis; print([m for m in ('torch', 'ray', 'pandas', 'plotly') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_report_needs_neither_torch_nor_ray():
+    code = "import sys, analysis; analysis.write_report; print([m for m in ('torch', 'ray') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_trials_and_references_are_told_apart(table):
+    planned = plan(Recipe(seeds=2))
+    assert table.trials[S.STATUS].to_dict() == {t["trial"]: t["status"] for t in planned}
+    assert table.references[S.METHOD].to_dict() == {-1: "full_dose", -2: "fbp", -3: "tv"}
+    assert table.reference("sirt") is None
+    assert table.label(-2) == "FBP" and table.label(3) == "trial 3"
+
+
+def test_scores_are_of_the_last_epoch(table):
+    rows = table.rows[(table.rows[S.TRIAL] == 4) & (table.rows[S.SPLIT] == "validation")]
+    last = rows.loc[rows[S.EPOCH].idxmax()]
+    assert table.scores("validation").loc[4, S.PRIMARY_PSNR] == last[S.PRIMARY_PSNR]
+    assert 4 in table.complete_scores("test").index and -1 not in table.complete_scores("test").index
+
+
+def test_claims_are_made_on_test_where_there_is_one(tmp_path, table):
+    assert table.claim_split == "test"
+    assert analysis.load(write_study(tmp_path, Recipe(test_split=False))).claim_split == "validation"
+
+
+def test_seeds_are_repetitions_of_a_configuration(table):
+    assert table.configurations[[0, 1, 2, 3]].tolist() == [0, 0, 2, 2]
+    assert S.CONFIG_PREFIX + "seed" not in table.searched and S.CONFIG_HASH not in table.searched
+    assert S.CONFIG_PREFIX + "task_loss" not in table.searched  # the same for all
+
+
+def test_a_conditional_parameter_that_does_not_apply_is_not_described(table):
+    with_width, without = table.descriptions[0], table.descriptions[2]
+    assert "width 16" in with_width and "width" not in without
+
+
+def test_a_trial_that_failed_and_then_completed_is_complete(tmp_path):
+    folder = write_study(tmp_path, Recipe(trials=2))
+    rows = pd.read_parquet(folder / S.RESULTS_FILE)
+    first = rows.index[(rows[S.TRIAL] == 0)][0]
+    rows.loc[first, S.STATUS] = S.FAIL
+    write_table(folder / S.RESULTS_FILE, rows)
+    assert analysis.load(folder).trials.at[0, S.STATUS] == S.COMPLETE
+
+
+def test_the_results_file_alone_is_enough(tmp_path):
+    folder = write_study(tmp_path, Recipe(samples=False, panels=False, configs=False))
+    (folder / S.STUDY_FILE).unlink()
+    table = analysis.load(folder / S.RESULTS_FILE)
+    assert (
+        len(table.samples) == 0 and table.study == {} and table.objectives == [S.PRIMARY_DICE, S.PRIMARY_PSNR]
+    )
+
+
+def test_a_study_can_lie_at_an_fsspec_url(study):
+    assert analysis.load(f"file://{study}").trials.shape == analysis.load(study).trials.shape
+
+
+BROKEN = {
+    "no folder": (lambda folder: None, "no such folder"),
+    "no results": (lambda folder: folder.mkdir(), "must hold results.parquet"),
+    "not parquet": (lambda folder: _write(folder, b"PAR1 nonsense"), "readable Parquet"),
+    "older schema": (lambda folder: _rewrite(folder, version="0"), "version 0"),
+    "no version": (lambda folder: _rewrite(folder, version=None), "no version at all"),
+    "missing column": (lambda folder: _rewrite(folder, drop=[S.STATUS]), "without status"),
+    "no rows": (lambda folder: _rewrite(folder, keep=0), "0 rows"),
+    "unknown status": (lambda folder: _rewrite(folder, status="DONE"), "DONE"),
+    "study.json is no object": (lambda folder: _json(folder, "[1]"), "must hold an object"),
+    "study.json is no JSON": (lambda folder: _json(folder, "{"), "valid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_folder_gets_a_clear_word(tmp_path, name):
+    make, words = BROKEN[name]
+    make(tmp_path / "study")
+    with pytest.raises(DataError) as caught:
+        analysis.load(tmp_path / "study")
+    assert words in str(caught.value) and caught.value.next_step
+
+
+def _write(folder, content):
+    folder.mkdir()
+    (folder / S.RESULTS_FILE).write_bytes(content)
+
+
+def _rewrite(folder, version="1", drop=(), keep=None, status=None):
+    write_study(folder, Recipe(trials=2, samples=False, panels=False))
+    rows = pd.read_parquet(folder / S.RESULTS_FILE).drop(columns=list(drop)).iloc[:keep]
+    write_table(folder / S.RESULTS_FILE, rows.assign(status=status) if status else rows, version)
+
+
+def _json(folder, text):
+    write_study(folder, Recipe(trials=2, samples=False, panels=False))
+    (folder / S.STUDY_FILE).write_text(text)
+    with pytest.raises(DataError):
+        analysis.load(folder)
+
+
+def test_study_json_names_and_objectives_are_read(table):
+    card = json.loads((table.folder.local_path / S.STUDY_FILE).read_text())
+    assert table.name == card["name"] and table.objectives == card["objectives"]
