@@ -1,0 +1,61 @@
+"""One worker of a distributed training, run by test_training_distributed.py as a process of its own.
+
+    python distributed_worker.py RANK WORLD_SIZE FOLDER
+
+Reads FOLDER/batches.pt (a list of batches), trains every mode of ``CASES`` on its share of each batch with
+the worker's modules wrapped in DDP, and writes FOLDER/result-RANK.pt: case -> weights and losses.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from taskct_core.config import TaskNetworkConfig, TrialConfig
+from taskct_core.task_networks import build_task_network
+from taskct_core.training import build_training
+
+CASES = {
+    "task_adaptive": {"mode": "task_adaptive"},
+    "share": {"mode": "task_adaptive", "mixing": "share", "image_loss": "0.84*ms_ssim + 0.16*l1"},
+    "joint": {"mode": "joint"},
+    "sequential": {"mode": "sequential"},
+}
+NETWORK = TaskNetworkConfig(architecture_parameters={"width": 4, "depth": 2})
+QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 2}
+
+
+def train(case: str, batches: list[dict[str, Any]], rank: int = 0, world_size: int = 1) -> dict[str, Any]:
+    """Train a case on every ``world_size``-th sample of each batch."""
+    config = TrialConfig.parse(QUICK | CASES[case])
+    wrap = DistributedDataParallel if world_size > 1 else _bare
+    training = build_training(config, geometry=None, task_network=build_task_network(NETWORK), wrap=wrap)
+    share = [{name: values[rank::world_size] for name, values in batch.items()} for batch in batches]
+    means = [training.train_epoch(share) for _ in range(config.epochs)]
+    return {"losses": [epoch["loss"] for epoch in means], "state": training.state_dict()}
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    return module
+
+
+def main() -> None:
+    """Entry point of a worker."""
+    rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
+    )
+    batches = torch.load(folder / "batches.pt", weights_only=True)
+    torch.save({case: train(case, batches, rank, world_size) for case in CASES}, folder / f"result-{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

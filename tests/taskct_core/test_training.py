@@ -1,0 +1,299 @@
+"""Every training mode passes this suite by being in ``MODES``; then what single modes promise."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import nn
+
+from taskct_core.config import TaskNetworkConfig, TrialConfig
+from taskct_core.errors import ConfigError, DataError, TrainingError
+from taskct_core.geometry import ParallelBeam
+from taskct_core.metrics import summarise
+from taskct_core.schema import (
+    GRADIENT_NORM_IMAGE,
+    GRADIENT_NORM_TASK,
+    LOSS,
+    LOSS_IMAGE,
+    LOSS_TASK,
+    OWN_NETWORK_SUFFIX,
+    TRAINING_MODES,
+)
+from taskct_core.task_networks import build_task_network
+from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training import Training, build_training
+from taskct_core.training.modes import MODES, phase_index, trains_task_network
+
+Batch = dict[str, Any]
+COLUMNS = {LOSS, LOSS_IMAGE, LOSS_TASK, GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, "samples"}
+QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 2}
+
+
+class _NetworkWithStatistics(nn.Module):
+    """Batch norm and dropout: what would betray a frozen network that is not in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.BatchNorm2d(6), nn.ReLU())
+        self.classify = nn.Sequential(nn.Dropout(0.3), nn.Conv2d(6, 3, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classify(self.features(image))
+        return logits
+
+
+@pytest.fixture
+def task_network() -> TaskNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TaskNetwork(_NetworkWithStatistics(), TaskNetworkConfig())
+
+
+@pytest.fixture
+def batches(make_batch: Callable[..., Batch]) -> list[Batch]:
+    return [make_batch(count=4, seed=seed) for seed in range(3)]
+
+
+def training_of(task_network: TaskNetwork, **changes: Any) -> Training:
+    config = TrialConfig.parse(QUICK | changes)
+    return build_training(config, geometry=None, task_network=copy.deepcopy(task_network))
+
+
+def weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(module.state_dict())
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_modes_are_those_of_the_schema_and_the_configuration() -> None:
+    assert tuple(MODES) == TRAINING_MODES == get_args(TrialConfig.model_fields["mode"].annotation)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_epoch_reports_finite_losses_and_gradient_norms(
+    mode: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    training = training_of(task_network, mode=mode)
+    for _ in range(2):
+        means = training.train_epoch(batches)
+        assert set(means) == COLUMNS
+        assert all(math.isfinite(value) for value in means.values())
+        assert means["samples"] == 12
+        assert means[GRADIENT_NORM_IMAGE] > 0 and means[GRADIENT_NORM_TASK] > 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_frozen_network_stays_frozen_in_every_mode(
+    mode: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    training = training_of(task_network, mode=mode)
+    before = training.frozen_task_network.weights_hash()
+    for _ in range(2):
+        training.train_epoch(batches)
+    training.evaluate(batches)
+    assert training.frozen_task_network.weights_hash() == before
+    assert not any(module.training for module in training.frozen_task_network.modules())
+    assert all(parameter.grad is None for parameter in training.frozen_task_network.parameters())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_learns_in_a_phase_changes_and_nothing_else_does(
+    mode: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    training = training_of(task_network, mode=mode, weight_decay=0.1)
+    for epoch in (1, 2):
+        phase = MODES[mode][phase_index(mode, epoch, 2, 0.5)]
+        reconstructor, own = weights(training.reconstructor), training.own_task_network
+        own_before = None if own is None else own.weights_hash()
+        training.train_epoch(batches)
+        assert equal(reconstructor, training.reconstructor.state_dict()) != phase.reconstructor_learns
+        if own is not None:
+            assert (own.weights_hash() == own_before) != phase.task_network_learns
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_few_epochs_lower_the_loss(mode: str, task_network: TaskNetwork, batches: list[Batch]) -> None:
+    training = training_of(task_network, mode=mode, epochs=8, learning_rate=3e-3)
+    losses = [training.train_epoch(batches)[LOSS] for _ in range(8)]
+    half = [losses[:4], losses[4:]] if len(MODES[mode]) == 2 else [losses]
+    assert all(part[-1] < part[0] for part in half)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_come_under_the_own_network_too_where_there_is_one(
+    mode: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    training = training_of(task_network, mode=mode, learning_rate=0.03, epochs=8)
+    for _ in range(8):
+        training.train_epoch(batches)
+    summary = summarise(training.evaluate(batches))
+    own_column = "dice_liver_patient_nnunet" + OWN_NETWORK_SUFFIX
+    assert (own_column in summary) == trains_task_network(mode)
+    if trains_task_network(mode):
+        assert summary[own_column] > summary["dice_liver_patient_nnunet"]  # it has learnt, the frozen has not
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mixing", ["convex", "share"])
+def test_resuming_from_a_checkpoint_is_exact(
+    mode: str, mixing: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    changes = {"mode": mode, "mixing": mixing, "epochs": 4}
+    straight = training_of(task_network, **changes)
+    for _ in range(2):
+        straight.train_epoch(batches)
+    checkpoint = io.BytesIO()
+    torch.save(straight.state_dict(), checkpoint)
+    expected = [straight.train_epoch(batches) for _ in range(2)]
+
+    resumed = training_of(task_network, **changes)
+    resumed.load_state_dict(torch.load(io.BytesIO(checkpoint.getvalue()), weights_only=True))
+    assert [resumed.train_epoch(batches) for _ in range(2)] == expected
+    assert resumed.epoch == 4
+    assert equal(weights(straight.reconstructor), weights(resumed.reconstructor))
+
+
+@pytest.mark.parametrize("mixing", ["convex", "additive", "share"])
+def test_alpha_zero_is_plain_training_bit_for_bit(
+    mixing: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    adaptive = training_of(task_network, mode="task_adaptive", alpha=0.0, mixing=mixing)
+    for _ in range(2):
+        adaptive.train_epoch(batches)
+    torch.manual_seed(0)
+    plain = nn.Module()
+    plain.model = training_of(task_network, mode="reconstruction_only", alpha=0.7).reconstructor
+    optimiser = torch.optim.AdamW(plain.model.parameters(), lr=1e-3, weight_decay=0.0)
+    plain.model.train()
+    for batch in [*batches, *batches]:
+        optimiser.zero_grad()
+        nn.functional.mse_loss(plain.model(batch["fbp"]) * 100, batch["full_dose"] * 100).backward()
+        optimiser.step()
+    assert equal(weights(adaptive.reconstructor), weights(plain.model))
+
+
+def test_reconstruction_only_equals_task_adaptive_at_alpha_zero(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    results = []
+    for changes in ({"mode": "reconstruction_only", "alpha": 0.9}, {"mode": "task_adaptive", "alpha": 0.0}):
+        training = training_of(task_network, **changes)
+        results.append((training.train_epoch(batches), weights(training.reconstructor)))
+    assert results[0][0] == results[1][0]
+    assert equal(results[0][1], results[1][1])
+
+
+def test_alpha_one_is_the_pure_task_loss(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    means = training_of(task_network, alpha=1.0).train_epoch(batches)
+    assert means[LOSS] == means[LOSS_TASK]
+
+
+@pytest.mark.parametrize("mode", ["task_adaptive", "joint"])
+def test_the_split_backward_pass_is_the_gradient_of_the_mixed_loss(
+    mode: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """Against plain autograd through the whole of (1 - alpha) L_image + alpha L_task."""
+    task_network.network.classify[0].p = 0.0  # no dropout, so that both passes see the same network
+    training = training_of(task_network, mode=mode, alpha=0.3, image_loss="l1")
+    batch = batches[0]
+    reconstructor, network = copy.deepcopy((training.reconstructor, training.own_task_network))
+    network = network or training.frozen_task_network
+    image = reconstructor(batch["fbp"])
+    loss_image = 100 * (image - batch["full_dose"]).abs().mean()
+    loss_task = training.task_loss(network(image), batch["labels"].unsqueeze(1))
+    (0.7 * loss_image + 0.3 * loss_task).backward()
+
+    means = training.train_epoch([batch])
+    assert means[LOSS] == pytest.approx((0.7 * loss_image + 0.3 * loss_task).item(), rel=1e-5)
+    pairs = [(training.reconstructor, reconstructor)]
+    if training.own_task_network is not None:
+        pairs.append((training.own_task_network, network))
+    for trained, expected in pairs:
+        for (name, a), b in zip(trained.named_parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_gradient_norms_do_not_depend_on_the_batch_size(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    doubled = {
+        key: torch.cat([value, value]) if isinstance(value, torch.Tensor) else [*value, *value]
+        for key, value in batches[0].items()
+    }
+    once, twice = (training_of(task_network).train_epoch([batch]) for batch in (batches[0], doubled))
+    for column in (GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK):
+        assert once[column] == pytest.approx(twice[column], rel=1e-4)
+
+
+def test_a_seed_determines_the_trial(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    one, same, other = (training_of(task_network, seed=seed).train_epoch(batches) for seed in (1, 1, 2))
+    assert one == same
+    assert one[LOSS] != other[LOSS]
+
+
+def test_a_network_from_scratch_does_not_start_as_the_frozen_one(network_config: TaskNetworkConfig) -> None:
+    frozen = build_task_network(network_config)
+    starts = {
+        start: training_of(frozen, mode="joint", own_task_network=start, seed=5).own_task_network
+        for start in ("pretrained", "scratch")
+    }
+    hashes = {start: network.weights_hash() for start, network in starts.items() if network is not None}
+    assert hashes["pretrained"] == frozen.weights_hash() != hashes["scratch"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "switch"), [(10, 0.5, 5), (10, 0.25, 2), (2, 0.5, 1), (3, 0.0, 1), (3, 1.0, 2)]
+)
+def test_each_of_two_phases_has_its_share_and_at_least_one_epoch(
+    epochs: int, share: float, switch: int
+) -> None:
+    phases = [phase_index("fine_tune", epoch, epochs, share) for epoch in range(1, epochs + 1)]
+    assert phases == [0] * switch + [1] * (epochs - switch)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "fine_tune"])
+def test_two_phases_need_two_epochs(mode: str) -> None:
+    with pytest.raises(ConfigError, match="needs at least 2 epochs"):
+        TrialConfig.parse({"mode": mode, "epochs": 1})
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_where(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    training = training_of(task_network)
+    training.train_epoch(batches)
+    before = weights(training.reconstructor)
+    batches[1]["full_dose"][0, 0, 0, 0] = math.nan
+    with pytest.raises(TrainingError, match=r"loss_image = nan, .*loss_task = \d.* at step 2 of epoch 2"):
+        training.train_epoch(batches)
+    assert all(value.isfinite().all() for value in training.reconstructor.state_dict().values())
+    assert not equal(before, weights(training.reconstructor))  # step 1 was fine
+
+
+def test_samples_without_a_sinogram_are_refused_by_what_needs_it(
+    task_network: TaskNetwork, batches: list[Batch], small_scan: ParallelBeam
+) -> None:
+    config = TrialConfig(architecture="learned_gradient", architecture_parameters={"iterations": 1})
+    training = build_training(config, geometry=small_scan, task_network=task_network)
+    with pytest.raises(DataError, match="store_sinogram: true"):
+        training.train_epoch(batches)
+
+
+def test_wrapped_modules_are_those_that_learn(task_network: TaskNetwork) -> None:
+    wrapped: list[nn.Module] = []
+
+    def wrap(module: nn.Module) -> nn.Module:
+        wrapped.append(module)
+        return module
+
+    config = TrialConfig.parse(QUICK | {"mode": "joint"})
+    training = build_training(config, geometry=None, task_network=task_network, wrap=wrap)
+    assert wrapped == [training.reconstructor, training.own_task_network]
