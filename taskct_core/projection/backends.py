@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from taskct_core.geometry import Geometry, ParallelBeam
+from taskct_core.projection.kernel import KernelProjector, kernel_library
+from taskct_core.projection.symmetric import SymmetricProjector
 from taskct_core.projection.symmetry import is_symmetric
 
 
@@ -27,8 +29,8 @@ class Projector(Protocol):
 def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Projector:
     """The fastest projector for a geometry; matrices are shared by all who ask in this process."""
     if isinstance(geometry, ParallelBeam) and is_symmetric(geometry):
-        from taskct_core.projection.symmetric import SymmetricProjector
-
+        if dtype == torch.float32 and device.type == "cpu" and kernel_library() is not None:
+            return KernelProjector(geometry)
         return SymmetricProjector(geometry, dtype, device)
     from taskct_core.projection.astra_backend import AstraProjector
 

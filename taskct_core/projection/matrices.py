@@ -16,7 +16,7 @@ from taskct_core.projection.joseph import joseph_matrix
 from taskct_core.projection.symmetry import base_bins
 from taskct_core.resampling import linear_interpolation
 
-MATRIX_VERSION = 2  # raise it when weights, their order or their files change
+MATRIX_VERSION = 3  # raise it when weights, their order or their files change
 
 
 class SparseMatrix(NamedTuple):
@@ -38,7 +38,7 @@ def base_matrices(geometry: ParallelBeam, dtype: torch.dtype) -> tuple[SparseMat
     """
 
     def build() -> Arrays:
-        rays = _base_rays(geometry)
+        rays = _height_first(_base_rays(geometry), geometry.image_shape[0])
         return _as_arrays("forward", rays, dtype) | _as_arrays("adjoint", rays.T.tocsr(), dtype)
 
     arrays = build() if dtype == torch.float64 else cached_arrays("rays", _key(geometry), build)
@@ -70,7 +70,7 @@ def _guarded_rays(geometry: ParallelBeam, guard_pixels: int) -> sparse.csr_array
     interpolation = sparse.kron(axis, axis, format="csr")
     # Angle by angle, since the fine grid's matrix of all angles would take gigabytes.
     blocks = [_base_rays(fine, angle) @ interpolation for angle in range(geometry.num_angles // 4)]
-    return sparse.vstack([block.astype(np.float32) for block in blocks], format="csr")
+    return _height_first(sparse.vstack([block.astype(np.float32) for block in blocks], format="csr"), edge)
 
 
 def _base_rays(geometry: ParallelBeam, angle: int | None = None) -> sparse.csr_array:
@@ -78,6 +78,12 @@ def _base_rays(geometry: ParallelBeam, angle: int | None = None) -> sparse.csr_a
     angles = geometry.angles[: geometry.num_angles // 4]
     chosen = angles if angle is None else angles[angle : angle + 1]
     return joseph_matrix(geometry, chosen, base_bins(geometry.num_bins))
+
+
+def _height_first(rays: sparse.csr_array, edge: int) -> sparse.csr_array:
+    """Reorder the columns from row-major pixels to those of ``fold_image``."""
+    columns = rays.indices % edge * edge + rays.indices // edge
+    return sparse.csr_array((rays.data, columns, rays.indptr), shape=rays.shape)
 
 
 def _key(geometry: ParallelBeam) -> dict[str, object]:

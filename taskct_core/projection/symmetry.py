@@ -32,27 +32,33 @@ def base_bins(num_bins: int) -> int:
     return (num_bins + 1) // 2
 
 
-def fold_image(image: Tensor, edge: int) -> Tensor:
+def fold_image(image: Tensor, edge: int, border: int = 0, multiple: int = 1) -> Tensor:
     """Stack the 8 copies of a (batch, height, width) image, zero-padded to a square.
 
+    Pixels run along the height first, as the base rays read them. Zeros are added: ``border`` at both
+    ends of the height, and columns up to a ``multiple``.
+
     Returns:
-        ``(edge * edge, 8 * batch)``.
+        ``(columns * (edge + 2 * border), 8 * batch)``.
     """
     batch, height, width = image.shape
     square = image.new_zeros(edge, edge, batch)
     _centre(square, height, width).copy_(image.permute(1, 2, 0))
-    copies = image.new_empty(edge, edge, COPIES, batch)
+    copies = image.new_empty(-(-edge // multiple) * multiple, edge + 2 * border, COPIES, batch)
+    copies[edge:] = copies[:, :border] = copies[:, edge + border :] = 0
+    inner = copies[:edge, border : edge + border]
     for index, copy in enumerate(_image_copies(square)):
-        copies[:, :, 2 * index] = copy
-        copies[:, :, 2 * index + 1] = copy.flip(0, 1)
-    return copies.view(edge * edge, COPIES * batch)
+        inner[:, :, 2 * index] = copy
+        inner[:, :, 2 * index + 1] = copy.flip(0, 1)
+    return copies.view(-1, COPIES * batch)
 
 
-def unfold_image(folded: Tensor, edge: int, image_shape: tuple[int, int]) -> Tensor:
+def unfold_image(folded: Tensor, edge: int, image_shape: tuple[int, int], border: int = 0) -> Tensor:
     """Adjoint of ``fold_image``: sum the copies, each turned back."""
-    copies = folded.view(edge, edge, COPIES, -1)
+    copies = folded.view(-1, edge + 2 * border, COPIES, folded.shape[1] // COPIES)
+    copies = copies[:edge, border : edge + border]
     turned = [copies[:, :, 2 * q] + copies[:, :, 2 * q + 1].flip(0, 1) for q in range(4)]
-    square = turned[0] + turned[1].transpose(0, 1) + turned[2].flip(1).transpose(0, 1) + turned[3].flip(0)
+    square = turned[0].transpose(0, 1) + turned[1] + turned[2].flip(0) + turned[3].flip(1).transpose(0, 1)
     return _centre(square, *image_shape).permute(2, 0, 1).contiguous()
 
 
@@ -88,8 +94,9 @@ def _centre(square: Tensor, height: int, width: int) -> Tensor:
 
 
 def _image_copies(square: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the base rays must see for each kind of angle; axes (width, height)."""
     transposed = square.transpose(0, 1)
-    return square, transposed, transposed.flip(1), square.flip(0)
+    return transposed, square, square.flip(0), transposed.flip(1)
 
 
 def _quarters(sinogram: Tensor) -> tuple[Tensor, ...]:

@@ -19,9 +19,11 @@ from taskct_core.projection import RayTransform
 from taskct_core.projection.astra_backend import AstraProjector
 from taskct_core.projection.backends import projector_for
 from taskct_core.projection.joseph import joseph_matrix
+from taskct_core.projection.kernel import KernelProjector, kernel_library
 from taskct_core.projection.symmetric import SymmetricProjector
 
 TINY = PRESETS["tiny"]
+FAST_PROJECTORS = (SymmetricProjector, KernelProjector)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +68,7 @@ symmetric_scans = st.builds(
 @given(scan=symmetric_scans)
 def test_matches_astra_on_random_symmetric_scans(scan: ParallelBeam) -> None:
     transform, astra = RayTransform(scan), AstraProjector(scan)
-    assert isinstance(projector_for(scan, torch.float32, torch.device("cpu")), SymmetricProjector)
+    assert isinstance(projector_for(scan, torch.float32, torch.device("cpu")), FAST_PROJECTORS)
     images, sinograms = random_images(scan), random_sinograms(scan)
     # ASTRA walks along a ray in float32, so its own positions are off by some 1e-5 pixels.
     torch.testing.assert_close(
@@ -81,6 +83,38 @@ def test_matches_astra_on_random_symmetric_scans(scan: ParallelBeam) -> None:
         rtol=1e-4,
         atol=2e-4 * scan.pixel_spacing_mm / 1000,
     )
+
+
+@pytest.mark.skipif(kernel_library() is None, reason="built without a C++ compiler")
+@settings(max_examples=40, deadline=None, database=None)
+@given(scan=symmetric_scans, batch=st.integers(1, 7))
+def test_compiled_kernel_is_the_portable_projector(scan: ParallelBeam, batch: int) -> None:
+    kernel = KernelProjector(scan)
+    portable = SymmetricProjector(scan, torch.float64, torch.device("cpu"))
+    images, sinograms = random_images(scan, batch)[:, 0], random_sinograms(scan, batch)[:, 0]
+    pixel_m = scan.pixel_spacing_mm / 1000
+    torch.testing.assert_close(
+        kernel.project(images).double(), portable.project(images.double()), rtol=1e-5, atol=1e-5 * pixel_m
+    )
+    torch.testing.assert_close(
+        kernel.backproject(sinograms).double(),
+        portable.backproject(sinograms.double()),
+        rtol=1e-5,
+        atol=1e-5 * pixel_m,
+    )
+
+
+def test_without_a_compiled_kernel_the_matrix_is_used_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = RayTransform(TINY)(random_images(TINY))
+    monkeypatch.setattr("taskct_core.projection.backends.kernel_library", lambda: None)
+    projector_for.cache_clear()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            torch.testing.assert_close(RayTransform(TINY)(random_images(TINY)), expected)
+        assert isinstance(projector_for(TINY, torch.float32, torch.device("cpu")), SymmetricProjector)
+    finally:
+        projector_for.cache_clear()
 
 
 @settings(max_examples=15, deadline=None, database=None)
@@ -262,18 +296,26 @@ def test_explicit_half_offset_angles_keep_the_fast_projector() -> None:
         )
 
 
-def test_results_do_not_depend_on_batch_or_threads() -> None:
-    transform, images = RayTransform(TINY), random_images(TINY, 5)
+@pytest.mark.parametrize("projector", FAST_PROJECTORS)
+def test_results_do_not_depend_on_batch_or_threads(projector: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    if projector is KernelProjector and kernel_library() is None:
+        pytest.skip("built without a C++ compiler")
+    if projector is SymmetricProjector:
+        monkeypatch.setattr("taskct_core.projection.backends.kernel_library", lambda: None)
+    projector_for.cache_clear()
+    transform, images = RayTransform(TINY), random_images(TINY, 7)
     threads = torch.get_num_threads()
     together = transform(images)
     try:
-        torch.set_num_threads(2)
+        torch.set_num_threads(3)
         alone = torch.cat([transform(image[None]) for image in images])
         back = torch.cat([transform.fbp(item[None]) for item in together])
+        assert isinstance(projector_for(TINY, torch.float32, torch.device("cpu")), projector)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(together, alone)
     assert torch.equal(transform.fbp(together), back)
+    projector_for.cache_clear()
 
 
 def test_pickles_small_and_deep_copies() -> None:
