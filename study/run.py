@@ -29,6 +29,7 @@ from study.schedulers.tune_scheduler import StudyScheduler
 from study.search.fingerprint import check_fingerprint, check_objectives, search_fingerprint
 from study.search.ledger import Ledger
 from study.search.lock import study_lock
+from study.search.node_watch import NodeWatch
 from study.search.queue import enqueue_failed, enqueue_points, front_of
 from study.search.records import PLAN, TrialRecord, best_records, read_records
 from study.search.samplers import make_sampler
@@ -86,6 +87,7 @@ def run_study(
     Raises:
         ConfigError: if the search space, an objective or an enqueued point is not valid.
         StudyError: if another driver runs the study, or it was begun with other settings.
+        ResourceError: if the last Ray node died; called again, the study continues.
     """
     started = time.monotonic()
     folder = folder.resolve()
@@ -178,6 +180,7 @@ def _execute(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_ret
         name=_TUNE_FOLDER,
         storage_path=str(folder),
         failure_config=tune.FailureConfig(max_failures=max_retries),
+        callbacks=[NodeWatch()],
         verbose=0,
     )
     with ray_session():

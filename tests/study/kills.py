@@ -1,0 +1,124 @@
+"""Kills real studies at random moments: a driver process with its own Ray, SIGKILL, and a fresh driver.
+
+As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS``.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lookup_trainable as lookup
+import psutil
+from studies import EPOCHS, study_config
+
+from study.config import StudyConfig
+
+SECONDS_PER_EPOCH = 0.15
+PATIENCE_SECONDS = 120.0
+
+
+def study_settings(trials: int) -> StudyConfig:
+    """The study that is killed."""
+    pruner = {"name": "pareto_asha", "reduction_factor": 2}
+    return study_config(trials=trials, pruner=pruner, max_retries=3)
+
+
+def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int) -> int:
+    """Run the study in ``folder`` to its end, killing its processes on the way.
+
+    Args:
+        targets: what to kill, one after another: ``driver``, ``worker`` (runs the trial), ``raylet``.
+
+    A kill comes up to a second, drawn with ``seed``, after a new driver's trials have begun to report.
+
+    Returns:
+        How many processes were killed; fewer than asked for if the study ended before.
+
+    Raises:
+        RuntimeError: if a driver failed that was not killed, or one did not end.
+    """
+    draw = random.Random(seed)
+    killed = 0
+    driver = _start(folder, trials)
+    for target in targets:
+        if not _wait_for_reports(driver, folder):
+            break
+        time.sleep(draw.uniform(0, 1))
+        killed += _kill(driver, target)
+        if target != "worker":  # the driver dies, or ends when it sees that its only node is dead
+            driver.wait(PATIENCE_SECONDS)
+            driver = _start(folder, trials)
+    if driver.wait(PATIENCE_SECONDS) != 0:
+        raise RuntimeError(
+            f"the last driver ended with {driver.returncode}: {_log_of(folder).read_text()[-2000:]}"
+        )
+    return killed
+
+
+def _start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
+    with _log_of(folder).open("ab") as log:
+        return subprocess.Popen([sys.executable, __file__, str(folder), str(trials)], stdout=log, stderr=log)
+
+
+def _log_of(folder: Path) -> Path:
+    return folder.with_suffix(".driver.log")
+
+
+def _wait_for_reports(driver: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Wait until an epoch is logged; False if the driver ended instead."""
+    before = _rows(folder)
+    while _rows(folder) == before:
+        if driver.poll() is not None:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _rows(folder: Path) -> int:
+    return sum(len(path.read_bytes().splitlines()) for path in folder.glob("trials/*/metrics.jsonl"))
+
+
+def _kill(driver: subprocess.Popen[bytes], target: str) -> bool:
+    """SIGKILL the driver, its raylet, or the process that runs a trial; False if there is none just now."""
+    process = psutil.Process(driver.pid)
+    family = [process, *process.children(recursive=True)]
+    chosen = {
+        "driver": lambda p: p.pid == driver.pid,
+        "raylet": lambda p: p.name() == "raylet",
+        "worker": lambda p: p.name().startswith("ray::") and "Agent" not in p.name(),
+    }[target]
+    for member in family:
+        if chosen(member):
+            member.kill()
+            return True
+    return False
+
+
+def main() -> None:
+    """Run the lookup study to its end."""
+    from ray import cloudpickle
+
+    from study.ray_session import ray_session
+    from study.run import run_study
+
+    cloudpickle.register_pickle_by_value(lookup)
+    with ray_session(num_cpus=2):
+        run_study(
+            study_settings(int(sys.argv[2])),
+            Path(sys.argv[1]),
+            trainable=lookup.lookup_trainable(EPOCHS, seconds_per_epoch=SECONDS_PER_EPOCH),
+            fingerprint={"data": "data-1"},
+            max_concurrent=1,
+            resources={"cpu": 1},
+            metric_directions=lookup.DIRECTIONS,
+            epochs=EPOCHS,
+            reuse_actors=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
