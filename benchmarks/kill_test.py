@@ -1,0 +1,66 @@
+"""Does a study whose driver, worker or raylet is killed again and again end as one that was left alone?
+
+    python benchmarks/kill_test.py
+    python benchmarks/kill_test.py --kills 21 --json result.json   # flat keys
+
+Real processes, each driver with its own Ray, SIGKILL at random (seeded) moments; the trials are looked up in a
+table, so only the platform is at work. The final tables are compared trial by trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench_record import write_result
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "study"))
+
+from kills import run_with_kills, study_settings
+from studies import run_here, table
+
+from study.run import load_study
+from study.search.records import read_records
+
+TARGETS = ("driver", "worker", "raylet")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=21)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="also write the result here")
+    options = parser.parse_args()
+    settings = study_settings(trials=4 + 2 * options.kills)
+    targets = list(itertools.islice(itertools.cycle(TARGETS), options.kills))
+    with tempfile.TemporaryDirectory() as folder:
+        expected = table(run_here(settings, Path(folder) / "alone").trials)
+        began = time.monotonic()
+        kills = run_with_kills(Path(folder) / "killed", targets, options.seed, settings.trials)
+        seconds = time.monotonic() - began
+        found = read_records(load_study(Path(folder) / "killed"))
+    same = sum(a == b for a, b in itertools.zip_longest(table(found), expected))
+    result = {
+        "kills": kills,
+        **{f"kills_{target}": count for target, count in Counter(targets[:kills]).items()},
+        "trials": len(expected),
+        "trials_as_uninterrupted": same,
+        "trials_retried": sum(record.retries > 0 for record in found),
+        "seconds": seconds,
+        "seed": options.seed,
+    }
+    print(f"{kills} kills in {seconds:.0f} s: {same} of {len(expected)} trials as in the uninterrupted study")
+    if options.json:
+        write_result(options.json, result)
+    sys.exit(same != len(expected))
+
+
+if __name__ == "__main__":
+    main()
