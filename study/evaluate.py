@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,14 @@ def evaluate_study(
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study_folder))]
     shared = _shared_columns(card, dataset, split) | judges.hashes
-    rows = []
+    rows: list[Row] = []
     for number, (method, column) in enumerate(IMAGES.items(), start=1):
-        scored = evaluate(_batches(card, dataset, split), lambda batch, c=column: batch[c], judges.networks)
-        rows.append({schema.TRIAL: -number, schema.METHOD: method} | shared | summarise(scored))
+        scored = evaluate(_batches(card, dataset, split), itemgetter(column), judges.networks)
+        rows.append({schema.TRIAL: -number, schema.METHOD: method, **shared, **summarise(scored)})
     for trial in trials:
         training = load_trained(trial_folder(study_folder, trial), card, judges.networks[""])
         scored = evaluate(_batches(card, dataset, split), training.reconstruct, judges.networks)
-        rows.append({schema.TRIAL: trial, schema.METHOD: training.config.mode} | shared | summarise(scored))
+        rows.append({schema.TRIAL: trial, schema.METHOD: training.config.mode, **shared, **summarise(scored)})
     frame = pd.DataFrame(rows)
     _append(study_folder / EVALUATIONS_FILE, frame)
     return frame

@@ -10,12 +10,13 @@ Both kinds give the same interface, so a training loop does not know which one f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -45,39 +46,53 @@ class Feed(Protocol):
         """Every sample once."""
 
 
-@dataclass
-class MemoryFeed:
-    """A split whose Arrow blocks lie in Ray's object store.
+class TableFeed:
+    """A split that lies in memory as Arrow tables of samples."""
 
-    Args:
-        blocks: references to Arrow tables of samples.
-    """
-
-    blocks: list[Any]
-    _samples: _Samples | None = field(default=None, repr=False)
+    def __init__(self, tables: Sequence[pa.Table]) -> None:
+        self._samples = _Samples([from_table(table) for table in tables])
 
     def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
         """One epoch in an order that follows from ``seed`` and ``epoch``; see ``Feed``."""
-        samples = self._open()
-        order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+        order = np.random.default_rng([seed, epoch]).permutation(len(self._samples))
         # Repeat the first samples so that every worker takes the same number of steps.
         order = np.resize(order, -(-len(order) // share.world_size) * share.world_size)
-        yield from samples.batches(order[share.rank :: share.world_size], batch_size)
+        yield from self._samples.batches(order[share.rank :: share.world_size], batch_size)
 
     def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
         """Every sample once, by patient and slice."""
-        samples = self._open()
-        yield from samples.batches(np.arange(share.rank, len(samples), share.world_size), batch_size)
+        order = np.arange(share.rank, len(self._samples), share.world_size)
+        yield from self._samples.batches(order, batch_size)
 
-    def _open(self) -> _Samples:
-        if self._samples is None:
+
+class MemoryFeed:
+    """A ``TableFeed`` whose tables lie in Ray's object store: all processes of a node map the same memory.
+
+    Args:
+        blocks: references to the tables. Only they travel when the feed is sent to another process.
+    """
+
+    def __init__(self, blocks: list[Any]) -> None:
+        self._blocks = blocks
+        self._tables: TableFeed | None = None
+
+    def __reduce__(self) -> tuple[type[MemoryFeed], tuple[list[Any]]]:
+        return MemoryFeed, (self._blocks,)
+
+    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+        """See ``TableFeed``."""
+        return self._open().shuffled(batch_size, seed=seed, epoch=epoch, share=share)
+
+    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+        """See ``TableFeed``."""
+        return self._open().ordered(batch_size, share=share)
+
+    def _open(self) -> TableFeed:
+        if self._tables is None:
             import ray
 
-            self._samples = _Samples([from_table(table) for table in ray.get(self.blocks)])
-        return self._samples
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"blocks": self.blocks, "_samples": None}
+            self._tables = TableFeed(ray.get(self._blocks))
+        return self._tables
 
 
 class _Samples:
@@ -139,12 +154,17 @@ def to_batch(columns: dict[str, NDArray[Any]]) -> Batch:
     batch: Batch = {}
     for name, values in columns.items():
         if name in _IMAGES:
-            batch[name] = torch.from_numpy(np.ascontiguousarray(values)).unsqueeze(1)
+            batch[name] = torch.from_numpy(_writable(values)).unsqueeze(1)
         elif name == schema.LABELS:
             batch[name] = torch.from_numpy(values.astype(np.int64))
         else:
             batch[name] = values.tolist()
     return batch
+
+
+def _writable(values: NDArray[Any]) -> NDArray[Any]:
+    """Streamed batches are views of shared memory, which torch must not be given."""
+    return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
 def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict[str, Feed]:

@@ -88,7 +88,8 @@ def _run_remotely(
             threads=threads,
         )
 
-    for row in train.remote():
+    rows: Any = train.remote()  # a generator of references: each epoch arrives as it ends
+    for row in rows:
         yield ray.get(row)
 
 

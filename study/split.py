@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from taskct_core.errors import ConfigError
-from taskct_core.schema import SPLITS
+from taskct_core.schema import SPLITS, Split
 
 
 def split_patients(
-    patients: Sequence[str], split: Mapping[str, float | list[str]], seed: int
+    patients: Sequence[str], split: Mapping[Split, float | list[str]], seed: int
 ) -> dict[str, list[str]]:
     """Assign patients to train, validation and test.
 
@@ -26,9 +26,11 @@ def split_patients(
         ConfigError: if a named patient does not exist or stands in two splits, if shares are negative or
             all zero, or if a split with a share would be left without a patient.
     """
-    if all(isinstance(value, list) for value in split.values()):
-        return _named(patients, {name: list(split[name]) for name in SPLITS})  # type: ignore[arg-type]
-    return _by_share(sorted(patients), {name: float(split[name]) for name in SPLITS}, seed)  # type: ignore[arg-type]
+    names = {name: value for name, value in split.items() if isinstance(value, list)}
+    if names:
+        return _named(patients, {name: names.get(name, []) for name in SPLITS})
+    shares = {name: value for name, value in split.items() if not isinstance(value, list)}
+    return _by_share(sorted(patients), {name: shares.get(name, 0.0) for name in SPLITS}, seed)
 
 
 def _named(patients: Sequence[str], split: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -1,0 +1,173 @@
+"""One task of the simulation job: a patient's volume -> that patient's shards and manifest.
+
+<split>/PATIENT-00000.parquet, ...   shards
+<split>/.PATIENT.json                manifest: what was begun, and once it is done, the shards and counts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from study.dataset import SIMULATION_KEY, file_hash, to_table, write_shard
+from study.files import write_json
+from taskct_core import schema
+from taskct_core.config import SimulationConfig
+from taskct_core.volumes import Volume, VolumeReference, read_volume
+
+Manifest = dict[str, Any]  # key; when done: patient, split, shards, counts, warnings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientJob:
+    """What a worker needs to make one patient's shards.
+
+    Attributes:
+        folder: of the dataset.
+        split: that the patient belongs to.
+        reference: of the patient's volume.
+        only_with_liver: leave out slices without liver.
+        every: keep each n-th of the remaining slices.
+        rows_per_shard: samples in a shard, at most.
+        simulation: how slices become samples.
+    """
+
+    folder: Path
+    split: str
+    reference: VolumeReference
+    only_with_liver: bool
+    every: int
+    rows_per_shard: int
+    simulation: SimulationConfig
+
+    @property
+    def simulation_hash(self) -> str:
+        """Of what a shard's bytes follow from, but for the volume; the same on every machine."""
+        settings = [schema.DATASET_FORMAT_VERSION, self.reference.patient, self.only_with_liver, self.every]
+        settings += [self.rows_per_shard, self.simulation.model_dump()]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """Changes with the settings and with the volume's files: only shards of the same key are kept."""
+        stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in self.reference.files]
+        source = hashlib.sha256(repr((self.reference, stats)).encode()).hexdigest()
+        return f"{self.simulation_hash} {source}"
+
+    @property
+    def stem(self) -> str:
+        """The patient's name as part of a file name."""
+        return re.sub(r"[^A-Za-z0-9._-]", "_", self.reference.patient)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Of the patient's manifest."""
+        return self.folder / self.split / f".{self.stem}.json"
+
+
+def simulate_patient(job: PatientJob) -> Manifest:
+    """Write a patient's shards and manifest, keeping those that are there already, and return the manifest.
+
+    Raises:
+        DataError: if the volume breaks its contract.
+    """
+    begun = _read_manifest(job.manifest_path)
+    same = begun.get("key") == job.key
+    if same and "shards" in begun:
+        return begun
+    write_json(job.manifest_path, {"key": job.key})
+    messages: list[str] = []
+    with _collecting_warnings(messages):
+        volume = read_volume(job.reference)
+        indices = _select_slices(volume, job.only_with_liver, job.every)
+        shards = [
+            _shard(job, volume, number, indices[start : start + job.rows_per_shard], keep=same)
+            for number, start in enumerate(range(0, len(indices), job.rows_per_shard))
+        ]
+    labels = volume.labels[indices]
+    manifest = {
+        "key": job.key,
+        "patient": job.reference.patient,
+        "split": job.split,
+        "shards": shards,
+        "counts": {
+            "samples": len(indices),
+            "with_liver": int((labels > 0).any(axis=(1, 2)).sum()),
+            "with_tumour": int((labels == schema.TUMOUR).any(axis=(1, 2)).sum()),
+        },
+        "warnings": sorted(set(messages)),
+    }
+    write_json(job.manifest_path, manifest)
+    return manifest
+
+
+def _shard(job: PatientJob, volume: Volume, number: int, indices: list[int], keep: bool) -> dict[str, Any]:
+    """Make a shard unless it is there and may be kept; returns its entry for the dataset's card."""
+    name = f"{job.split}/{job.stem}-{number:05d}.parquet"
+    path = job.folder / name
+    if not (keep and _is_shard_of(path, job.simulation_hash)):
+        _write_slices(path, volume, indices, job)
+    return {
+        "path": name,
+        "patient": job.reference.patient,
+        "rows": len(indices),
+        "sha256": file_hash(path),
+    }
+
+
+def _write_slices(path: Path, volume: Volume, indices: list[int], job: PatientJob) -> None:
+    from taskct_core.simulation import simulate_slices
+
+    samples = simulate_slices(
+        volume.hu[indices],
+        volume.labels[indices],
+        spacing_mm=volume.spacing_mm[1:],
+        patient=volume.patient,
+        slice_indices=indices,
+        config=job.simulation,
+    )
+    write_shard(path, to_table(samples, job.simulation_hash))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _is_shard_of(path: Path, simulation_hash: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, ValueError):  # torn by something other than us: make it again
+        return False
+    return bool(metadata.get(SIMULATION_KEY) == simulation_hash.encode())
+
+
+def _select_slices(volume: Volume, only_with_liver: bool, every: int) -> list[int]:
+    indices = np.arange(len(volume.hu))
+    if only_with_liver:
+        indices = indices[(volume.labels > 0).any(axis=(1, 2))]
+    return [int(index) for index in indices[::every]]
+
+
+@contextmanager
+def _collecting_warnings(messages: list[str]) -> Iterator[None]:
+    """Warnings of a worker reach nobody; in the manifest they reach the dataset's card and the user."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    messages += [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]

@@ -1,0 +1,71 @@
+"""A small real experiment that tests of several packages share: phantoms simulated, a task network trained."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SETTINGS: dict[str, Any] = {
+    "name": "small",
+    "data": {
+        "source": {"kind": "phantom", "patients": 5, "slices_per_patient": 4, "pixels": 64, "seed": 3},
+        "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
+        "rows_per_shard": 3,
+    },
+    "simulation": {"preset": "tiny", "num_angles": 32, "photons_per_ray": 2000.0},
+    "task_network": {
+        "epochs": 2,
+        "architecture_parameters": {"width": 4, "depth": 3},
+        "window_hu": [-20, 200],
+    },
+    "trial": {"epochs": 2, "architecture_parameters": {"width": 4}, "batch_size": 4},
+    "study": {"trials": 2, "space": {"alpha": {"kind": "choice", "values": [0.0, 0.9]}}},
+}
+
+
+@dataclass(frozen=True)
+class Small:
+    """The experiment and its folder, with dataset and task network made."""
+
+    experiment: Any  # study.config.ExperimentConfig
+    workspace: Any  # study.workspace.Workspace
+    card: Any  # study.dataset.DatasetCard
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Made once a session, in this process: the Ray jobs around these stages have tests of their own."""
+    from study.config import ExperimentConfig
+    from study.dataset import load_card, write_card
+    from study.pretrain import train_task_network
+    from study.simulate import dataset_card, plan
+    from study.simulate_patient import simulate_patient
+    from study.workspace import Workspace
+
+    experiment = ExperimentConfig.parse(SETTINGS | {"output": str(tmp_path_factory.mktemp("runs"))})
+    workspace = Workspace.of(experiment)
+    patients, jobs = plan(experiment, workspace.dataset)
+    write_card(workspace.dataset, dataset_card(experiment, patients, [simulate_patient(job) for job in jobs]))
+    card = load_card(workspace.dataset)
+    feeds = {split: table_feed(workspace.dataset, card, split) for split in card.shards}
+    list(
+        train_task_network(
+            experiment.task_network, feeds, workspace.task_network, card.data_hash, device="cpu", threads=1
+        )
+    )
+    return Small(experiment, workspace, card)
+
+
+def table_feed(folder: Path, card: Any, split: str) -> Any:
+    """A split's feed read straight from its shards, without Ray."""
+    import pyarrow.parquet as pq
+
+    from study.feed import TableFeed
+
+    return TableFeed([pq.read_table(path) for path in card.shard_paths(folder, split)])

@@ -1,0 +1,108 @@
+"""Shards are plain Parquet that other tools open, and a dataset that was changed is noticed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from study.dataset import from_table, hash_of, load_card, to_table, verify_shards, write_shard
+from taskct_core import schema
+from taskct_core.errors import DataError
+
+
+@pytest.fixture
+def samples() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        schema.PATIENT: np.array(["a", "a", "b"]),
+        schema.SLICE_INDEX: np.array([3, 4, 0], np.int32),
+        schema.FULL_DOSE: rng.random((3, 5, 7), np.float32),
+        schema.FBP: rng.random((3, 5, 7), np.float32),
+        schema.LABELS: rng.integers(0, 3, (3, 5, 7)).astype(np.uint8),
+        schema.PHOTONS_PER_RAY: np.array([1.0, 2.0, 3.0], np.float32),
+        schema.PIXEL_SPACING_MM: np.array([1.5, 1.5, 1.5], np.float32),
+    }
+
+
+def test_plain_pyarrow_and_pandas_open_a_shard(samples: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    write_shard(path, to_table(samples, "hash"))
+    table = pq.read_table(path)
+    assert table.schema.field(schema.FULL_DOSE).type == pa.fixed_shape_tensor(pa.float32(), (5, 7))
+    np.testing.assert_array_equal(
+        table.column(schema.LABELS).combine_chunks().to_numpy_ndarray(), samples[schema.LABELS]
+    )
+    frame = pd.read_parquet(path)
+    np.testing.assert_array_equal(np.reshape(frame[schema.FBP][1], (5, 7)), samples[schema.FBP][1])
+
+
+def test_arrays_come_back_as_they_went(samples: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    write_shard(path, to_table(samples, "hash"))
+    for name, values in from_table(pq.read_table(path)).items():
+        np.testing.assert_array_equal(values, samples[name])
+
+
+def test_a_failed_write_leaves_the_old_shard(samples: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    before = write_shard(path, to_table(samples, "hash"))
+
+    class Broken:  # a table that no writer accepts
+        schema = None
+
+    with pytest.raises(Exception, match=r".+"):
+        write_shard(path, Broken())  # type: ignore[arg-type]
+    assert [file.name for file in tmp_path.iterdir()] == ["shard.parquet"]
+    assert write_shard(path, to_table(samples, "hash")) == before
+
+
+def test_card_tells_what_was_simulated(small) -> None:
+    card = small.card
+    assert card.patients.keys() == set(schema.SPLITS)
+    rows = {
+        split: sum(len(pq.read_table(path)) for path in card.shard_paths(small.workspace.dataset, split))
+        for split in schema.SPLITS
+    }
+    assert rows == {split: card.counts[split]["samples"] for split in schema.SPLITS}
+    assert card.data_hash == hash_of(card.shards)
+    patients = [set(names) for names in card.patients.values()]
+    assert sum(len(names) for names in patients) == len(set.union(*patients))
+
+
+@pytest.fixture
+def dataset(small, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small.workspace.dataset, tmp_path / "data"))
+
+
+def test_changed_and_missing_shards_are_named(dataset: Path) -> None:
+    card = load_card(dataset)
+    verify_shards(dataset, card)
+    path = dataset / card.shards["train"][0].path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path.name}: other bytes"):
+        verify_shards(dataset, card)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{path.name}: no such file"):
+        verify_shards(dataset, card)
+
+
+def test_other_format_version_is_refused(dataset: Path) -> None:
+    path = dataset / schema.DATASET_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
+    with pytest.raises(DataError, match="version 99"):
+        load_card(dataset)
+
+
+def test_unfinished_dataset_is_refused(dataset: Path) -> None:
+    (dataset / schema.DATASET_FILE).unlink()
+    with pytest.raises(DataError, match="taskct simulate"):
+        load_card(dataset)

@@ -1,0 +1,141 @@
+"""The simulation job: same bytes whatever the parallelism, continues after a kill, keeps what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.config import ExperimentConfig
+from study.dataset import load_card
+from study.simulate import plan, simulate
+from study.simulate_patient import simulate_patient
+from taskct_core import schema
+from taskct_core.errors import ConfigError, DataError, StudyError
+
+
+def _with(experiment: ExperimentConfig, **changes: object) -> ExperimentConfig:
+    return ExperimentConfig.parse(experiment.model_dump() | changes)
+
+
+@pytest.mark.ray
+def test_ray_job_writes_the_bytes_that_one_process_writes(small, local_ray: None, tmp_path: Path) -> None:
+    seen = []
+    card = simulate(small.experiment, tmp_path, lambda patient, samples: seen.append((patient, samples)))
+    assert card.data_hash == small.card.data_hash
+    assert sorted(seen) == sorted((name, 4) for names in card.patients.values() for name in names)
+    assert simulate(small.experiment, tmp_path) == card  # there already
+
+
+def test_finished_shards_are_kept_and_missing_ones_made_again(small, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small.workspace.dataset, tmp_path / "data"))
+    _, jobs = plan(small.experiment, folder)
+    job = jobs[0]
+    first, second = [folder / shard["path"] for shard in simulate_patient(job)["shards"]]
+    before = first.stat().st_mtime_ns, second.read_bytes()
+    second.unlink()
+    manifest = job.manifest_path
+    manifest.write_text(json.dumps({"key": json.loads(manifest.read_text())["key"]}))  # as a kill leaves it
+    simulate_patient(job)
+    assert (first.stat().st_mtime_ns, second.read_bytes()) == before
+
+
+def test_shards_of_other_settings_are_not_reused(small, tmp_path: Path) -> None:
+    _, jobs = plan(small.experiment, tmp_path)
+    hashes = []
+    for photons in (2000.0, 500.0):
+        simulation = jobs[0].simulation.model_copy(update={"photons_per_ray": photons})
+        job = dataclasses.replace(jobs[0], simulation=simulation)
+        hashes.append([shard["sha256"] for shard in simulate_patient(job)["shards"]])
+    assert all(a != b for a, b in zip(*hashes, strict=True))
+
+
+def test_a_finished_dataset_refuses_other_settings(small) -> None:
+    changed = _with(
+        small.experiment, simulation={**small.experiment.simulation.model_dump(), "photons_per_ray": 9}
+    )
+    with pytest.raises(StudyError, match=r"photons_per_ray: 2000.0 -> 9"):
+        simulate(changed, small.workspace.dataset)
+
+
+def test_split_over_a_patient_that_is_not_there(small, tmp_path: Path) -> None:
+    data = small.experiment.data.model_dump() | {"split": {"train": ["nobody"], "validation": [], "test": []}}
+    with pytest.raises(ConfigError, match="nobody; the source has phantom-3-000"):
+        plan(_with(small.experiment, data=data), tmp_path)
+
+
+@pytest.mark.ray
+def test_an_error_in_a_worker_reaches_the_user_as_it_is(local_ray: None, tmp_path: Path) -> None:
+    import nibabel as nib
+    import numpy as np
+
+    source = tmp_path / "ct"
+    source.mkdir()
+    hu = np.full((16, 16, 3), -1000, np.int16)
+    for number in (1, 2):
+        nib.save(nib.Nifti1Image(hu, np.eye(4)), source / f"volume-{number}.nii.gz")
+        labels = np.full(hu.shape, 7 * (number - 1), np.uint8)
+        nib.save(nib.Nifti1Image(labels, np.eye(4)), source / f"segmentation-{number}.nii.gz")
+    experiment = ExperimentConfig.parse(
+        {
+            "data": {
+                "source": {"kind": "lits", "path": str(source)},
+                "split": {"train": ["volume-1"], "validation": ["volume-2"], "test": []},
+            },
+            "simulation": {"preset": "tiny"},
+        }
+    )
+    with pytest.raises(DataError, match="segmentation-2"):
+        simulate(experiment, tmp_path / "data")
+    assert not (tmp_path / "data" / schema.DATASET_FILE).exists()
+
+
+@pytest.mark.ray
+def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> None:
+    settings = small.experiment.model_dump(mode="json") | {"output": str(tmp_path)}
+    settings["simulation"]["preset"] = "small"  # slow enough to be killed half-way
+    settings["simulation"]["num_angles"] = None
+    config = tmp_path / "experiment.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "study.cli", "simulate", str(config)]
+    folder = tmp_path / "small" / "data"
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _wait_for(lambda: any(folder.rglob("*.parquet")) or process.poll() is not None)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (folder / schema.DATASET_FILE).exists(), "the job ended before it could be killed"
+    time.sleep(1)  # Ray's workers notice that their driver is gone
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    subprocess.run(command, check=True, capture_output=True)
+    card = load_card(folder)
+    untouched = tmp_path / "untouched"
+    _, jobs = plan(ExperimentConfig.parse(settings), untouched)
+    for job in jobs:
+        for made, shard in zip(simulate_patient(job)["shards"], _of(card, job), strict=True):
+            assert made["sha256"] == shard.sha256
+    assert kept
+    assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
+
+
+def _of(card, job) -> list:
+    return [shard for shard in card.shards[job.split] if shard.patient == job.reference.patient]
+
+
+def _wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
