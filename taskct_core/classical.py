@@ -71,7 +71,7 @@ def cgls(transform: RayTransform, sinogram: Tensor, *, iterations: int = 10) -> 
 
 @torch.no_grad()
 def tv(transform: RayTransform, sinogram: Tensor, *, weight: float = 1e-3, iterations: int = 200) -> Tensor:
-    """Total variation: the non-negative minimiser of ``tv_objective``, from a Hann-filtered FBP.
+    """Total variation: the non-negative minimiser of ``tv_objective``, from a few steps of CGLS.
 
     Primal-dual hybrid gradient (Chambolle & Pock 2011, J. Math. Imaging Vis. 40:120, algorithm 1).
 
@@ -83,7 +83,7 @@ def tv(transform: RayTransform, sinogram: Tensor, *, weight: float = 1e-3, itera
     # |A / norm|^2 = 1 and |gradient|^2 <= 8 bound the stacked operator.
     mean_step = 0.99 / math.sqrt(1 + 8)
     primal_step, dual_step = mean_step / TV_STEP_RATIO, mean_step * TV_STEP_RATIO
-    image = transform.fbp(sinogram).clamp_(min=0)
+    image = cgls(transform, sinogram, iterations=5).clamp_(min=0)
     ahead = image
     dual_data, dual_gradient = torch.zeros_like(sinogram), _gradient(torch.zeros_like(image))
     for _ in range(iterations):
