@@ -12,7 +12,6 @@ from taskct_core.geometry import ParallelBeam
 from taskct_core.projection.matrices import SparseMatrix, base_matrices
 from taskct_core.projection.symmetry import fold_image, fold_sinogram, unfold_image, unfold_sinogram
 
-
 # Told once a process, and of no use to who runs a study.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
