@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ResultsTable": "analysis.results_table",
+    "front_trials": "analysis.selection",
     "load": "analysis.results_table",
     "write_report": "analysis.report",
 }

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures.style import method_name
 from analysis.pareto import gap_closed
 from analysis.results_table import ResultsTable
-from analysis.sample_scores import intervals
+from analysis.sample_scores import align, intervals, one_patient
 from analysis.selection import baseline, picks
 from analysis.tables import shown_metrics
 from analysis.unavailable import Unavailable
@@ -50,10 +50,12 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
 def interval_note(table: ResultsTable) -> str:
     """Why there are no intervals, empty where there are."""
     trials = [int(t) for t in table.references.index] + [pick.trial for pick in picks(table)]
-    found = (
-        intervals(table, trials, shown_metrics(table)) if trials else Unavailable("No trial is complete yet.")
-    )
-    return found.reason if isinstance(found, Unavailable) else ""
+    if not trials:
+        return "No trial is complete yet."
+    samples = align(table, trials, table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples.reason
+    return one_patient(samples.split) if samples.patient_count < 2 else ""
 
 
 def with_interval(score: float, low: float, high: float) -> str:

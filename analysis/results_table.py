@@ -99,9 +99,18 @@ class ResultsTable:
         the full-dose image against itself) are kept.
         """
         metrics = self.metrics if metrics is None else [name for name in metrics if name in self.metrics]
-        rows = self.rows.loc[self.rows[S.SPLIT] == split, [S.TRIAL, S.EPOCH, *metrics]]
-        last = rows.sort_values(S.EPOCH, kind="stable").drop_duplicates(S.TRIAL, keep="last")
-        return last.set_index(S.TRIAL)[metrics].sort_index().astype(float)
+        return self._last_rows.get(split, self._no_rows)[metrics]
+
+    @cached_property
+    def _last_rows(self) -> dict[str, pd.DataFrame]:
+        """Split -> metrics at the last epoch that was evaluated on it, by trial."""
+        rows = self.rows[[S.TRIAL, S.SPLIT, S.EPOCH, *self.metrics]].sort_values(S.EPOCH, kind="stable")
+        last = rows.drop_duplicates([S.TRIAL, S.SPLIT], keep="last").set_index(S.TRIAL).sort_index()
+        return {str(split): group[self.metrics].astype(float) for split, group in last.groupby(S.SPLIT)}
+
+    @property
+    def _no_rows(self) -> pd.DataFrame:
+        return pd.DataFrame(columns=self.metrics, index=pd.Index([], name=S.TRIAL, dtype=int), dtype=float)
 
     def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """``scores`` of the complete trials only: what a front may be made of."""

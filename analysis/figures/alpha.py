@@ -65,7 +65,7 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     points = points.assign(curve=pd.factorize(keys)[0] if fixed else 0)
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
-    return _summarise(points.groupby(["architecture", "curve", "alpha"])[metric], ("mean", "min", "max"))
+    return _summarise(points.groupby(["architecture", "curve", "alpha"])[metric], "mean", 0.0, 1.0)
 
 
 def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -73,25 +73,23 @@ def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
     bins = np.clip(np.searchsorted(edges, points["alpha"], side="right") - 1, 0, _BINS - 1)
     points = points.assign(curve=0, bin=bins)
     grouped = points.groupby(["architecture", "curve", "bin"])
-    curves = _summarise(grouped[metric], ("median", _lower_quartile, _upper_quartile))
+    curves = _summarise(grouped[metric], "median", 0.25, 0.75)
     curves["alpha"] = grouped["alpha"].mean().to_numpy()
     curves = curves[curves["trials"] >= _FEWEST_IN_BIN].drop(columns="bin")
     # One bin alone is no curve.
     return curves.groupby("architecture").filter(lambda group: len(group) >= 2).reset_index(drop=True)
 
 
-def _summarise(groups: pd.core.groupby.SeriesGroupBy, statistics: tuple) -> pd.DataFrame:
-    summary = groups.agg([*statistics, "count"])
-    summary.columns = ["centre", "low", "high", "trials"]
-    return summary.reset_index()
-
-
-def _lower_quartile(values: pd.Series) -> float:
-    return float(values.quantile(0.25))
-
-
-def _upper_quartile(values: pd.Series) -> float:
-    return float(values.quantile(0.75))
+def _summarise(groups: pd.core.groupby.SeriesGroupBy, centre: str, low: float, high: float) -> pd.DataFrame:
+    """Centre, quantiles at low and high, and count of every group."""
+    return pd.DataFrame(
+        {
+            "centre": groups.agg(centre),
+            "low": groups.quantile(low),
+            "high": groups.quantile(high),
+            "trials": groups.size(),
+        }
+    ).reset_index()
 
 
 def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:

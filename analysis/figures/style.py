@@ -66,10 +66,17 @@ def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
 
 def add_level(figure: go.Figure, y: float, name: str) -> None:
     """A dashed horizontal line across the chart with its name at the right end."""
-    figure.add_hline(
+    line = {"color": NEUTRAL, "width": 1, "dash": "dash"}
+    figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line)
+    figure.add_annotation(
+        text=name,
+        xref="x domain",
+        x=1,
         y=y,
-        line={"color": NEUTRAL, "width": 1, "dash": "dash"},
-        annotation={"text": name, "font": {"color": NEUTRAL, "size": 11}},
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": NEUTRAL, "size": 11},
     )
 
 

@@ -1,0 +1,80 @@
+"""The studies that every figure and the report must cope with, from full to nearly nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from study_factory import Recipe, write_study, write_table
+
+from taskct_core import schema as S
+
+
+def _recipe(**values: object) -> Callable[[Path], Path]:
+    return lambda folder: write_study(folder, Recipe(**values))  # type: ignore[arg-type]
+
+
+def _edited(edit: Callable[[pd.DataFrame], pd.DataFrame], **values: object) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        write_study(folder, Recipe(**values))  # type: ignore[arg-type]
+        write_table(folder / S.RESULTS_FILE, edit(pd.read_parquet(folder / S.RESULTS_FILE)))
+        return folder
+
+    return make
+
+
+def _without(folder: Path, *names: str) -> Path:
+    write_study(folder, Recipe())
+    for name in names:
+        (folder / name).unlink()
+    return folder
+
+
+def _strange_names(folder: Path) -> Path:
+    write_study(folder, Recipe(trials=4, name="</script><b>&"))
+    table = pd.read_parquet(folder / S.RESULTS_FILE)
+    is_unet = table["config_architecture"] == "unet"
+    table.loc[is_unet, "config_architecture"] = "my.package:<script>alert(1)</script>"
+    write_table(folder / S.RESULTS_FILE, table)
+    return folder
+
+
+STUDIES: dict[str, Callable[[Path], Path]] = {
+    "everything": _recipe(seeds=2, patients=8),
+    "enough trials for importances": _recipe(trials=24, panels=False, configs=False),
+    "one trial": _recipe(trials=1, pruned=0, failed=0, running=0),
+    "all failed": _recipe(trials=0, pruned=0, running=0, failed=3),
+    "all running": _recipe(trials=0, pruned=0, failed=0, running=2),
+    "references only": _recipe(trials=0, pruned=0, failed=0, running=0),
+    "no references": _recipe(references=False),
+    "all equal": _recipe(equal=True),
+    "one patient": _recipe(patients=1),
+    "validation only": _recipe(test_split=False),
+    "one architecture": _recipe(architectures=("unet",)),
+    "one epoch": _recipe(epochs=1),
+    "NaN metric": _edited(lambda rows: rows.assign(**{S.PRIMARY_DICE: np.nan})),
+    "NaN in some trials": _edited(lambda rows: _blank_every_third(rows)),
+    "missing metric column": _edited(lambda rows: rows.drop(columns=[S.PRIMARY_PSNR])),
+    "no metrics at all": _edited(lambda rows: rows.drop(columns=list(S.METRICS))),
+    "no configuration": _edited(lambda rows: rows.drop(columns=[c for c in rows if c.startswith("config_")])),
+    "no costs": _edited(lambda rows: rows.drop(columns=[S.SECONDS, S.PARAMETERS, S.FINISHED_AT])),
+    "no samples": lambda folder: _without(folder, S.SAMPLES_FILE),
+    "no study.json": lambda folder: _without(folder, S.STUDY_FILE),
+    "no panel slices": lambda folder: _without(folder, f"{S.PANELS_FOLDER}/{S.PANEL_SLICES_FILE}"),
+    "broken panel": lambda folder: _broken_panel(folder),
+    "strange names": _strange_names,
+}
+
+
+def _blank_every_third(rows: pd.DataFrame) -> pd.DataFrame:
+    metrics = [name for name in S.METRICS if name in rows]
+    rows.loc[rows.index % 3 == 0, metrics] = np.nan
+    return rows
+
+
+def _broken_panel(folder: Path) -> Path:
+    write_study(folder, Recipe(trials=4))
+    (folder / S.PANELS_FOLDER / "fbp.npz").write_bytes(b"not an archive")
+    return folder

@@ -1,0 +1,210 @@
+"""Every figure on every study: data or a reason, never a traceback; exact data where the truth is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from studies import STUDIES
+from study_factory import BONUS_DB, Recipe, plan, write_study
+
+import analysis
+from analysis import pareto
+from analysis.figures import FIGURES
+from analysis.figures.alpha import compute_alpha_curve
+from analysis.figures.comparison import compute_differences, compute_patient_differences
+from analysis.figures.correlation import compute_rank_correlations
+from analysis.figures.front import compute_front, compute_fronts_by_architecture, draw_front
+from analysis.figures.front3d import compute_front_3d
+from analysis.figures.history import compute_hypervolume, compute_learning_curves
+from analysis.figures.parameters import compute_importance, compute_parallel
+from analysis.figures.style import architecture_colours
+from analysis.importance import Importance
+from analysis.search_history import hypervolume_history
+from analysis.unavailable import Unavailable
+from taskct_core import schema as S
+
+
+@pytest.fixture(scope="session", params=STUDIES)
+def any_study(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any") / "study"
+    return analysis.load(STUDIES[request.param](folder))
+
+
+def test_every_figure_draws_or_says_why_not(any_study):
+    for name, spec in FIGURES.items():
+        if spec.section == "alpha-more" and name != "alpha_tumour_recall":
+            continue  # one of the twenty charts that differ only in their column
+        data = spec.compute(any_study)
+        if isinstance(data, Unavailable):
+            assert len(data.reason) > 15 and data.reason.endswith("."), name
+            continue
+        figure = spec.draw(data)
+        assert isinstance(figure, go.Figure) and figure.layout.height
+        assert any(_has_points(trace) for trace in figure.data), f"{name} is empty"
+        json.loads(figure.to_json())
+
+
+def test_a_full_study_has_every_figure(tmp_path):
+    recipe = Recipe(trials=24, panels=False, configs=False)
+    table = analysis.load(write_study(tmp_path, recipe))
+    reasons = {name: spec.compute(table) for name, spec in FIGURES.items() if spec.section != "alpha-more"}
+    assert [name for name, data in reasons.items() if isinstance(data, Unavailable)] == ["importance_3"]
+
+
+def _has_points(trace) -> bool:
+    return trace.y is not None and len(trace.y) > 0
+
+
+def test_front_data_is_exact(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(noise=0.0, panels=False)))
+    data = compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    assert data.split == "test" and len(data.points) == 12
+    points = data.points[[S.PRIMARY_PSNR, S.PRIMARY_DICE]].to_numpy()
+    front = {int(t) for t in data.points["trial"][pareto.non_dominated(points, ["maximize"] * 2)]}
+    # Without noise learned primal-dual is the better one at every alpha.
+    better = {t["trial"] for t in plan(Recipe()) if t["architecture"] == "learned_primal_dual"}
+    assert set(data.fronts["all trials"]) == front and front <= better | {10}
+    x = data.points.set_index("trial").loc[data.fronts["all trials"], S.PRIMARY_PSNR]
+    assert x.is_monotonic_increasing
+    assert data.references["method"].tolist() == ["tv", "fbp"] and data.upper_bound == pytest.approx(
+        0.875, abs=0.02
+    )
+
+
+def test_each_architecture_has_its_own_front(table):
+    data = compute_fronts_by_architecture(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    by_trial = data.points.set_index("trial")["architecture"]
+    assert set(data.fronts) == {"unet", "learned_primal_dual"}
+    for name, trials in data.fronts.items():
+        assert (by_trial[trials] == name).all()
+
+
+def test_only_the_front_has_intervals_and_they_hold_the_score(table):
+    points = compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE).points
+    front = points[points["on_front"]]
+    assert (front["x_low"] <= front[S.PRIMARY_PSNR]).all() and (
+        front["x_high"] >= front[S.PRIMARY_PSNR]
+    ).all()
+    assert points.loc[~points["on_front"], "x_low"].isna().all()
+
+
+def test_a_click_finds_the_trial_of_every_marker(table):
+    figure = draw_front(compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE))
+    clicked = [
+        t for trace in figure.data if trace.mode == "markers" and trace.customdata for t in trace.customdata
+    ]
+    assert set(clicked) == set(table.complete_scores("test").index)
+
+
+def test_alpha_curves_join_a_sweep_and_follow_the_ground_truth(tmp_path):
+    recipe = Recipe(architectures=("unet",), seeds=3, noise=0.2, panels=False)
+    folder = write_study(tmp_path, recipe)
+    table = analysis.load(folder)
+    rows = table.rows.assign(config_learning_rate=1e-3, config_image_loss="mse", config_width=16.0)
+    rows.loc[rows[S.METHOD].isin(["fbp", "tv", "full_dose"]), "config_learning_rate"] = np.nan
+    sweep = analysis.ResultsTable(table.folder, rows, table.samples, table.study)
+    data = compute_alpha_curve(sweep, S.PRIMARY_PSNR)
+    assert data.swept and data.curves["trials"].tolist() == [3] * 12
+    truth = 32 - 3 * data.curves["alpha"] ** 2
+    shift = (data.curves["centre"] - truth).mean()
+    np.testing.assert_allclose(data.curves["centre"] - shift, truth, atol=0.15)
+    assert (data.curves["low"] <= data.curves["centre"]).all()
+
+
+def test_without_a_sweep_alpha_curves_are_medians_of_bins_and_say_so(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(trials=60, panels=False, configs=False)))
+    rows = table.rows.assign(config_learning_rate=table.rows[S.TRIAL].astype(float))
+    data = compute_alpha_curve(
+        analysis.ResultsTable(table.folder, rows, table.samples, table.study), S.PRIMARY_DICE
+    )
+    assert not data.swept and set(data.curves["architecture"]) == {"unet", "learned_primal_dual"}
+    one = data.points[(data.points["architecture"] == "unet") & (data.points["alpha"] < 0.2)]
+    first = data.curves[data.curves["architecture"] == "unet"].iloc[0]
+    assert first["centre"] == one[S.PRIMARY_DICE].median() and first["trials"] == len(one)
+
+
+def test_hypervolume_history_grows_to_the_hypervolume_of_all(table):
+    history = hypervolume_history(table)
+    data = compute_hypervolume(table)
+    scores = table.complete_scores("validation", table.objectives).to_numpy()
+    whole = pareto.hypervolume(scores, list(data.reference.values()), ["maximize"] * 2)
+    assert history["hypervolume"].is_monotonic_increasing
+    assert history["hypervolume"].iloc[-1] == pytest.approx(whole)
+    assert len(history) == 24 and history["seconds"].is_monotonic_increasing
+
+
+def test_seconds_count_failed_and_pruned_trials_too(table):
+    spent = table.trials.loc[table.trials[S.STATUS] != S.RUNNING, S.SECONDS]
+    order = table.trials[table.trials[S.STATUS] != S.RUNNING].sort_values(S.FINISHED_AT).index
+    history = hypervolume_history(table).set_index("trial")["seconds"]
+    last = history.index[-1]
+    assert history[last] == spent.loc[order[: list(order).index(last) + 1]].sum()
+
+
+def test_learning_curves_hold_every_epoch_and_thin_out_long_ones(table, tmp_path):
+    data = compute_learning_curves(table, S.PRIMARY_DICE)
+    assert data.curves[data.curves["trial"] == 0]["epoch"].tolist() == [1, 2, 3]
+    assert "PRUNED" in set(data.curves["status"])
+    recipe = Recipe(trials=2, epochs=100, samples=False, panels=False, pruned=0, failed=0, running=0)
+    long = analysis.load(write_study(tmp_path, recipe))
+    curve = compute_learning_curves(long, S.PRIMARY_DICE).curves
+    epochs = curve[curve["trial"] == 0]["epoch"]
+    assert len(epochs) <= 40 and epochs.max() == 100
+
+
+def test_importance_finds_alpha_for_dice_and_nothing_in_noise(tmp_path):
+    recipe = Recipe(trials=60, panels=False, configs=False, samples=False, references=False)
+    table = analysis.load(write_study(tmp_path, recipe))
+    found = compute_importance(table, 0)
+    assert isinstance(found, Importance) and found.rows["parameter"].iloc[0] == "alpha"
+    assert found.r_squared > 0.8 and found.rows["importance"].iloc[0] > 5 * found.rows["importance"].iloc[2]
+    noise = np.random.default_rng(0).normal(size=len(table.rows))
+    random = analysis.ResultsTable(
+        table.folder, table.rows.assign(**{S.PRIMARY_DICE: noise}), table.samples, table.study
+    )
+    assert isinstance(compute_importance(random, 0), Unavailable)
+
+
+def test_parallel_axes_scale_parameters_and_put_conditional_ones_below(table):
+    data = compute_parallel(table)
+    titles = [axis.title for axis in data.axes]
+    width = data.lines[str(titles.index("width"))]
+    assert (width[table.trials.loc[data.lines["trial"], "config_width"].isna().to_numpy()] < 0).all()
+    alpha = data.lines[str(titles.index("alpha"))]
+    np.testing.assert_allclose(alpha, table.trials.loc[data.lines["trial"], "config_alpha"])
+    rate = data.lines[str(titles.index("learning rate"))]
+    assert sorted(set(np.round(rate, 6))) == [0.0, 0.5, 1.0]  # 1e-4, 1e-3, 1e-2 on a logarithmic axis
+
+
+def test_rank_correlation_is_negative_where_dice_and_psnr_trade_off(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(architectures=("unet",), panels=False)))
+    rows = compute_rank_correlations(table).rows
+    assert len(rows) == 8 * 3 and (rows["high"] < 0).all()
+
+
+def test_differences_of_the_report_share_one_holm_family(table):
+    dice, psnr = (compute_differences(table, m) for m in (S.PRIMARY_DICE, S.PRIMARY_PSNR))
+    assert dice.rows["name"].tolist() == psnr.rows["name"].tolist()
+    assert not dice.rows["supported"].any()  # five patients are too few for a claim
+    smallest = min(dice.rows["p"].min(), psnr.rows["p"].min())
+    assert dice.rows["p_holm"].min() >= 3 * len(dice.rows) * smallest - 1e-9
+
+
+def test_patient_differences_name_every_patient(table):
+    rows = compute_patient_differences(table).rows
+    liver = rows[rows["metric"] == "dice_liver_patient_nnunet"]
+    assert set(liver["patient"]) == {f"test-{k}" for k in range(5)} and (liver["difference"] > 0.1).all()
+
+
+def test_3d_front_holds_the_2d_front(table):
+    both = compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    three = compute_front_3d(table).points.set_index("trial")["on_front"]
+    assert three[both.fronts["all trials"]].all()
+
+
+def test_colours_are_the_same_for_the_same_architectures():
+    assert architecture_colours(["b", "a", "b"]) == architecture_colours({"a", "b"})
+    assert len(set(architecture_colours(BONUS_DB).values())) == 3

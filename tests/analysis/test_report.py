@@ -1,0 +1,132 @@
+"""The report's page for every study, its size, its safety, and its images."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from studies import STUDIES
+from study_factory import Recipe, write_study
+
+import analysis
+from analysis import panels
+from analysis.figures import FIGURES
+from taskct_core import schema as S
+from taskct_core.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def page(study, tmp_path_factory):
+    return analysis.write_report(study, tmp_path_factory.mktemp("report") / "r.html").read_text()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_gets_a_report(tmp_path, name, monkeypatch):
+    if name != "everything":  # the further metrics' charts differ only in their column
+        kept = {
+            key: spec
+            for key, spec in FIGURES.items()
+            if spec.section != "alpha-more" or key == "alpha_tumour_recall"
+        }
+        monkeypatch.setattr("analysis.report.page.FIGURES", kept)
+    path = analysis.write_report(STUDIES[name](tmp_path / "study"))
+    page = path.read_text()
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert path == tmp_path / "study" / S.REPORT_FILE
+    assert "Summary" in body and "<li>" in body
+    for trace_of_a_bug in ("nan%", "Traceback", "None</", ">nan<", "Undefined"):
+        assert trace_of_a_bug not in body, trace_of_a_bug
+    sections = re.findall(r'<section id="([^"]+)"(.*?)</section>', body, flags=re.S)
+    assert len(sections) == 10
+    for section, content in sections:
+        assert len(re.sub(r"<[^>]+>", "", content).split()) > 5, f"section {section} says nothing"
+
+
+def test_nothing_a_study_says_can_break_out_of_the_page(tmp_path):
+    page = analysis.write_report(STUDIES["strange names"](tmp_path / "study")).read_text()
+    assert "<script>alert(1)" not in page and "</script><b>&" not in page
+    assert page.count("</html>") == 1
+
+
+def test_the_page_names_no_foreign_address_to_load(page):
+    without_plotly = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert not re.search(r"""(?:src|href)=["']https?:""", without_plotly)
+    assert page.count("plotly.js v") == 1
+
+
+def test_each_front_trial_brings_its_yaml(page, table):
+    found = dict(re.findall(r'href="data:application/yaml;base64,([^"]+)" download="([^"]+)"', page))
+    texts = {name: base64.b64decode(code).decode() for code, name in found.items()}
+    assert texts and set(texts) == {f"trial-{t:04d}.yaml" for t in analysis.front_trials(table, "test")}
+    for name, text in texts.items():
+        assert text == table.folder.trial_config(int(name[6:10]))
+
+
+def test_a_report_replaces_the_old_one_whole_and_leaves_nothing_else(tmp_path):
+    folder = write_study(tmp_path / "study", Recipe(trials=2, panels=False))
+    analysis.write_report(folder)
+    before = sorted(p.name for p in folder.iterdir())
+    (folder / S.REPORT_FILE).write_text("old")
+    analysis.write_report(folder)
+    assert sorted(p.name for p in folder.iterdir()) == before
+    assert (folder / S.REPORT_FILE).read_text() != "old"
+
+
+def test_a_failed_report_keeps_the_old_one(tmp_path):
+    folder = write_study(tmp_path / "study", Recipe(trials=2, panels=False))
+    analysis.write_report(folder)
+    old = (folder / S.REPORT_FILE).read_text()
+    (folder / S.RESULTS_FILE).write_bytes(b"broken")
+    with pytest.raises(DataError):
+        analysis.write_report(folder)
+    assert (folder / S.REPORT_FILE).read_text() == old
+
+
+def test_the_card_of_a_trial_holds_configuration_scores_and_images(page):
+    text = re.search(
+        r'<script type="application/json" id="trial-data">(.*?)</script>', page, flags=re.S
+    ).group(1)
+    cards = json.loads(text)
+    assert cards["4"]["config"]["architecture"] == "unet" and len(cards["4"]["images"]) == 2
+    failed = [card for card in cards.values() if card["status"] == S.FAIL]
+    assert failed and "not finite" in failed[0]["failure"]
+
+
+def test_panels_show_the_window_the_masks_and_the_error(table):
+    slices = panels.read_slices(table)
+    panel, full_dose = (panels.read_panel(table, key, slices) for key in ("fbp", "full_dose"))
+    picture = panels.draw_image(full_dose, 0, None)
+    assert picture.shape == (256, 256, 3)
+    # Beside the liver: 20.4 /m is 20.02 HU, that is (20.02 + 200) / 450 of the window.
+    assert picture[128, 220, 0] == pytest.approx(255 * (400 / 19.98 + 200) / 450, abs=2)
+    assert picture[2, 2].tolist() == [0, 0, 0]  # air
+    outlined = panels.draw_image(panel, 0, slices.truth)
+    for colour in ((255, 255, 255), (86, 180, 233), (230, 159, 0)):
+        assert (outlined == colour).all(axis=2).sum() > 20
+    assert (panels.draw_error(full_dose, full_dose, 0) == 255).all()
+    assert panels.draw_error(panel, full_dose, 0).min() < 100
+
+
+def test_error_maps_are_blue_below_and_red_above():
+    flat = np.full((1, 4, 4), 20 / 81.35858, np.float32)
+    bright = panels.Panel("a", flat + 2 / 81.35858, np.zeros((1, 4, 4), np.uint8))
+    dark = panels.Panel("b", flat - 2 / 81.35858, np.zeros((1, 4, 4), np.uint8))
+    reference = panels.Panel("c", flat, np.zeros((1, 4, 4), np.uint8))
+    red, blue = (panels.draw_error(p, reference, 0)[0, 0] for p in (bright, dark))
+    assert red[0] > red[2] and blue[2] > blue[0]
+
+
+def test_hu_is_the_inverse_of_the_attenuation_of_water_and_air():
+    assert panels.to_hu(np.array([20 / 81.35858, 0.02 / 81.35858])) == pytest.approx([0, -1000], abs=1e-6)
+
+
+def test_pictures_are_webp_and_small():
+    picture = np.random.default_rng(0).integers(0, 255, (362, 362, 3)).astype(np.uint8)
+    uri = panels.data_uri(picture)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+    assert image.format == "WEBP" and image.size == (362, 362) and len(uri) < 200_000
