@@ -1,0 +1,124 @@
+"""Status and console: read from the folder alone, while a study runs, after it died, and when it is done."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from studies import Killed, run_here, study_config
+
+from analysis.pareto import hypervolume
+from study.console import study_console
+from study.events import EpochReported, Event, TrialStarted
+from study.search.lock import LOCK_FILE, study_lock
+from study.search.storage import open_study
+from study.status import StatusReader, StudyStatus, study_status
+from study.status_view import draw_status
+from taskct_core.errors import StudyError
+from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
+
+OBJECTIVES = [PRIMARY_DICE, PRIMARY_PSNR]
+
+
+def die(folder: Path, trials: int) -> None:
+    """Leave the folder as a driver does that is killed while its last trial runs."""
+
+    def kill(event: Event) -> None:
+        if isinstance(event, EpochReported) and event.trial == trials - 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_here(study_config(trials=trials), folder, on_event=kill)
+
+
+def text(status: StudyStatus) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(draw_status(status))
+    return console.file.getvalue()
+
+
+def test_a_finished_study(tmp_path: Path) -> None:
+    pruner = {"name": "pareto_asha", "reduction_factor": 2}
+    summary = run_here(study_config(trials=8, pruner=pruner), tmp_path)
+    status = study_status(tmp_path)
+    assert status.state == "finished" and status.driver is None and status.seconds_left is None
+    assert status.trials == 8 and sum(status.counts.values()) == 8 and status.counts[PRUNED] > 0
+    assert status.front == summary.front and status.running == []
+    assert status.directions == dict.fromkeys(OBJECTIVES, "maximize")
+    points = [[r.objectives[name] for name in OBJECTIVES] for r in summary.trials if r.status == COMPLETE]
+    low, high = map(min, zip(*points, strict=True)), list(map(max, zip(*points, strict=True)))
+    low = list(low)
+    box = (high[0] - low[0]) * (high[1] - low[1])
+    expected = hypervolume(points, low, ["maximize"] * 2) / box
+    assert status.hypervolume_share == pytest.approx(expected)
+    assert "8 of 8 trials ended" in text(status) and "finished" in text(status)
+
+
+def test_a_study_that_died_shows_what_it_was_doing(tmp_path: Path) -> None:
+    die(tmp_path, trials=4)
+    status = study_status(tmp_path)
+    assert status.state == "stopped"
+    (running,) = status.running
+    assert running.epoch >= 1 and PRIMARY_DICE in running.row
+    assert status.counts[RUNNING] == 1
+    shown = text(status)
+    assert "run it again to continue" in shown and "alpha" in shown
+
+
+def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:
+    run_here(study_config(trials=2), tmp_path)
+    study = open_study(tmp_path)
+    study.ask()
+    with study_lock(tmp_path):
+        content = (tmp_path / LOCK_FILE).read_text()
+        status = study_status(tmp_path)
+        assert status.state == "running" and status.seconds_left is not None
+        assert "left" in text(status)
+    dead = json.loads(content) | {"host": "elsewhere", "heartbeat": time.time() - 3600}
+    (tmp_path / LOCK_FILE).write_text(json.dumps(dead))
+    status = study_status(tmp_path)
+    assert status.state == "stopped"
+    assert "last sign of life 1:00:00 ago" in text(status)
+
+
+def test_a_reader_follows_a_study(tmp_path: Path) -> None:
+    run_here(study_config(trials=2), tmp_path)
+    reader = StatusReader(tmp_path)
+    assert reader.read().counts == {COMPLETE: 2}
+    run_here(study_config(trials=3), tmp_path)
+    assert reader.read().counts == {COMPLETE: 3}
+
+
+def test_no_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="taskct study run"):
+        study_status(tmp_path)
+
+
+def test_plain_lines_tell_each_epoch_once(tmp_path: Path) -> None:
+    die(tmp_path, trials=3)
+    console = Console(file=io.StringIO(), width=80)
+    with study_console(tmp_path, OBJECTIVES, console) as on_event:
+        run_here(study_config(trials=3), tmp_path, on_event=on_event)
+        run_here(study_config(trials=3), tmp_path, on_event=on_event)
+    lines = console.file.getvalue().splitlines()
+    assert any("continues: alpha" in line for line in lines)
+    assert sum("epoch" in line for line in lines) == len(
+        {line.split(":")[0] for line in lines if "epoch" in line}
+    )
+    assert lines[-1].startswith("trial 2  COMPLETE: Dice")
+
+
+def test_a_terminal_shows_the_study_live(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=160, force_terminal=True)
+    events: list[Event] = []
+    with study_console(tmp_path / "study", OBJECTIVES, console) as on_event:
+        run_here(
+            study_config(trials=3), tmp_path / "study", on_event=lambda e: (on_event(e), events.append(e))
+        )
+    assert sum(isinstance(event, TrialStarted) for event in events) == 3
+    shown = console.file.getvalue()
+    assert "3 of 3 trials ended" in shown and "Front so far" in shown
