@@ -14,19 +14,94 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.comparisons import compare_methods, contestant
+    from analysis.exports import export_figures, export_front_configs, export_tables
+    from analysis.figures import FIGURES
+    from analysis.importance import parameter_importance
+    from analysis.method_scores import methods_table
+    from analysis.pareto import gap_closed, hypervolume, knee, non_dominated
     from analysis.report import write_report
+    from analysis.report.comparison import write_comparison
     from analysis.results_table import ResultsTable, load
+    from analysis.sample_scores import gap_closed_interval, intervals
+    from analysis.search_history import hypervolume_history
+    from analysis.selection import baseline, front_trials, picks
+    from analysis.statistics import holm, rank_correlation
+    from analysis.study_comparison import StudyComparison, compare
+    from analysis.summary import summarise
+    from analysis.tables import front_table, trials_table
+    from analysis.unavailable import Unavailable
+    from analysis.watch import watch_report
 
 _HOMES = {
-    "ResultsTable": "analysis.results_table",
-    "front_trials": "analysis.selection",
-    "load": "analysis.results_table",
-    "write_report": "analysis.report",
+    "FIGURES": "figures",
+    "ResultsTable": "results_table",
+    "StudyComparison": "study_comparison",
+    "Unavailable": "unavailable",
+    "baseline": "selection",
+    "compare": "study_comparison",
+    "compare_methods": "comparisons",
+    "contestant": "comparisons",
+    "export_figures": "exports",
+    "export_front_configs": "exports",
+    "export_tables": "exports",
+    "front_table": "tables",
+    "front_trials": "selection",
+    "gap_closed": "pareto",
+    "gap_closed_interval": "sample_scores",
+    "holm": "statistics",
+    "hypervolume": "pareto",
+    "hypervolume_history": "search_history",
+    "intervals": "sample_scores",
+    "knee": "pareto",
+    "load": "results_table",
+    "methods_table": "method_scores",
+    "non_dominated": "pareto",
+    "parameter_importance": "importance",
+    "picks": "selection",
+    "rank_correlation": "statistics",
+    "summarise": "summary",
+    "trials_table": "tables",
+    "watch_report": "watch",
+    "write_comparison": "report.comparison",
+    "write_report": "report",
 }
-__all__ = ["ResultsTable", "load", "write_report"]
+__all__ = [
+    "FIGURES",
+    "ResultsTable",
+    "StudyComparison",
+    "Unavailable",
+    "baseline",
+    "compare",
+    "compare_methods",
+    "contestant",
+    "export_figures",
+    "export_front_configs",
+    "export_tables",
+    "front_table",
+    "front_trials",
+    "gap_closed",
+    "gap_closed_interval",
+    "holm",
+    "hypervolume",
+    "hypervolume_history",
+    "intervals",
+    "knee",
+    "load",
+    "methods_table",
+    "non_dominated",
+    "parameter_importance",
+    "picks",
+    "rank_correlation",
+    "summarise",
+    "trials_table",
+    "watch_report",
+    "write_comparison",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"analysis.{_HOMES[name]}"), name)

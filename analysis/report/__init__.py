@@ -25,7 +25,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     table = load(folder)
     path = Path(out) if out is not None else _default_path(table)
-    _write_whole(path, render_page(table))
+    write_whole(path, render_page(table))
     return path
 
 
@@ -39,7 +39,7 @@ def _default_path(table: ResultsTable) -> Path:
     return table.folder.local_path / REPORT_FILE
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace the file in one step, so that a browser never reads half a page."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(

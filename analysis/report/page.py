@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 import plotly.offline
+from plotly.utils import PlotlyJSONEncoder
 
 from analysis.figures import ALPHA_CAPTION, FIGURES, NotApplicable, Unavailable
 from analysis.report.image_grid import image_grid
@@ -37,32 +38,40 @@ KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 
 def render_page(table: ResultsTable) -> str:
     """The whole page as text; nothing in it is fetched from elsewhere."""
-    environment = jinja2.Environment(
+    grid = image_grid(table)
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            table=table,
+            written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            summary=summarise(table),
+            sections=SECTIONS,
+            figures=_figures(table),
+            alpha_caption=ALPHA_CAPTION,
+            filters=filters(table),
+            key=trial_key(table),
+            compared=methods_html(table),
+            grid=grid,
+            trials=trials_html(table),
+            front=front_html(table),
+            methods=methods_text(table),
+            trial_data=embedded_json(trial_cards(table)),
+            style=asset("style.css"),
+            script=asset("report.js"),
+            plotly=plotly.offline.get_plotlyjs(),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Templates with escaping on: what a study says is text, never markup."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("analysis.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    grid = image_grid(table)
-    return environment.get_template("page.html").render(
-        table=table,
-        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        summary=summarise(table),
-        sections=SECTIONS,
-        figures=_figures(table),
-        alpha_caption=ALPHA_CAPTION,
-        filters=filters(table),
-        key=trial_key(table),
-        compared=methods_html(table),
-        grid=grid,
-        trials=trials_html(table),
-        front=front_html(table),
-        methods=methods_text(table),
-        trial_data=_embedded_json(trial_cards(table)),
-        style=_asset("style.css"),
-        script=_asset("report.js"),
-        plotly=plotly.offline.get_plotlyjs(),
     )
 
 
@@ -80,7 +89,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             figure = spec.draw(data).to_plotly_json()
             # The page's own key stands for the legends of these charts, which a phone has no room for.
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
-            shown["json"] = _embedded_json(_without_hover_text(figure))
+            shown["json"] = embedded_json(_without_hover_text(figure))
             shown["height"] = figure["layout"]["height"]
         sections.setdefault(spec.section, []).append(shown)
     return sections
@@ -94,15 +103,12 @@ def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
     return figure
 
 
-def _embedded_json(value: Any) -> str:
-    """JSON that can stand inside a script element, whatever its strings hold."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+def embedded_json(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever its strings hold; NaN becomes null."""
+    text = json.dumps(value, separators=(",", ":"), cls=PlotlyJSONEncoder)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of ``assets/`` as text."""
     return resources.files("analysis.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.style import method_name
-from analysis.methods_table import GAP_CLOSED, interval_note, methods_table, with_interval
+from analysis.method_scores import GAP_CLOSED, interval_note, methods_table, with_interval
 from analysis.results_table import ResultsTable, parameter_name
 from analysis.selection import front_trials
 from analysis.tables import front_table, shown_metrics, trials_table

@@ -9,7 +9,7 @@ from study_factory import Recipe, plain_scores, write_study
 
 import analysis
 from analysis import comparisons, sample_scores, selection
-from analysis.methods_table import GAP_CLOSED, methods_table, with_interval
+from analysis.method_scores import GAP_CLOSED, methods_table, with_interval
 from analysis.statistics import as_observed
 from analysis.summary import summarise
 from analysis.unavailable import Unavailable

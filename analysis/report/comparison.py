@@ -1,0 +1,103 @@
+"""One page for several studies: how they differ, their fronts, their methods, the effect of dose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import plotly.offline
+
+from analysis.figures.studies import (
+    STUDY_METRICS,
+    compute_dose,
+    compute_study_fronts,
+    draw_dose,
+    draw_study_fronts,
+)
+from analysis.method_scores import with_interval
+from analysis.report import write_whole
+from analysis.report.page import asset, embedded_json, environment
+from analysis.report.table_html import column_title
+from analysis.study_comparison import StudyComparison, compare
+from analysis.tables import SHOWN_METRICS
+from analysis.unavailable import NotApplicable, Unavailable
+from taskct_core import schema as S
+
+
+def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_side: bool = False) -> Path:
+    """Compare studies in one HTML page and return its path.
+
+    Args:
+        folders: two or more study folders.
+        out: the HTML file to write.
+        side_by_side: see ``analysis.compare``.
+
+    Raises:
+        StudyError: if the studies must not be compared.
+        DataError: if a folder cannot be read.
+    """
+    comparison = compare(folders, side_by_side)
+    text = (
+        environment()
+        .get_template("comparison.html")
+        .render(
+            names=comparison.names,
+            comparable=comparison.comparable,
+            differences=_differences(comparison),
+            figures=_figures(comparison),
+            methods=_methods(comparison),
+            written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            style=asset("style.css"),
+            script=asset("report.js"),
+            plotly=plotly.offline.get_plotlyjs(),
+        )
+    )
+    path = Path(out)
+    write_whole(path, text)
+    return path
+
+
+def _differences(comparison: StudyComparison) -> list[list[str]]:
+    return [[name.replace("_", " "), *values] for name, values in comparison.differences.items()]
+
+
+def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
+    charts: list[tuple[str, str, Any, Any]] = []
+    for x in (S.PRIMARY_PSNR, S.PRIMARY_SSIM):
+        title = f"Fronts: Dice against {S.METRICS[x].label}"
+        data: Any = compute_study_fronts(comparison, x, S.PRIMARY_DICE)
+        charts.append((f"fronts_{x}", title, data, draw_study_fronts))
+    for metric in STUDY_METRICS:
+        title = f"{S.METRICS[metric].label} against dose"
+        charts.append((f"dose_{metric}", title, compute_dose(comparison, metric), draw_dose))
+    return [_chart(*chart) for chart in charts if not isinstance(chart[2], NotApplicable)]
+
+
+def _chart(name: str, title: str, data: Any, draw: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": name,
+        "title": title,
+        "caption": "Scores of each study's split of claims.",
+    }
+    if isinstance(data, Unavailable):
+        return {**shown, "reason": data.reason}
+    figure = draw(data).to_plotly_json()
+    return {**shown, "json": embedded_json(figure), "height": figure["layout"]["height"]}
+
+
+def _methods(comparison: StudyComparison) -> dict[str, Any]:
+    frame = comparison.methods()
+    metrics = [name for name in SHOWN_METRICS if name in frame]
+    rows = [
+        [
+            row["study"],
+            "–" if row["photons_per_ray"] is None else f"{row['photons_per_ray']:g}",
+            row["name"],
+            row["why"],
+            *(with_interval(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return {"head": ["study", "photons per ray", "", "chosen for", *map(column_title, metrics)], "rows": rows}

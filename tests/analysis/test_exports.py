@@ -1,0 +1,164 @@
+"""Exported files: pictures by a real Chromium, tables that read back, the front's YAML, comparisons, watch."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import threading
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from study_factory import Recipe, write_study, write_table
+
+import analysis
+from analysis.figures.studies import compute_dose, compute_study_fronts
+from analysis.unavailable import NotApplicable
+from taskct_core import schema as S
+from taskct_core.errors import ConfigError, DataError, ResourceError, StudyError
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+
+
+@needs_chromium
+@pytest.mark.browser
+def test_figures_become_png_svg_and_pdf(table, tmp_path):
+    names = ["front_dice_psnr", "alpha_psnr_lodopab", "importance_3"]
+    paths = analysis.export_figures(table, tmp_path, ("png", "svg", "pdf"), names)
+    assert [p.name for p in paths] == [f"{n}.{k}" for k in ("png", "svg", "pdf") for n in names[:2]]
+    assert Image.open(tmp_path / "front_dice_psnr.png").size[0] == 2700
+    assert "<svg" in (tmp_path / "front_dice_psnr.svg").read_text()[:500]
+    assert (tmp_path / "front_dice_psnr.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_html_figures_need_no_browser(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (path,) = analysis.export_figures(table, tmp_path, ("html",), ["hypervolume_trials"])
+    assert "plotly" in path.read_text()[:20000]
+
+
+@pytest.mark.parametrize("missing", ["kaleido", "chromium"])
+def test_what_is_missing_for_pictures_is_named(table, tmp_path, monkeypatch, missing):
+    if missing == "kaleido":
+        monkeypatch.setitem(sys.modules, "kaleido", None)
+    else:
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ResourceError, match=r"(?i)install"):
+        analysis.export_figures(table, tmp_path, ("png",), ["hypervolume_trials"])
+
+
+def test_unknown_formats_and_figures_are_refused(table, tmp_path):
+    with pytest.raises(ConfigError, match="png, svg, pdf, html"):
+        analysis.export_figures(table, tmp_path, ("bmp",))
+    with pytest.raises(ConfigError, match="front_dice_psnr"):
+        analysis.export_figures(table, tmp_path, ("svg",), ["no_such_figure"])
+    with pytest.raises(ConfigError, match="csv, tex, md"):
+        analysis.export_tables(table, tmp_path, ("docx",))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="folder"):
+        analysis.export_tables(table, tmp_path / "file")
+
+
+def test_csv_reads_back_as_the_table(table, tmp_path):
+    analysis.export_tables(table, tmp_path, ("csv",))
+    read = pd.read_csv(tmp_path / "trials.csv").set_index("trial")
+    expected = analysis.trials_table(table)
+    pd.testing.assert_series_equal(read[S.PRIMARY_PSNR], expected[S.PRIMARY_PSNR], check_dtype=False)
+    assert read.columns.tolist() == expected.columns.tolist()
+
+
+def test_markdown_and_latex_hold_every_row_and_escape(table, tmp_path):
+    analysis.export_tables(table, tmp_path)
+    rows = len(analysis.trials_table(table))
+    lines = (tmp_path / "trials.md").read_text().splitlines()
+    assert len(lines) == rows + 2 and len({line.count("|") for line in lines}) == 1
+    latex = (tmp_path / "trials.tex").read_text()
+    assert latex.count(r"\\") == rows + 1 and r"learned\_primal\_dual" in latex
+    assert latex.startswith(r"\begin{tabular}{") and latex.rstrip().endswith(r"\end{tabular}")
+
+
+def test_the_front_is_exported_as_it_was_configured(table, tmp_path):
+    paths = analysis.export_front_configs(table, tmp_path)
+    assert [p.name for p in paths] == [f"trial-{t:04d}.yaml" for t in analysis.front_trials(table, "test")]
+    for path in paths:
+        config = yaml.safe_load(path.read_text())["trial"]
+        assert config["alpha"] == table.trials.at[int(path.stem[6:]), "config_alpha"]
+
+
+def _study(folder, **values):
+    return write_study(folder, Recipe(trials=4, panels=False, configs=False, **values))
+
+
+def test_studies_of_the_same_data_share_axes(tmp_path):
+    folders = [_study(tmp_path / name, name=name, seed=k) for k, name in enumerate("ab")]
+    comparison = analysis.compare(folders)
+    assert comparison.comparable and comparison.differences == {} and comparison.names == ["a", "b"]
+    fronts = compute_study_fronts(comparison, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    assert fronts.shared and set(fronts.fronts) == {"a", "b"}
+    assert isinstance(compute_dose(comparison, S.PRIMARY_DICE), NotApplicable)
+    assert set(comparison.methods()["study"]) == {"a", "b"}
+
+
+DIFFERENT = {
+    "data": ({"data_hash": "data-b"}, "data hash: data-a against data-b"),
+    "dose": ({"photons_per_ray": 512.0}, "photons per ray: 4096 against 512"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_must_not_be_compared_is_refused_with_the_difference(tmp_path, name):
+    values, words = DIFFERENT[name]
+    folders = [_study(tmp_path / "a"), _study(tmp_path / "b", **values)]
+    with pytest.raises(StudyError, match=words):
+        analysis.compare(folders)
+    assert not analysis.compare(folders, side_by_side=True).comparable
+
+
+def test_another_metric_policy_is_refused(tmp_path):
+    folders = [_study(tmp_path / "a"), _study(tmp_path / "b")]
+    rows = pd.read_parquet(folders[1] / S.RESULTS_FILE).assign(**{S.METRIC_POLICY: "policy 0"})
+    write_table(folders[1] / S.RESULTS_FILE, rows)
+    with pytest.raises(StudyError, match="metric policy: taskct metric policy 1 against policy 0"):
+        analysis.compare(folders)
+
+
+def test_one_study_is_no_comparison(tmp_path):
+    with pytest.raises(ConfigError, match="at least two"):
+        analysis.compare([_study(tmp_path)])
+
+
+def test_a_comparison_across_doses_has_facets_and_a_dose_chart(tmp_path):
+    folders = [
+        _study(tmp_path / str(k), name=f"dose-{dose:g}", photons_per_ray=dose, data_hash=f"data-{k}")
+        for k, dose in enumerate((4096.0, 512.0))
+    ]
+    comparison = analysis.compare(folders, side_by_side=True)
+    rows = compute_dose(comparison, S.PRIMARY_DICE).rows
+    assert rows[rows["role"] == "FBP"]["photons_per_ray"].tolist() == [512.0, 4096.0]
+    page = analysis.write_comparison(folders, tmp_path / "c.html", side_by_side=True).read_text()
+    assert "dose-512" in page and "not</strong> share" in page and "against dose" in page
+
+
+def test_watching_rewrites_the_report_until_the_study_ends(tmp_path):
+    folder = tmp_path / "study"
+    reports: list[int] = []
+
+    def finish_after_the_first(path):
+        reports.append(path.stat().st_size)
+        if len(reports) == 1:
+            write_study(folder, Recipe(trials=4, running=0, panels=False))
+
+    starter = threading.Timer(0.2, lambda: write_study(folder, Recipe(trials=3, running=1, panels=False)))
+    starter.start()
+    path = analysis.watch_report(folder, interval_seconds=0.05, on_report=finish_after_the_first)
+    assert path == folder / S.REPORT_FILE and len(reports) >= 2
+
+
+def test_watching_ends_when_asked_and_reports_what_stays_unreadable(tmp_path):
+    answers = iter([False, True])
+    assert analysis.watch_report(tmp_path, interval_seconds=0, should_stop=lambda: next(answers)) is None
+    (tmp_path / S.RESULTS_FILE).write_bytes(io.BytesIO(b"junk").getvalue())
+    with pytest.raises(DataError):
+        analysis.watch_report(tmp_path, interval_seconds=0)
