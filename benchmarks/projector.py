@@ -1,7 +1,7 @@
 """How many times faster than ASTRA and ODL is the ray transform on one core, and is it as exact?
 
     python benchmarks/projector.py                      # LoDoPaB-CT's scan: 362 pixels, 1000 angles
-    python benchmarks/projector.py --portable           # as without a C++ compiler
+    python benchmarks/projector.py --portable           # the matrix alone: without C++ or Triton
     python benchmarks/projector.py --device cuda --batch 32
     python benchmarks/projector.py --json result.json   # flat keys
 
@@ -44,7 +44,7 @@ def main() -> None:
     options = parse_options()
     pin(options.device)
     if options.portable:
-        backends.kernel_library = lambda: None
+        backends._matrix_free = lambda *_: None
     scan = PRESETS[options.preset]
     images = ellipses(scan, options.batch).to(options.device)
     transform = RayTransform(scan)
@@ -80,7 +80,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="slices at once for our projector")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--portable", action="store_true", help="leave the compiled kernel aside")
+    parser.add_argument("--portable", action="store_true", help="leave compiled projectors aside: the matrix")
     parser.add_argument("--json", type=Path, help="also write the result here")
     return parser.parse_args()
 

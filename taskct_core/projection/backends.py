@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import warnings
 from typing import Protocol
 
@@ -29,9 +30,7 @@ class Projector(Protocol):
 def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Projector:
     """The fastest projector for a geometry; matrices are shared by all who ask in this process."""
     if isinstance(geometry, ParallelBeam) and is_symmetric(geometry):
-        if dtype == torch.float32 and device.type == "cpu" and kernel_library() is not None:
-            return KernelProjector(geometry)
-        return SymmetricProjector(geometry, dtype, device)
+        return _matrix_free(geometry, dtype, device) or SymmetricProjector(geometry, dtype, device)
     from taskct_core.projection.astra_backend import AstraProjector
 
     if isinstance(geometry, ParallelBeam):
@@ -42,3 +41,14 @@ def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) 
             stacklevel=3,
         )
     return AstraProjector(geometry)
+
+
+def _matrix_free(geometry: ParallelBeam, dtype: torch.dtype, device: torch.device) -> Projector | None:
+    """The compiled projector of the device, where the installation has one."""
+    if dtype == torch.float32 and device.type == "cpu" and kernel_library() is not None:
+        return KernelProjector(geometry)
+    if dtype == torch.float32 and device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        from taskct_core.projection.triton_projector import TritonProjector
+
+        return TritonProjector(geometry, device)
+    return None

@@ -40,6 +40,8 @@ def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float
         raise ConfigError(
             "frequency_scaling must lie in (0, 1]", f"{frequency_scaling!r}", "1 keeps all frequencies."
         )
+    if sinogram.numel() == 0:  # MKL transforms no empty batch
+        return sinogram
     num_bins = sinogram.shape[-1]
     response = _response(num_bins, filter_name, frequency_scaling).to(sinogram)
     padded = 2 * (response.shape[-1] - 1)

@@ -50,12 +50,12 @@ def fold_image(image: Tensor, edge: int, border: int = 0, multiple: int = 1) -> 
     for index, copy in enumerate(_image_copies(square)):
         inner[:, :, 2 * index] = copy
         inner[:, :, 2 * index + 1] = copy.flip(0, 1)
-    return copies.view(-1, COPIES * batch)
+    return copies.flatten(2).flatten(0, 1)
 
 
 def unfold_image(folded: Tensor, edge: int, image_shape: tuple[int, int], border: int = 0) -> Tensor:
     """Adjoint of ``fold_image``: sum the copies, each turned back."""
-    copies = folded.view(-1, edge + 2 * border, COPIES, folded.shape[1] // COPIES)
+    copies = folded.unflatten(0, (-1, edge + 2 * border)).unflatten(2, (COPIES, folded.shape[1] // COPIES))
     copies = copies[:edge, border : edge + border]
     turned = [copies[:, :, 2 * q] + copies[:, :, 2 * q + 1].flip(0, 1) for q in range(4)]
     square = turned[0].transpose(0, 1) + turned[1] + turned[2].flip(0) + turned[3].flip(1).transpose(0, 1)
@@ -65,7 +65,7 @@ def unfold_image(folded: Tensor, edge: int, image_shape: tuple[int, int], border
 def unfold_sinogram(folded: Tensor, num_angles: int, num_bins: int) -> Tensor:
     """Put ``(num_angles / 4 * base bins, 8 * batch)`` values in place: (batch, angle, detector)."""
     half = base_bins(num_bins)
-    parts = folded.view(num_angles // 4, half, COPIES, -1)
+    parts = folded.view(num_angles // 4, half, COPIES, folded.shape[1] // COPIES)
     sinogram = folded.new_empty(parts.shape[-1], num_angles, num_bins)
     for index, block in enumerate(_quarters(sinogram)):
         reflected = parts[:, :, 2 * index + 1].flip(1)
@@ -85,7 +85,7 @@ def fold_sinogram(sinogram: Tensor) -> Tensor:
         parts[:, :, 2 * index + 1] = ordered[:, num_bins - half :].flip(1)
     if num_bins % 2:  # the central bin is its own reflection: unfold_sinogram reads it once
         parts[:, -1, 1::2] = 0
-    return parts.view(-1, COPIES * batch)
+    return parts.flatten(2).flatten(0, 1)
 
 
 def _centre(square: Tensor, height: int, width: int) -> Tensor:
