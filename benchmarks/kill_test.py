@@ -27,6 +27,7 @@ from studies import run_here, table
 from study.run import load_study
 from study.search.records import read_records
 
+SECONDS_PER_EPOCH = 0.5
 TARGETS = ("driver", "worker", "raylet")
 
 
@@ -38,12 +39,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
-    settings = study_settings(trials=4 + 2 * options.kills)
+    settings = study_settings(trials=6 * options.kills)
     targets = list(itertools.islice(itertools.cycle(TARGETS), options.kills))
     with tempfile.TemporaryDirectory() as folder:
         expected = table(run_here(settings, Path(folder) / "alone").trials)
         began = time.monotonic()
-        kills = run_with_kills(Path(folder) / "killed", targets, options.seed, settings.trials)
+        kills = run_with_kills(
+            Path(folder) / "killed", targets, options.seed, settings.trials, SECONDS_PER_EPOCH
+        )
         seconds = time.monotonic() - began
         found = read_records(load_study(Path(folder) / "killed"))
     same = sum(a == b for a, b in itertools.zip_longest(table(found), expected))

@@ -1,6 +1,6 @@
 """Kills real studies at random moments: a driver process with its own Ray, SIGKILL, and a fresh driver.
 
-As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS``.
+As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS SECONDS_PER_EPOCH``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from studies import EPOCHS, study_config
 
 from study.config import StudyConfig
 
-SECONDS_PER_EPOCH = 0.15
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
 
 
 def study_settings(trials: int) -> StudyConfig:
@@ -27,23 +26,30 @@ def study_settings(trials: int) -> StudyConfig:
     return study_config(trials=trials, pruner=pruner, max_retries=3)
 
 
-def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int) -> int:
+def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int, seconds_per_epoch: float) -> int:
     """Run the study in ``folder`` to its end, killing its processes on the way.
+
+    A kill comes up to a second, drawn with ``seed``, after trials have begun to report. When the raylet was
+    killed, trials go on for some seconds in the process that is warm, until Ray calls the node dead.
 
     Args:
         targets: what to kill, one after another: ``driver``, ``worker`` (runs the trial), ``raylet``.
-
-    A kill comes up to a second, drawn with ``seed``, after a new driver's trials have begun to report.
 
     Returns:
         How many processes were killed; fewer than asked for if the study ended before.
 
     Raises:
-        RuntimeError: if a driver failed that was not killed, or one did not end.
+        RuntimeError: if the last driver failed.
     """
+    command = [sys.executable, __file__, str(folder), str(trials), str(seconds_per_epoch)]
+
+    def start() -> subprocess.Popen[bytes]:
+        with _log_of(folder).open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
     draw = random.Random(seed)
     killed = 0
-    driver = _start(folder, trials)
+    driver = start()
     for target in targets:
         if not _wait_for_reports(driver, folder):
             break
@@ -51,17 +57,12 @@ def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int) -> 
         killed += _kill(driver, target)
         if target != "worker":  # the driver dies, or ends when it sees that its only node is dead
             driver.wait(PATIENCE_SECONDS)
-            driver = _start(folder, trials)
+            driver = start()
     if driver.wait(PATIENCE_SECONDS) != 0:
         raise RuntimeError(
             f"the last driver ended with {driver.returncode}: {_log_of(folder).read_text()[-2000:]}"
         )
     return killed
-
-
-def _start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
-    with _log_of(folder).open("ab") as log:
-        return subprocess.Popen([sys.executable, __file__, str(folder), str(trials)], stdout=log, stderr=log)
 
 
 def _log_of(folder: Path) -> Path:
@@ -110,7 +111,7 @@ def main() -> None:
         run_study(
             study_settings(int(sys.argv[2])),
             Path(sys.argv[1]),
-            trainable=lookup.lookup_trainable(EPOCHS, seconds_per_epoch=SECONDS_PER_EPOCH),
+            trainable=lookup.lookup_trainable(EPOCHS, seconds_per_epoch=float(sys.argv[3])),
             fingerprint={"data": "data-1"},
             max_concurrent=1,
             resources={"cpu": 1},
