@@ -94,7 +94,7 @@ class TaskNetworkConfig(StrictModel):
     epochs: Count = 20
     patience: Count = 10  # epochs without a better validation Dice before stopping
     batch_size: Count = 8
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 3e-3
     augmentation: bool = True
     class_weights: tuple[Positive, Positive, Positive] = (1.0, 1.0, 3.0)  # background, liver, tumour
     tumour_share: Fraction = 0.3  # least share of slices with a tumour in a batch that has any

@@ -37,7 +37,7 @@ def make_batch() -> Callable[..., Batch]:
 @pytest.fixture
 def network_config() -> TaskNetworkConfig:
     """A task network small enough for tests."""
-    return TaskNetworkConfig(architecture_parameters={"width": 4, "depth": 3})
+    return TaskNetworkConfig(architecture_parameters={"width": 4})
 
 
 def _make_batch(count: int = 4, side: int = 32, seed: int = 0) -> Batch:

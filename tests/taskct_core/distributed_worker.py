@@ -3,7 +3,7 @@
     python distributed_worker.py RANK WORLD_SIZE FOLDER
 
 Reads FOLDER/batches.pt (a list of batches), trains every mode of ``CASES`` on its share of each batch with
-the worker's modules wrapped in DDP, and writes FOLDER/result-RANK.pt: case -> weights and losses.
+the worker's modules wrapped in DDP, and writes FOLDER/result-RANK.pt: case -> what ``train`` returns.
 """
 
 from __future__ import annotations
@@ -27,18 +27,32 @@ CASES = {
     "joint": {"mode": "joint"},
     "sequential": {"mode": "sequential"},
 }
-NETWORK = TaskNetworkConfig(architecture_parameters={"width": 4, "depth": 2})
+NETWORK = TaskNetworkConfig(architecture_parameters={"width": 4})
 QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 2}
 
 
 def train(case: str, batches: list[dict[str, Any]], rank: int = 0, world_size: int = 1) -> dict[str, Any]:
-    """Train a case on every ``world_size``-th sample of each batch."""
+    """Train a case on every ``world_size``-th sample of each batch, and apply what was learnt to the first.
+
+    What the networks make of images is compared, not their weights: a bias before a normalisation has no
+    gradient but rounding, which Adam scales up to a full step.
+    """
     config = TrialConfig.parse(QUICK | CASES[case])
     wrap = DistributedDataParallel if world_size > 1 else _bare
     training = build_training(config, geometry=None, task_network=build_task_network(NETWORK), wrap=wrap)
     share = [{name: values[rank::world_size] for name, values in batch.items()} for batch in batches]
     means = [training.train_epoch(share) for _ in range(config.epochs)]
-    return {"losses": [epoch["loss"] for epoch in means], "state": training.state_dict()}
+    own = training.own_task_network
+    with torch.no_grad():
+        images = training.reconstruct(batches[0])
+        logits = (own or training.frozen_task_network).eval()(images)
+    scales = training.state_dict()["loss_scales"]
+    return {
+        "losses": [epoch["loss"] for epoch in means],
+        "images": images,
+        "logits": logits,
+        "scales": scales,
+    }
 
 
 def _bare(module: nn.Module) -> nn.Module:

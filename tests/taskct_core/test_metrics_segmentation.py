@@ -137,7 +137,7 @@ def test_rows_have_every_count_and_the_batchs_identity(
 
 
 def test_a_liver_only_network_has_no_tumour_scores(make_batch: Callable[..., Row]) -> None:
-    config = TaskNetworkConfig(classes="liver", architecture_parameters={"width": 4, "depth": 3})
+    config = TaskNetworkConfig(classes="liver", architecture_parameters={"width": 4})
     summary = summarise(evaluate_images(build_task_network(config), [make_batch()], "full_dose"))
     assert math.isnan(summary["dice_tumour_patient_lits"]) and math.isnan(summary["tumour_recall"])
     assert summary["dice_mean_patient_nnunet"] == summary["dice_liver_patient_nnunet"]

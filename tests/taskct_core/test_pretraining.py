@@ -30,15 +30,20 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_learns_liver_and_tumour_of_unseen_slices(
     classes: str, network_config: TaskNetworkConfig, make_batch: Callable[..., Batch]
 ) -> None:
-    settings = {"classes": classes, "epochs": 10, "learning_rate": 0.01}
+    settings = {
+        "classes": classes,
+        "architecture_parameters": {"width": 8},
+        "epochs": 8,
+        "learning_rate": 0.01,
+    }
     pretraining = Pretraining(network_config.model_copy(update=settings))
     batches = [make_batch(count=8, seed=seed) for seed in range(6)]
     losses = []
-    for _ in range(10):
+    for _ in range(8):
         losses.append(pretraining.train_epoch(batches)[LOSS])
         pretraining.record(summarise(pretraining.evaluate([make_batch(count=8, seed=100)])))
     network, scores = pretraining.best()
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
     assert network.frozen
     assert scores["dice_liver_patient_nnunet"] > 0.85
     assert (scores["dice_tumour_patient_nnunet"] > 0.5) == (classes == "liver_tumour")

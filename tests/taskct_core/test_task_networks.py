@@ -27,7 +27,7 @@ from taskct_core.task_networks.storage import save_task_network
 from taskct_core.task_networks.window import OUTER_SLOPE, HUWindow
 
 QUICK: dict[str, dict[str, Any]] = {
-    "unet": {"width": 4, "depth": 3},
+    "unet": {"width": 4},
     "segresnet": {"width": 8, "depth": 3},
     "dynunet": {"width": 4, "depth": 3},
 }
@@ -120,7 +120,7 @@ def test_liver_only_counts_tumours_as_liver(network_config: TaskNetworkConfig) -
     network = build_task_network(network_config.model_copy(update={"classes": "liver"}))
     labels = torch.tensor([[[0, 1, 2]]])
     assert network.targets(labels).tolist() == [[[[0, 1, 1]]]]
-    assert network(torch.rand(1, 1, 16, 16)).shape[1] == 2
+    assert network(torch.rand(1, 1, 32, 32)).shape[1] == 2
 
 
 # --- window -----------------------------------------------------------------------------------------
