@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
-from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, SPLITS
+from taskct_core.schema import METRICS, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR, SECONDS, SPLITS
 
 
 class SourceConfig(StrictModel):
@@ -103,6 +103,10 @@ class StudyConfig(StrictModel):
         unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
         if unknown or not self.objectives:
             raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
+        columns = (*METRICS, PARAMETERS, SECONDS, *self.objectives)
+        unknown = [name for name in self.constraints if name not in columns]
+        if unknown:
+            raise ValueError(f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}")
         return self
 
 

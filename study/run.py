@@ -35,7 +35,7 @@ from study.search.records import PLAN, TrialRecord, best_records, read_records
 from study.search.samplers import make_sampler
 from study.search.searcher import StudySearcher
 from study.search.space import SearchSpace
-from study.search.storage import create_study, open_study, read_card
+from study.search.storage import create_study, open_study, read_card, storage_errors
 from taskct_core.schema import RUNNING
 
 _TUNE_FOLDER = ".tune"
@@ -86,7 +86,8 @@ def run_study(
 
     Raises:
         ConfigError: if the search space, an objective or an enqueued point is not valid.
-        StudyError: if another driver runs the study, or it was begun with other settings.
+        StudyError: if another driver runs the study, it was begun with other settings, or its folder or database
+            cannot be written.
         ResourceError: if the last Ray node died; called again, the study continues.
     """
     started = time.monotonic()
@@ -94,7 +95,7 @@ def run_study(
     space = SearchSpace.parse(config.space)
     check_objectives(config, metric_directions)
     pruner = make_pruner(config, metric_directions)
-    with study_lock(folder) as lock:
+    with storage_errors(folder), study_lock(folder) as lock:
         study = _open(config, folder, space, fingerprint, metric_directions)
         on_open()
         trials = _count_trials(config, space, study)
@@ -140,7 +141,7 @@ def retry_failed(folder: Path) -> list[int]:
     """
     folder = folder.resolve()
     read_card(folder)  # a folder without a study gets no lock file
-    with study_lock(folder):
+    with storage_errors(folder), study_lock(folder):
         return enqueue_failed(open_study(folder, writable=True))
 
 

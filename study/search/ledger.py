@@ -118,7 +118,7 @@ class Ledger:
             retries: how often it was started again.
         """
         self._check_lock()
-        trial = self._live.pop(number)
+        trial = self._live[number]
         rows = epoch_log.read(trial_folder(self._folder, number))
         outcome = self._judge(rows, pruned, error)
         self._keep(trial, rows, outcome, retries)
@@ -126,6 +126,7 @@ class Ledger:
             self._study.tell(number, [outcome.objectives[column] for column in self._objectives])
         else:
             self._study.tell(number, state=TrialState[outcome.status])
+        del self._live[number]
         return outcome
 
     def _judge(self, rows: list[dict[str, Any]], pruned: str | None, error: str | None) -> Outcome:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
 
 from study.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
@@ -62,16 +62,23 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number = self._numbers.pop(trial_id)
-        errors = self._error_count.pop(number, 0)
-        reason = self._errors.pop(number, None)
+        # Tune calls again if telling failed (a full disk), so nothing is forgotten before it succeeded.
+        number = self._numbers[trial_id]
+        errors = self._error_count[number]
         outcome = self._ledger.finish(
             number,
-            pruned=self._pruned.pop(number, None),
-            error=reason or "unknown error" if error else None,
+            pruned=self._pruned.get(number),
+            error=self._errors.get(number, "unknown error") if error else None,
             retries=errors - 1 if error else errors,
         )
+        self._forget(trial_id)
         self._on_event(TrialFinished(number, outcome.status, outcome.objectives, outcome.reason))
+
+    def _forget(self, trial_id: str) -> None:
+        number = self._numbers.pop(trial_id)
+        self._pruned.pop(number, None)
+        self._errors.pop(number, None)
+        del self._error_count[number]
 
 
 def reason_of(error: BaseException | str | None) -> str:
@@ -80,7 +87,7 @@ def reason_of(error: BaseException | str | None) -> str:
         error = error.cause
     if isinstance(error, TaskctError):
         return str(error)
-    if isinstance(error, RayActorError):
+    if isinstance(error, RayError):
         return f"the trial's process died: {str(error).splitlines()[0]}"
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {error}"

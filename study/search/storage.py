@@ -6,9 +6,11 @@ Only the driver that holds the study's lock writes; readers need no lock.
 
 from __future__ import annotations
 
+import errno
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from taskct_core.errors import StudyError
 
 JOURNAL_FILE = "journal.log"
 STORAGE_FILE = "storage.json"
+_UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+_CONTINUE = "Mend it and run the study again: it continues where it stopped."
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,23 @@ class StorageCard:
 
     study_name: str
     url: str | None  # None: the journal file in the study folder
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn what a storage raises when it is full, read-only or gone into a StudyError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StudyError(
+            "the study's database must stay reachable", str(error).splitlines()[0], _CONTINUE
+        ) from error
+    except OSError as error:
+        if error.errno not in _UNUSABLE:
+            raise
+        raise StudyError(
+            "the study folder must be writable and have space left", f"{folder}: {error.strerror}", _CONTINUE
+        ) from error
 
 
 def read_card(folder: Path) -> StorageCard:

@@ -161,3 +161,8 @@ def test_an_unknown_objective_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mine:metric"):
         run_here(study_config(objectives=["mine:metric"]), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_constraint_on_an_unknown_column_is_refused() -> None:
+    with pytest.raises(ConfigError, match="parameter_count"):
+        study_config(constraints={"parameter_count": 1e6})

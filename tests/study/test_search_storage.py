@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from studies import run_here, study_config, table
 
+from study.events import EpochReported, Event
 from study.run import load_study
 from study.search.storage import JOURNAL_FILE, create_study, open_study
 from taskct_core.errors import StudyError
@@ -54,6 +57,27 @@ def test_another_storage_is_refused(tmp_path: Path) -> None:
     run_here(study_config(trials=1), tmp_path)
     with pytest.raises(StudyError, match=r"journal.log -> sqlite:///x.db"):
         run_here(study_config(trials=1, storage="sqlite:///x.db"), tmp_path)
+
+
+def test_a_full_disk_stops_the_study_with_a_message_and_loses_nothing(tmp_path: Path) -> None:
+    config = study_config(trials=4)
+    expected = table(run_here(config, tmp_path / "whole").trials)
+
+    def fill_disk(event: Event) -> None:
+        if isinstance(event, EpochReported) and event.trial == 2 and not full.called:
+            full()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    full = mock.Mock()
+    with pytest.raises(StudyError, match="No space left on device"):
+        run_here(config, tmp_path / "full", on_event=fill_disk)
+    assert table(run_here(config, tmp_path / "full").trials) == expected
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="writable"):
+        run_here(study_config(), tmp_path / "file" / "study")
 
 
 @pytest.mark.parametrize("url", ["nosuchdatabase://x", "not a url", "sqlite:////nosuchfolder/study.db"])
