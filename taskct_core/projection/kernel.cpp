@@ -1,11 +1,11 @@
 // Joseph's projection of the base rays of a symmetric scan, and its transpose, without a matrix.
 //
-// Arrays are the folded ones of symmetry.py: images (column, 1 + edge + 1, lanes) with a zero
-// border along the interpolated axis and zero columns up to a multiple of 16, sinograms (angle, bin, lanes); a lane is one of the 8 copies of one
-// image of the batch. A ray makes one step a column of the image, and reads or writes two neighbouring
-// pixels of it, each with all its lanes at once. Strips of columns that fit the second-level cache are
-// finished before the next is begun. Every output is summed in the same order whatever the number of
-// lanes and threads, so results do not depend on either.
+// Arrays are the folded ones of symmetry.py: images (column, 1 + edge + 1, lanes) with a zero border along
+// the interpolated axis and zero columns up to a multiple of 16, sinograms (angle, bin, lanes); a lane is
+// one of the 8 copies of one image of the batch. A ray makes one step a column of the image, and reads or
+// writes two neighbouring pixels of it, each with all its lanes at once. Strips of columns that fit the
+// second-level cache are finished before the next is begun. Every output is summed in the same order
+// whatever the number of lanes and threads, so results do not depend on either.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -49,10 +48,15 @@ struct Crossings {
     Floats lower, upper;
 };
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
+#if !defined(__x86_64__)
 #define FOR_EACH_PROCESSOR
+#define IS_FAST true
+#elif defined(__linux__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define IS_FAST (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#else  // the plain instructions of all x86 processors are slower here than the matrix
+#define FOR_EACH_PROCESSOR
+#define IS_FAST false
 #endif
 #define INLINE inline __attribute__((always_inline))
 
@@ -97,7 +101,6 @@ INLINE View view_of(const Scan& scan, int angle, int column) {
     view.end = int(std::min(std::max(last + 1.0, 0.0), double(scan.num_bins)));
     return view;
 }
-
 
 // Add to the sinogram of one angle what the strip of columns starting at `column` gives.
 template <typename Vector, int kVectors>
@@ -198,6 +201,9 @@ void share(int items, int threads, Work work) {
 #else
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
+
+// Whether this processor runs a version that is faster than the sparse matrix.
+EXPORT int taskct_is_fast() { return IS_FAST; }
 
 // Lanes must be 8, 16 or 32; arrays must be aligned to 64 bytes; the output must be zero at first.
 EXPORT void taskct_project(int edge, int num_angles, int num_bins, double first_bin, double bin_spacing, double length,

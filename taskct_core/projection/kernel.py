@@ -1,4 +1,4 @@
-"""The compiled projector, if the package was built with a C++ compiler: no matrix, less memory traffic."""
+"""The compiled projector, where the package was built with a C++ compiler: no matrix, less traffic."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ class KernelProjector:
 
 @functools.cache
 def kernel_library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None if it was not built or does not load."""
+    """The compiled kernel, or None if it was not built, does not load or would be slower than the matrix."""
     spec = importlib.util.find_spec("taskct_core.projection._kernel")
     if spec is None or spec.origin is None:
         return None
     try:
         library = ctypes.CDLL(spec.origin)
         library.taskct_project.restype = library.taskct_backproject.restype = None
+        return library if library.taskct_is_fast() else None
     except (OSError, AttributeError):
         return None
-    return library
 
 
 def _in_chunks(apply: Callable[[Tensor], Tensor], items: Tensor, output_shape: tuple[int, int]) -> Tensor:
