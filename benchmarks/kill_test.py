@@ -17,10 +17,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench_record import write_result
-
+sys.path.pop(0)  # this folder: its analysis.py is not the package
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "study"))
 
+from bench_record import write_result
 from kills import run_with_kills, study_settings
 from studies import run_here, table
 

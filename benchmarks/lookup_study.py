@@ -17,11 +17,13 @@ import time
 from pathlib import Path
 
 import psutil
-from bench_record import write_result
 
+sys.path.pop(0)  # this folder: its analysis.py is not the package
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "study"))
 
 import lookup_trainable as lookup
+from bench_record import write_result
 from ray import cloudpickle
 from studies import EPOCHS, study_config
 

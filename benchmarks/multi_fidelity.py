@@ -13,13 +13,18 @@ it let finish. Ratios are medians over the orders.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from bench_record import write_result
 from numpy.typing import NDArray
+
+sys.path.pop(0)  # this folder: its analysis.py is not the package
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from bench_record import write_result
 
 from analysis.pareto import hypervolume
 from study.config import StudyConfig
