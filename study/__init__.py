@@ -1,1 +1,31 @@
-"""Running it: simulation jobs, trials and studies on Ray, and the command line."""
+"""Running it: simulation jobs, trials and studies on Ray, and the command line.
+
+As a library: ``from study import run_study, load_study, study_status``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from study.run import StudySummary, load_study, retry_failed, run_study
+    from study.status import StudyStatus, study_status
+
+__all__ = ["StudyStatus", "StudySummary", "load_study", "retry_failed", "run_study", "study_status"]
+
+_MODULES = {
+    "StudyStatus": "study.status",
+    "StudySummary": "study.run",
+    "load_study": "study.run",
+    "retry_failed": "study.run",
+    "run_study": "study.run",
+    "study_status": "study.status",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: Ray and Optuna take seconds, which the command line's help need not wait for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

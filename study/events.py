@@ -48,3 +48,13 @@ OnEvent = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """An ``on_event`` that does nothing."""
+
+
+def both(first: OnEvent, second: OnEvent) -> OnEvent:
+    """An ``on_event`` that calls one after the other."""
+
+    def handle(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return handle

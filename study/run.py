@@ -22,7 +22,7 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from study.config import StudyConfig
-from study.events import OnEvent, ignore
+from study.events import OnEvent, both, ignore
 from study.ray_session import ray_session
 from study.schedulers import make_pruner
 from study.schedulers.tune_scheduler import StudyScheduler
@@ -36,6 +36,7 @@ from study.search.samplers import make_sampler
 from study.search.searcher import StudySearcher
 from study.search.space import SearchSpace
 from study.search.storage import create_study, open_study, read_card, storage_errors
+from study.tensorboard import TensorBoardLog
 from taskct_core.schema import RUNNING
 
 _TUNE_FOLDER = ".tune"
@@ -101,8 +102,9 @@ def run_study(
         trials = _count_trials(config, space, study)
         ledger = Ledger(study, folder, space, config.objectives, config.constraints, trials, lock.check)
         study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
-        searcher = StudySearcher(ledger, folder, on_event)
-        scheduler = StudyScheduler(pruner, searcher, epochs, on_event)
+        listen = both(TensorBoardLog(folder), on_event)
+        searcher = StudySearcher(ledger, folder, listen)
+        scheduler = StudyScheduler(pruner, searcher, epochs, listen)
         scheduler.replay(folder, read_records(study))
         if remaining := ledger.remaining():
             tune_config = tune.TuneConfig(
