@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from taskct_core.config import TrialConfig
-from taskct_core.errors import DataError, TrainingError
+from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
@@ -155,6 +155,12 @@ class Training:
                 "Simulate with simulation.store_sinogram: true, or choose another architecture.",
             )
         image: torch.Tensor = reconstructor(*(batch[name] for name in inputs))
+        if image.shape != batch[FULL_DOSE].shape:
+            raise ConfigError(
+                "a reconstructor must return images of the full-dose image's shape",
+                f"{tuple(image.shape)} from {self.config.architecture!r} for {tuple(batch[FULL_DOSE].shape)}",
+                "Give it one output channel, and the image's height and width.",
+            )
         return image
 
     def _require_finite(self, measured: dict[str, float], step: int) -> None:

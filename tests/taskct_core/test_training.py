@@ -287,6 +287,16 @@ def test_samples_without_a_sinogram_are_refused_by_what_needs_it(
         training.train_epoch(batches)
 
 
+def test_a_users_reconstructor_with_another_output_shape_is_refused(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """It would broadcast against the full-dose image without a word."""
+    two_channels = {"in_channels": 1, "out_channels": 2, "kernel_size": 1}
+    training = training_of(task_network, architecture="torch.nn:Conv2d", architecture_parameters=two_channels)
+    with pytest.raises(ConfigError, match=r"\(4, 2, 32, 32\) from 'torch.nn:Conv2d' for \(4, 1, 32, 32\)"):
+        training.train_epoch(batches)
+
+
 def test_wrapped_modules_are_those_that_learn(task_network: TaskNetwork) -> None:
     wrapped: list[nn.Module] = []
 
