@@ -65,11 +65,6 @@ def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str
     return patients, jobs
 
 
-def count_patients(experiment: ExperimentConfig) -> int:
-    """How many patients the source has; what a progress bar counts to."""
-    return len(_references(experiment))
-
-
 def _references(experiment: ExperimentConfig) -> list[VolumeReference]:
     source = experiment.data.source
     return list_patients(**source.model_dump())
@@ -147,7 +142,9 @@ def dataset_card(
 
     geometry = geometry_of(experiment.simulation)
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
-    counts = {split: {"samples": 0, "with_liver": 0, "with_tumour": 0} for split in schema.SPLITS}
+    counts: dict[str, dict[str, int]] = {
+        split: {"samples": 0, "with_liver": 0, "with_tumour": 0} for split in schema.SPLITS
+    }
     messages: list[str] = []
     for manifest in sorted(manifests, key=lambda manifest: manifest["patient"]):
         shards[manifest["split"]] += [ShardEntry.parse(shard) for shard in manifest["shards"]]

@@ -71,7 +71,8 @@ def _by_share(patients: list[str], shares: dict[str, float], seed: int) -> dict[
     for _ in range(len(patients) - len(wanted)):
         neediest = max(wanted, key=lambda name: shares[name] / total * len(patients) - counts[name])
         counts[neediest] += 1
-    result, start = {}, 0
+    result: dict[str, list[str]] = {}
+    start = 0
     for name in SPLITS:
         result[name] = sorted(order[start : start + counts[name]])
         start += counts[name]

@@ -30,21 +30,44 @@ from taskct_core.schema import (
 
 @contextmanager
 def session(experiment: ExperimentConfig) -> Iterator[None]:
-    """Ray, started or joined as the experiment says."""
+    """Ray, started or joined as the experiment says; within another session, that one."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
     started = time.monotonic()
     with ray_session(experiment.execution.address):
         console.print(f"Ray is up after {time.monotonic() - started:.0f} s.", style="dim")
         yield
 
 
+def run_all(experiment: ExperimentConfig) -> None:
+    """Run every stage of the experiment that is not done yet, and write the report."""
+    from study.search.space import SearchSpace
+    from study.simulate import plan
+
+    workspace = Workspace.of(experiment)
+    # What can be refused at once is refused before anything starts.
+    if experiment.dataset is None:
+        plan(experiment, workspace.dataset)
+    SearchSpace.parse(experiment.study.space)
+    with session(experiment):
+        simulate_dataset(experiment)
+        pretrain_task_network(experiment)
+        run_search(experiment)
+    write_study_report(workspace.study)
+
+
 def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
     """Make the experiment's dataset, or show the one it has."""
-    from study.simulate import count_patients, simulate
+    from study.simulate import plan, simulate
 
     workspace = Workspace.of(experiment)
     if experiment.dataset is not None:
         return load_card(workspace.dataset)
-    with progress("Simulating patients", count_patients(experiment)) as advance:
+    _, jobs = plan(experiment, workspace.dataset)
+    with session(experiment), progress("Simulating patients", len(jobs)) as advance:
         card = simulate(
             experiment, workspace.dataset, lambda patient, samples: advance(1, f"{patient}: {samples} slices")
         )
@@ -63,7 +86,8 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
     workspace = Workspace.of(experiment)
     if experiment.pretrained is None:
         card = _checked_dataset(workspace)
-        with progress("Pre-training the task network", experiment.task_network.epochs) as advance:
+        title = "Pre-training the task network"
+        with session(experiment), progress(title, experiment.task_network.epochs) as advance:
             pretrain(experiment, card, workspace, lambda row: advance(1, _scores_of(row)))
     network = load_task_network_card(workspace.task_network)
     console.print(
@@ -76,12 +100,15 @@ def train_one(experiment: ExperimentConfig) -> None:
     from study.executors import TrialTask, check_execution
     from study.inputs import open_inputs
     from study.single import train_trial
+    from taskct_core.task_networks import load_task_network
 
     workspace = Workspace.of(experiment)
     check_execution(experiment.execution)
-    inputs = open_inputs(_checked_dataset(workspace), workspace, experiment.execution.data_path)
+    card = _checked_dataset(workspace)
+    load_task_network(workspace.task_network)  # a bad one is found before Ray is started
     task = TrialTask(experiment.trial, workspace.trial, 0)
-    with progress("Training", experiment.trial.epochs) as advance:
+    with session(experiment), progress("Training", experiment.trial.epochs) as advance:
+        inputs = open_inputs(card, workspace, experiment.execution.data_path)
         rows = train_trial(task, inputs, experiment.execution, lambda row: advance(1, _scores_of(row)))
     for row in rows:
         console.print(f"{row[SPLIT]}: {_scores_of(row)}")
@@ -92,10 +119,12 @@ def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
     from study.console import study_console
     from study.experiment_study import run_experiment_study
+    from taskct_core.task_networks import load_task_network
 
     workspace = Workspace.of(experiment)
     card = _checked_dataset(workspace)
-    with study_console(workspace.study, experiment.study.objectives) as on_event:
+    load_task_network(workspace.task_network)
+    with session(experiment), study_console(workspace.study, experiment.study.objectives) as on_event:
         summary = run_experiment_study(experiment, card, workspace, on_event)
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))

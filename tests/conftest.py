@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "simulation": {"preset": "tiny", "num_angles": 32, "photons_per_ray": 2000.0},
     "task_network": {
         "epochs": 2,
-        "architecture_parameters": {"width": 4, "depth": 3},
+        "architecture_parameters": {"width": 4},
         "window_hu": [-20, 200],
     },
     "trial": {"epochs": 2, "architecture_parameters": {"width": 4}, "batch_size": 4},
@@ -36,6 +36,10 @@ class Small:
     experiment: Any  # study.config.ExperimentConfig
     workspace: Any  # study.workspace.Workspace
     card: Any  # study.dataset.DatasetCard
+
+    def feed(self, split: str) -> Any:
+        """A split's feed read straight from its shards, without Ray."""
+        return _table_feed(self.workspace.dataset, self.card, split)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     patients, jobs = plan(experiment, workspace.dataset)
     write_card(workspace.dataset, dataset_card(experiment, patients, [simulate_patient(job) for job in jobs]))
     card = load_card(workspace.dataset)
-    feeds = {split: table_feed(workspace.dataset, card, split) for split in card.shards}
+    feeds = {split: _table_feed(workspace.dataset, card, split) for split in card.shards}
     list(
         train_task_network(
             experiment.task_network, feeds, workspace.task_network, card.data_hash, device="cpu", threads=1
@@ -62,8 +66,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     return Small(experiment, workspace, card)
 
 
-def table_feed(folder: Path, card: Any, split: str) -> Any:
-    """A split's feed read straight from its shards, without Ray."""
+def _table_feed(folder: Path, card: Any, split: str) -> Any:
     import pyarrow.parquet as pq
 
     from study.feed import TableFeed

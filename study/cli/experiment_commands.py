@@ -27,7 +27,9 @@ def quickstart(
 
     Run it again and it continues, or says where the report is.
     """
-    _run_all(_load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"]))
+    from study import stages
+
+    stages.run_all(_load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"]))
 
 
 def run(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -35,7 +37,9 @@ def run(config: ConfigArgument, overrides: SetOption = None) -> None:
 
     Stages that are done are not repeated, and an interrupted one continues.
     """
-    _run_all(_load(config, overrides))
+    from study import stages
+
+    stages.run_all(_load(config, overrides))
 
 
 def simulate(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -47,9 +51,7 @@ def simulate(config: ConfigArgument, overrides: SetOption = None) -> None:
     """
     from study import stages
 
-    experiment = _load(config, overrides)
-    with stages.session(experiment):
-        stages.simulate_dataset(experiment)
+    stages.simulate_dataset(_load(config, overrides))
 
 
 def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -60,9 +62,7 @@ def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
     """
     from study import stages
 
-    experiment = _load(config, overrides)
-    with stages.session(experiment):
-        stages.pretrain_task_network(experiment)
+    stages.pretrain_task_network(_load(config, overrides))
 
 
 def train(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -72,22 +72,10 @@ def train(config: ConfigArgument, overrides: SetOption = None) -> None:
     """
     from study import stages
 
-    experiment = _load(config, overrides)
-    with stages.session(experiment):
-        stages.train_one(experiment)
+    stages.train_one(_load(config, overrides))
 
 
 def _load(config: Path, overrides: list[str] | None) -> ExperimentConfig:
     from study.config import load_experiment
 
     return load_experiment(config, overrides)
-
-
-def _run_all(experiment: ExperimentConfig) -> None:
-    from study import stages
-
-    with stages.session(experiment):
-        stages.simulate_dataset(experiment)
-        stages.pretrain_task_network(experiment)
-        stages.run_search(experiment)
-    stages.write_study_report(stages.study_folder(experiment))

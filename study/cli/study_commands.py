@@ -28,8 +28,7 @@ def run(config: ConfigArgument, overrides: SetOption = None) -> None:
     from study.config import load_experiment
 
     experiment = load_experiment(config, overrides)
-    with stages.session(experiment):
-        stages.run_search(experiment)
+    stages.run_search(experiment)
     typer.echo(f"Next: taskct report {stages.study_folder(experiment)}")
 
 

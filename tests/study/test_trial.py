@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import table_feed
 
 from study import epoch_log
 from study.panels import choose_panel
@@ -30,7 +29,7 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def inputs(small) -> TrialInputs:
-    feeds = {split: table_feed(small.workspace.dataset, small.card, split) for split in schema.SPLITS}
+    feeds = {split: small.feed(split) for split in schema.SPLITS}
     return TrialInputs(
         feeds=feeds,
         geometry=ParallelBeam.from_dict(small.card.geometry),
@@ -73,13 +72,19 @@ def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Pat
         assert len(part) == small.card.counts[row[schema.SPLIT]]["samples"]
         assert part[schema.PRIMARY_PSNR].mean() == pytest.approx(row[schema.PRIMARY_PSNR])
         pooled = part.groupby(schema.PATIENT)[[name for name in samples if name.startswith("liver_")]].sum()
-        dice = 2 * pooled["liver_overlap_pixels"] / (pooled["liver_true_pixels"] + pooled["liver_predicted_pixels"])
+        dice = (
+            2
+            * pooled["liver_overlap_pixels"]
+            / (pooled["liver_true_pixels"] + pooled["liver_predicted_pixels"])
+        )
         assert dice.mean() == pytest.approx(row["dice_liver_patient_nnunet"])
     panel = np.load(tmp_path / PANEL_FILE)
     assert panel["image"].shape == panel["prediction"].shape == (3, 64, 64)
 
 
-def test_an_interrupted_trial_ends_as_an_uninterrupted_one(small, inputs: TrialInputs, tmp_path: Path) -> None:
+def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
+    small, inputs: TrialInputs, tmp_path: Path
+) -> None:
     config = _config(small, alpha=0.7, mixing="share")  # whose running scales must come back too
     run_trial(config, tmp_path / "whole", inputs, Worker(), lambda row: None)
 

@@ -1,0 +1,170 @@
+"""The whole pipeline through the command line, in processes of its own, on a small real experiment."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from taskct_core import schema
+
+pytestmark = pytest.mark.ray
+
+EXPERIMENT = {
+    "name": "whole",
+    "data": {
+        "source": {"kind": "phantom", "patients": 10, "slices_per_patient": 8, "pixels": 96, "seed": 5},
+        "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    },
+    "simulation": {"preset": "tiny", "num_angles": 48, "photons_per_ray": 500.0},
+    "task_network": {
+        "epochs": 25,
+        "window_hu": [-20, 200],
+        "architecture_parameters": {"width": 8},
+        "learning_rate": 3e-3,
+    },
+    "trial": {"epochs": 4, "batch_size": 4, "architecture_parameters": {"width": 8}, "learning_rate": 3e-3},
+    "study": {
+        "trials": 3,
+        "enqueue": [{"alpha": 0.0}, {"alpha": 1.0}],
+        "space": {"alpha": {"kind": "uniform", "low": 0.0, "high": 1.0}},
+    },
+    "execution": {"executor": "actor"},
+}
+
+
+def taskct(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "study.cli", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """The experiment, run to its end: its YAML, its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    config = folder / "whole.yaml"
+    config.write_text(yaml.safe_dump(EXPERIMENT))
+    output = taskct("run", config, "--set", f"output={folder / 'runs'}").stdout
+    return config, folder / "runs" / "whole", output
+
+
+def _results(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "study" / schema.RESULTS_FILE)
+
+
+def _last(results: pd.DataFrame, split: str) -> pd.DataFrame:
+    rows = results[results[schema.SPLIT] == split].sort_values(schema.EPOCH)
+    return rows.groupby(schema.TRIAL).tail(1).set_index(schema.TRIAL)
+
+
+def test_every_trial_and_reference_is_in_the_table(finished: tuple) -> None:
+    _, root, output = finished
+    results = _results(root)
+    trials = results[results[schema.STATUS] == schema.COMPLETE]
+    assert sorted(trials[schema.TRIAL].unique()) == [0, 1, 2]
+    assert set(results.loc[results[schema.STATUS] == schema.REFERENCE, schema.METHOD]) == {"full_dose", "fbp"}
+    assert list(trials.groupby(schema.TRIAL)[schema.EPOCH].nunique()) == [4, 4, 4]
+    needed = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, schema.CONFIG_HASH, schema.SEED, "version_torch"]
+    assert not results.loc[results[schema.STATUS] == schema.COMPLETE, needed].isna().any().any()
+    assert "report.html" in output
+
+
+def test_the_numbers_are_those_of_training_and_not_constants(finished: tuple) -> None:
+    """What would fail if a stage did nothing: learning, the dose, the task network, alpha."""
+    _, root, _ = finished
+    test = _last(_results(root), "test")
+    trained, fbp, full = test.loc[0], test.loc[-2], test.loc[-1]
+    assert trained[schema.PRIMARY_PSNR] > fbp[schema.PRIMARY_PSNR] + 1  # plain training denoises
+    assert full["dice_liver_patient_nnunet"] > 0.6  # the task network finds livers it has not seen
+    assert full["dice_liver_patient_nnunet"] > fbp["dice_liver_patient_nnunet"] + 0.02  # low dose hurts it
+    assert test.loc[1, schema.PRIMARY_PSNR] < trained[schema.PRIMARY_PSNR] - 1  # alpha = 1 gives up fidelity
+    assert np.isinf(full[schema.PRIMARY_PSNR])
+
+
+def test_the_report_stands_alone_and_names_its_trials(finished: tuple) -> None:
+    _, root, _ = finished
+    html = (root / "study" / schema.REPORT_FILE).read_text(encoding="utf-8")
+    assert not re.search(r"<(?:script|link|img|iframe)\b[^>]*https?://", html)
+    for text in (
+        "trial 0",
+        "Full dose",
+        "FBP",
+        json.loads((root / "data/dataset.json").read_text())["data_hash"][:8],
+    ):
+        assert text in html
+
+
+def test_running_it_again_changes_nothing(finished: tuple) -> None:
+    config, root, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet") if "trials" in str(path)}
+    results = _results(root)
+    taskct("run", config, "--set", f"output={root.parent}")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    pd.testing.assert_frame_equal(_results(root), results)
+
+
+def test_a_larger_number_of_trials_extends_the_study(finished: tuple) -> None:
+    config, root, _ = finished
+    taskct("study", "run", config, "--set", f"output={root.parent}", "--set", "study.trials=4")
+    results = _results(root)
+    assert sorted(results.loc[results[schema.TRIAL] >= 0, schema.TRIAL].unique()) == [0, 1, 2, 3]
+
+
+def test_status_tells_how_it_stands(finished: tuple) -> None:
+    _, root, _ = finished
+    output = taskct("study", "status", root).stdout
+    assert "COMPLETE" in output or "complete" in output
+
+
+def test_evaluation_on_another_dose_and_by_another_network(finished: tuple) -> None:
+    config, root, _ = finished
+    own = f"output={root.parent}"
+    dose = ["--set", own, "--set", "name=lower", "--set", "simulation.photons_per_ray=100"]
+    taskct("simulate", config, *dose)
+    audit = [
+        "--set",
+        own,
+        "--set",
+        "name=audit",
+        "--set",
+        f"dataset={root / 'data'}",
+        "--set",
+        "task_network.seed=9",
+    ]
+    taskct("pretrain", config, *audit)
+    lower, second = root.parent / "lower" / "data", root.parent / "audit" / "task_network"
+    taskct("evaluate", root, "--trial", 0, "--data", lower, "--audit", second)
+    rows = pd.read_parquet(root / "study" / "evaluations.parquet").set_index(schema.TRIAL)
+    here = _last(_results(root), "test")
+    assert rows.loc[-2, schema.PRIMARY_PSNR] < here.loc[-2, schema.PRIMARY_PSNR] - 1  # fewer photons
+    assert rows.loc[0, schema.DATA_HASH] != here.loc[0, schema.DATA_HASH]
+    assert f"{schema.PRIMARY_DICE}{schema.AUDIT_NETWORK_SUFFIX}" in rows
+    taskct("evaluate", root, "--trial", 0)
+    again = pd.read_parquet(root / "study" / "evaluations.parquet")
+    same = again[(again[schema.TRIAL] == 0) & (again[schema.DATA_HASH] == here.loc[0, schema.DATA_HASH])]
+    assert same[schema.PRIMARY_PSNR].item() == pytest.approx(here.loc[0, schema.PRIMARY_PSNR], abs=1e-3)
+
+
+def test_changed_settings_are_refused_with_the_difference(finished: tuple) -> None:
+    config, root, _ = finished
+    own = ["--set", f"output={root.parent}"]
+    for arguments, message in [
+        (["simulate", config, "--set", "simulation.photons_per_ray=7"], "photons_per_ray: 500.0 -> 7"),
+        (["pretrain", config, "--set", "task_network.seed=3"], "seed: 0 -> 3"),
+        (["study", "run", config, "--set", "study.space={alpha: {kind: choice, values: [0.5]}}"], "space"),
+        (["study", "run", config, "--set", "trial.epochs=9"], "trial settings"),
+    ]:
+        result = taskct(*arguments, *own, check=False)
+        assert result.returncode == 2, result.stdout + result.stderr
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr

@@ -1,0 +1,98 @@
+"""Ray Train and the warm actor run the same loop: same seed, same rows. Several workers agree with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study import epoch_log
+from study.config import ExecutionConfig
+from study.executors import TrialTask, check_execution, tune_resources
+from study.inputs import open_inputs
+from study.single import train_trial
+from study.trial import PANEL_FILE, TrialInputs
+from taskct_core import schema
+from taskct_core.config import TrialConfig
+from taskct_core.errors import ConfigError, TrainingError
+
+VOLATILE = {schema.SECONDS, schema.FINISHED_AT, schema.HOST, schema.GIT_COMMIT}
+
+
+@pytest.fixture(scope="module")
+def inputs(small, local_ray: None) -> TrialInputs:
+    return open_inputs(small.card, small.workspace)
+
+
+def _train(config: TrialConfig, folder: Path, inputs: TrialInputs, **execution: Any) -> list[dict[str, Any]]:
+    seen: list[int] = []
+    task = TrialTask(config, folder, 0)
+    train_trial(task, inputs, ExecutionConfig(**execution), lambda row: seen.append(row[schema.EPOCH]))
+    assert seen == [1, 2]
+    return [{k: v for k, v in row.items() if k not in VOLATILE} for row in epoch_log.read(folder)]
+
+
+@pytest.mark.ray
+def test_train_and_actor_give_the_same_trial(small, inputs: TrialInputs, tmp_path: Path) -> None:
+    config = small.experiment.trial.model_copy(update={"alpha": 0.6})
+    in_train = _train(config, tmp_path / "train", inputs, executor="train")
+    in_actor = _train(config, tmp_path / "actor", inputs, executor="actor")
+    assert in_train == in_actor
+    images = [np.load(tmp_path / name / PANEL_FILE)["image"] for name in ("train", "actor")]
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.ray
+def test_two_workers_train_as_one_with_twice_the_batch(small, inputs: TrialInputs, tmp_path: Path) -> None:
+    """Gradients are averaged over workers, so two batches of 2 make the step of one batch of 4."""
+    config = small.experiment.trial.model_copy(update={"alpha": 0.0, "batch_size": 4})
+    one = _train(config, tmp_path / "one", inputs, executor="train")
+    two = _train(
+        config.model_copy(update={"batch_size": 2}),
+        tmp_path / "two",
+        inputs,
+        executor="train",
+        workers_per_trial=2,
+    )
+    for a, b in zip(one, two, strict=True):
+        assert b[schema.LOSS] == pytest.approx(a[schema.LOSS], rel=1e-3)
+        assert b[schema.PRIMARY_PSNR] == pytest.approx(a[schema.PRIMARY_PSNR], abs=0.02)
+
+
+@pytest.mark.ray
+def test_a_workers_error_arrives_as_it_was_raised(small, inputs: TrialInputs, tmp_path: Path) -> None:
+    config = small.experiment.trial.model_copy(update={"learning_rate": 1e30})
+    for executor in ("train", "actor"):
+        with pytest.raises(TrainingError, match="must stay finite"):
+            task = TrialTask(config, tmp_path / executor, 0)
+            train_trial(task, inputs, ExecutionConfig(executor=executor), lambda row: None)
+
+
+def test_a_proposal_overrides_the_base_and_is_checked() -> None:
+    base = TrialConfig(architecture="unet", architecture_parameters={"width": 8})
+    task = TrialTask.from_search(base, {"trial": 3, "folder": "f/0003", "values": {"alpha": 0.2}})
+    assert (task.trial, task.config.alpha, task.config.architecture_parameters) == (3, 0.2, {"width": 8})
+    other = TrialTask.from_search(base, {"trial": 3, "folder": "f", "values": {"architecture": "dncnn"}})
+    assert other.config.architecture_parameters == {}
+    with pytest.raises(ConfigError, match="alpha"):
+        TrialTask.from_search(base, {"trial": 3, "folder": "f", "values": {"alpha": 2.0}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"executor": "actor", "workers_per_trial": 2}, "one worker a trial"),
+        ({"use_gpu": True, "gpus_per_worker": 0.5, "workers_per_trial": 2}, "fraction of a GPU"),
+    ],
+)
+def test_impossible_executions_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_execution(ExecutionConfig(**changes))
+
+
+def test_tune_reserves_what_ray_train_does_not() -> None:
+    execution = ExecutionConfig(executor="actor", cpus_per_worker=2, use_gpu=True, gpus_per_worker=0.5)
+    assert tune_resources(execution) == {"CPU": 2.0, "GPU": 0.5}
+    assert tune_resources(ExecutionConfig(executor="train"))["CPU"] < 0.1
