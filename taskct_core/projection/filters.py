@@ -21,6 +21,8 @@ WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
     "hann": lambda share: 0.5 + 0.5 * torch.cos(share * math.pi),
 }
 
+PROJECTIONS_AT_ONCE = 128  # whose padded spectra stay in a processor's cache, which halves the time
+
 
 def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float) -> Tensor:
     """Ramp-filter along the detector (last axis), in units of one over the bin spacing.
@@ -42,11 +44,16 @@ def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float
         )
     if sinogram.numel() == 0:  # MKL transforms no empty batch
         return sinogram
-    num_bins = sinogram.shape[-1]
-    response = _response(num_bins, filter_name, frequency_scaling).to(sinogram)
-    padded = 2 * (response.shape[-1] - 1)
-    spectrum = torch.fft.rfft(sinogram, n=padded) * response
-    return torch.fft.irfft(spectrum, n=padded)[..., :num_bins]
+    response = _response(sinogram.shape[-1], filter_name, frequency_scaling).to(sinogram)
+    projections = sinogram.flatten(0, -2)
+    at_once = len(projections) if sinogram.is_cuda else PROJECTIONS_AT_ONCE
+    return torch.cat([_convolve(part, response) for part in projections.split(at_once)]).view_as(sinogram)
+
+
+def _convolve(projections: Tensor, response: Tensor) -> Tensor:
+    padded = 2 * (len(response) - 1)
+    spectrum = torch.fft.rfft(projections, n=padded) * response
+    return torch.fft.irfft(spectrum, n=padded)[:, : projections.shape[1]]
 
 
 @functools.lru_cache(maxsize=64)
