@@ -29,7 +29,7 @@ from study.run import load_study
 from study.search.records import read_records
 
 SECONDS_PER_EPOCH = 0.5
-TARGETS = ("driver", "worker", "raylet")
+TARGETS = ("driver", "worker", "driver", "worker", "raylet")
 
 
 def main() -> None:

@@ -107,15 +107,7 @@ def run_study(
         scheduler = StudyScheduler(pruner, searcher, epochs, listen)
         scheduler.replay(folder, read_records(study))
         if remaining := ledger.remaining():
-            tune_config = tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=remaining,
-                max_concurrent_trials=max_concurrent,
-                reuse_actors=reuse_actors,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            )
+            tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent, reuse_actors)
             _execute(tune.with_resources(trainable, resources), tune_config, folder, config.max_retries)
         return _summarise(folder, study, started)
 
@@ -173,6 +165,24 @@ def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) 
     if config.sampler.name != "grid":
         return config.trials
     return min(config.trials, queued + sum(1 for _ in space.grid(config.sampler.grid_points)))
+
+
+def _tune_config(
+    searcher: StudySearcher,
+    scheduler: StudyScheduler,
+    trials: int,
+    max_concurrent: int,
+    reuse_actors: bool,
+) -> tune.TuneConfig:
+    return tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=scheduler,
+        num_samples=trials,
+        max_concurrent_trials=max_concurrent,
+        reuse_actors=reuse_actors,
+        trial_name_creator=_name,
+        trial_dirname_creator=_name,
+    )
 
 
 def _execute(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:

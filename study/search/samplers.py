@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.config import SamplerConfig
 from study.search.points import GridPoints, PointSampler, QuasiRandomPoints
-from study.search.resumable_gp import ResumableGPSampler
+from study.search.resumable import ResumableGPSampler, ResumableNSGAIIISampler, ResumableNSGAIISampler
 from study.search.seeds import derived_seed
 from study.search.space import SearchSpace
 
@@ -32,15 +32,11 @@ def _tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSamp
 
 
 def _nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.NSGAIISampler(
-        seed=seed, population_size=max(2, config.startup_trials)
-    )
+    return lambda seed: ResumableNSGAIISampler(seed=seed, population_size=max(2, config.startup_trials))
 
 
 def _nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.NSGAIIISampler(
-        seed=seed, population_size=max(2, config.startup_trials)
-    )
+    return lambda seed: ResumableNSGAIIISampler(seed=seed, population_size=max(2, config.startup_trials))
 
 
 def _gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:

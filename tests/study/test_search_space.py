@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lookup_trainable import SPACE
 from scipy.special import expit, logit
 
-from study.search.dimensions import END_SHARE, FloatDimension, IntDimension
+from study.search.ranges import END_SHARE, FloatDimension, IntDimension
 from study.search.space import SearchSpace
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
@@ -51,7 +51,9 @@ def test_value_and_position_are_inverse(dimension: FloatDimension, position: flo
 
 
 @given(st.integers(1, 40), st.integers(0, 40), st.booleans(), st.floats(0, 1))
-def test_every_position_gives_a_whole_number_in_range(low: int, span: int, log: bool, position: float) -> None:
+def test_every_position_gives_a_whole_number_in_range(
+    low: int, span: int, log: bool, position: float
+) -> None:
     dimension = IntDimension(kind="int", low=low, high=low + span, log=log)
     assert dimension.contains(dimension.parameter_at(position))
     assert dimension.parameter_at(0.0) == low and dimension.parameter_at(1.0) == low + span
@@ -116,7 +118,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "negative rate": ({"learning_rate": {"kind": "uniform", "low": -1, "high": 1}}, "learning_rate"),
     "whole number wanted": ({"batch_size": {"kind": "uniform", "low": 1, "high": 2.5}}, "batch_size"),
     "branches without parameters": (
-        {"image_loss": {"kind": "choice", "values": {"mse": {"width": {"kind": "int", "low": 1, "high": 2}}}}},
+        {
+            "image_loss": {
+                "kind": "choice",
+                "values": {"mse": {"width": {"kind": "int", "low": 1, "high": 2}}},
+            }
+        },
         "image_loss",
     ),
     "empty": ({}, "dimension"),
