@@ -12,6 +12,7 @@ from study.events import Event, OnEvent, TrialFinished, ignore
 from study.executors import check_execution, make_trainable, tune_resources
 from study.files import write_json
 from study.inputs import open_inputs
+from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
 from study.references import write_references
 from study.results import export_results
@@ -37,6 +38,7 @@ def run_experiment_study(
     """
     check_execution(experiment.execution)
     inputs = open_inputs(card, workspace, experiment.execution.data_path)
+    check_before_study(experiment, workspace.study, inputs)
     exporter = _Exporter(experiment, workspace.study)
     summary = run_study(
         experiment.study,

@@ -1,0 +1,117 @@
+"""Before a study starts: does the cluster have what its trials take, and does every architecture run?
+
+All problems are found and told at once, rather than one a run, or as a trial that waits for ever: Ray does not
+say that a worker can never be placed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from study.config import ExperimentConfig, StudyConfig
+from study.executors import TrialTask, tune_resources, worker_resources
+from study.feed import Feed, Share, StreamFeed
+from study.search.space import SearchSpace
+from study.trial import TrialInputs
+from taskct_core.config import TrialConfig
+from taskct_core.errors import ResourceError
+from taskct_core.task_networks import load_task_network
+from taskct_core.training import build_training
+
+_STEP_SAMPLES = 2
+_STATES_PER_PARAMETER = 3  # of Adam: the parameter and its two moments
+_BYTES_PER_STATE = 4
+_MARGIN_BYTES = 200e6  # results, logs and samples beside the checkpoints
+
+
+def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: TrialInputs) -> None:
+    """Check resources, disk and one training step of every architecture in the search space.
+
+    Args:
+        experiment: whose study is about to start.
+        folder: of the study.
+        inputs: of its trials. Needs a running Ray session.
+
+    Raises:
+        ResourceError: naming every problem found.
+    """
+    streams = any(isinstance(feed, StreamFeed) for feed in inputs.feeds.values())
+    problems = resource_problems(experiment, _cluster_resources(), streams)
+    parameters, broken = _try_architectures(experiment, inputs)
+    problems += broken
+    problems += disk_problems(experiment.study, folder, parameters)
+    if problems:
+        raise ResourceError(
+            "a study starts only if its trials can run",
+            "; ".join(problems),
+            "Correct the configuration, or give Ray more.",
+        )
+
+
+def resource_problems(experiment: ExperimentConfig, available: dict[str, float], streams: bool) -> list[str]:
+    """What the cluster lacks to run as many trials at a time as the study asks for.
+
+    Args:
+        experiment: of the study.
+        available: of the cluster: ``{"CPU": 2.0, "GPU": 1.0}``.
+        streams: whether Ray Data streams samples to the trials: it needs a whole CPU that no trial takes.
+    """
+    execution, trials = experiment.execution, experiment.study.max_concurrent_trials
+    needed = {name: trials * amount for name, amount in tune_resources(execution).items()}
+    if execution.executor == "train":
+        for name, amount in worker_resources(execution).items():
+            needed[name] = needed.get(name, 0.0) + trials * execution.workers_per_trial * amount
+    if streams:
+        needed["CPU"] += 1.0
+    return [
+        f"{trials} trials at a time need {amount:g} {name}, the cluster has {available.get(name, 0.0):g}"
+        + (" (one CPU is Ray Data's, which streams the samples)" if streams and name == "CPU" else "")
+        + (": lower study.max_concurrent_trials or execution.cpus_per_worker" if name == "CPU" else "")
+        for name, amount in needed.items()
+        if amount > available.get(name, 0.0) + 1e-6
+    ]
+
+
+def disk_problems(study: StudyConfig, folder: Path, parameters: int) -> list[str]:
+    """Whether the disk holds a checkpoint of every trial, of networks with this many parameters."""
+    needed = study.trials * parameters * _STATES_PER_PARAMETER * _BYTES_PER_STATE + _MARGIN_BYTES
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed <= free:
+        return []
+    return [f"{study.trials} checkpoints need {needed / 1e9:.1f} GB, {existing} has {free / 1e9:.1f} GB free"]
+
+
+def _cluster_resources() -> dict[str, float]:
+    import ray
+
+    return dict(ray.cluster_resources())
+
+
+def _try_architectures(experiment: ExperimentConfig, inputs: TrialInputs) -> tuple[int, list[str]]:
+    """One training step of each architecture at the data's size: the largest one's parameters, and problems."""
+    batch = _small_batch(inputs.feeds["train"])
+    largest, problems = 0, []
+    for values in SearchSpace.parse(experiment.study.space).examples("architecture"):
+        try:
+            largest = max(largest, _train_one_step(_trial_config(experiment.trial, values), inputs, batch))
+        except Exception as error:  # a user's network may raise anything
+            problems.append(f"{values.get('architecture', experiment.trial.architecture)}: {error}")
+    return largest, problems
+
+
+def _trial_config(base: TrialConfig, values: dict[str, Any]) -> TrialConfig:
+    return TrialTask.from_search(base, {"trial": 0, "folder": "", "values": values}).config
+
+
+def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: dict[str, Any]) -> int:
+    task_network, _ = load_task_network(Path(inputs.task_network))
+    training = build_training(config, geometry=inputs.geometry, task_network=task_network)
+    training.train_epoch([batch])
+    return training.parameter_count
+
+
+def _small_batch(feed: Feed) -> dict[str, Any]:
+    return next(iter(feed.ordered(_STEP_SAMPLES, share=Share())))

@@ -1,0 +1,81 @@
+"""What cannot run is told before it starts, all of it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from study import preflight
+from study.config import ExperimentConfig
+from study.preflight import check_before_study, disk_problems, resource_problems
+from study.trial import TrialInputs
+from taskct_core.errors import ResourceError
+from taskct_core.geometry import ParallelBeam
+
+
+def _experiment(small, **sections: dict[str, Any]) -> ExperimentConfig:
+    values = small.experiment.model_dump()
+    for section, changes in sections.items():
+        values[section] |= changes
+    return ExperimentConfig.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("execution", "trials", "streams", "fits"),
+    [
+        ({"executor": "actor"}, 2, False, True),
+        ({"executor": "actor"}, 3, False, False),
+        ({"executor": "actor"}, 1, True, True),
+        ({"executor": "actor"}, 2, True, False),  # Ray Data's CPU
+        ({"executor": "train"}, 1, False, True),
+        ({"executor": "train"}, 2, False, False),  # the waiting Tune functions take a little, too
+        ({"executor": "train", "cpus_per_worker": 0.9}, 2, False, True),
+        ({"executor": "train", "workers_per_trial": 2}, 1, False, False),
+        ({"executor": "actor", "use_gpu": True}, 1, False, False),
+    ],
+)
+def test_trials_must_fit_a_machine_of_two_cpus(
+    small, execution: dict[str, Any], trials: int, streams: bool, fits: bool
+) -> None:
+    experiment = _experiment(small, execution=execution, study={"max_concurrent_trials": trials})
+    assert (resource_problems(experiment, {"CPU": 2.0}, streams) == []) == fits
+
+
+def test_disk_for_all_checkpoints(small, tmp_path: Path) -> None:
+    study = small.experiment.study
+    assert disk_problems(study, tmp_path / "not" / "yet", 1000) == []
+    assert "GB free" in disk_problems(study, tmp_path, 10**15)[0]
+
+
+class Broken(nn.Module):
+    """A user's network that fails at the data's size."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.reshape(1, 2, 3)
+
+
+def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(preflight, "_cluster_resources", lambda: {"CPU": 1.0})
+    values = {"unet": {}, "learned_primal_dual": {}, "test_preflight:Broken": {}}
+    experiment = _experiment(
+        small,
+        study={"max_concurrent_trials": 4, "space": {"architecture": {"kind": "choice", "values": values}}},
+    )
+    inputs = TrialInputs(
+        feeds={"train": small.feed("train")},
+        geometry=ParallelBeam.from_dict(small.card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=small.card.data_hash,
+    )
+    with pytest.raises(ResourceError) as caught:
+        check_before_study(experiment, tmp_path, inputs)
+    message = str(caught.value)
+    assert "4 trials at a time need 4.04 CPU" in message
+    assert "test_preflight:Broken" in message
+    assert "sinogram" in message
+    assert "unet:" not in message
