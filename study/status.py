@@ -32,6 +32,7 @@ class RunningTrial:
     trial: int
     values: dict[str, Any]
     epoch: int  # 0 before the first
+    epochs: int | None  # that it shall have; None if unknown
     row: dict[str, Any]
 
 
@@ -77,17 +78,18 @@ class StatusReader:
             directions=directions,
             trials=total,
             counts=counts,
-            running=[self._running(record) for record in records if record.status == RUNNING],
+            running=[self._running(record, plan) for record in records if record.status == RUNNING],
             front=best_records(study),
             hypervolume_share=_hypervolume_share(records, directions),
             failures=[record for record in records if record.status == FAIL],
             seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
         )
 
-    def _running(self, record: TrialRecord) -> RunningTrial:
+    def _running(self, record: TrialRecord, plan: dict[str, Any]) -> RunningTrial:
         rows = epoch_log.read(trial_folder(self._folder, record.trial))
         row = rows[-1] if rows else {}
-        return RunningTrial(record.trial, record.values, row.get(EPOCH, 0), row)
+        epochs = record.values.get("epochs", plan.get("epochs"))
+        return RunningTrial(record.trial, record.values, row.get(EPOCH, 0), epochs, row)
 
 
 def study_status(folder: Path) -> StudyStatus:

@@ -40,7 +40,12 @@ def describe_values(values: dict[str, Any]) -> str:
 
 def describe_objectives(row: dict[str, Any], objectives: list[str]) -> str:
     """The objectives of a row as ``Dice liver 0.912, PSNR 34.1``."""
-    return ", ".join(f"{_label(name)} {format_number(row[name])}" for name in objectives if name in row)
+    return ", ".join(f"{_label(name)} {format_score(row[name])}" for name in objectives if name in row)
+
+
+def format_score(value: float) -> str:
+    """Four significant digits, trailing zeros included: ``34.10``."""
+    return f"{value:#.4g}"
 
 
 def format_number(value: Any) -> str:
@@ -80,15 +85,16 @@ def _state(status: StudyStatus) -> str:
 def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
     table = _table("Running", ["epoch", *map(_label, objectives)])
     for trial in trials[:ROWS_SHOWN]:
-        values = [format_number(trial.row[name]) if name in trial.row else "" for name in objectives]
-        table.add_row(str(trial.trial), str(trial.epoch), *values, escape(describe_values(trial.values)))
+        values = [format_score(trial.row[name]) if name in trial.row else "" for name in objectives]
+        epoch = f"{trial.epoch} of {trial.epochs}" if trial.epochs else str(trial.epoch)
+        table.add_row(str(trial.trial), epoch, *values, escape(describe_values(trial.values)))
     return table
 
 
 def _front_table(front: list[TrialRecord], objectives: list[str]) -> Table:
     table = _table("Front so far", list(map(_label, objectives)))
     for record in sorted(front, key=lambda record: record.objectives[objectives[0]])[:ROWS_SHOWN]:
-        values = [format_number(record.objectives[name]) for name in objectives]
+        values = [format_score(record.objectives[name]) for name in objectives]
         table.add_row(str(record.trial), *values, escape(describe_values(record.values)))
     return table
 

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -136,7 +136,8 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 def _beat_until(stop: threading.Event, lock: StudyLock) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        lock.beat()
+        with suppress(OSError):  # a full disk ends the run where results are stored; it may have room again
+            lock.beat()
 
 
 def _process_start(pid: int) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from studies import Killed, run_here, study_config
+from studies import EPOCHS, Killed, run_here, study_config
 
 from analysis.pareto import hypervolume
 from study.console import study_console
@@ -67,6 +67,7 @@ def test_a_study_that_died_shows_what_it_was_doing(tmp_path: Path) -> None:
     assert status.counts[RUNNING] == 1
     shown = text(status)
     assert "run it again to continue" in shown and "alpha" in shown
+    assert f"{running.epoch} of {EPOCHS}" in shown
 
 
 def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:
