@@ -24,7 +24,8 @@ class AlphaCurveData:
 
     Attributes:
         points: one row a trial (see ``trial_points``).
-        curves: rows of architecture, curve (number), alpha, centre, low, high, trials.
+        curves: rows of architecture, curve (number), alpha, centre, low, high, trials (how many), trial (the
+            first of them).
         swept: True where curves join configurations equal but for alpha and seed (centre: mean over
             seeds; low, high: lowest and highest seed); False where they are medians and quartiles of
             all trials of an architecture in a bin of alpha, over which other parameters vary too.
@@ -65,7 +66,8 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     points = points.assign(curve=pd.factorize(keys)[0] if fixed else 0)
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
-    return _summarise(points.groupby(["architecture", "curve", "alpha"])[metric], "mean", 0.0, 1.0)
+    grouped = points.groupby(["architecture", "curve", "alpha"])
+    return _summarise(grouped, metric, "mean", 0.0, 1.0)
 
 
 def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -73,21 +75,24 @@ def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
     bins = np.clip(np.searchsorted(edges, points["alpha"], side="right") - 1, 0, _BINS - 1)
     points = points.assign(curve=0, bin=bins)
     grouped = points.groupby(["architecture", "curve", "bin"])
-    curves = _summarise(grouped[metric], "median", 0.25, 0.75)
+    curves = _summarise(grouped, metric, "median", 0.25, 0.75)
     curves["alpha"] = grouped["alpha"].mean().to_numpy()
     curves = curves[curves["trials"] >= _FEWEST_IN_BIN].drop(columns="bin")
     # One bin alone is no curve.
     return curves.groupby("architecture").filter(lambda group: len(group) >= 2).reset_index(drop=True)
 
 
-def _summarise(groups: pd.core.groupby.SeriesGroupBy, centre: str, low: float, high: float) -> pd.DataFrame:
-    """Centre, quantiles at low and high, and count of every group."""
+def _summarise(
+    groups: pd.core.groupby.DataFrameGroupBy, metric: str, centre: str, low: float, high: float
+) -> pd.DataFrame:
+    """Centre, quantiles at low and high, count and first trial of every group."""
     return pd.DataFrame(
         {
-            "centre": groups.agg(centre),
-            "low": groups.quantile(low),
-            "high": groups.quantile(high),
+            "centre": groups[metric].agg(centre),
+            "low": groups[metric].quantile(low),
+            "high": groups[metric].quantile(high),
             "trials": groups.size(),
+            "trial": groups["trial"].first(),
         }
     ).reset_index()
 
@@ -96,9 +101,13 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     """Points, curves with their bands, and the references as horizontal lines."""
     colours = style.architecture_colours(data.points["architecture"])
     figure = style.figure(x="alpha (weight of the task loss)", y=style.metric_label(data.metric), height=360)
-    for (architecture, _), curve in data.curves.groupby(["architecture", "curve"]):
-        members = data.points.loc[data.points["architecture"] == architecture, "trial"].tolist()
-        figure.add_traces(_band(curve, colours[str(architecture)], members))
+    for architecture, curves in data.curves.groupby("architecture"):
+        traces = _curve_traces(curves, colours[str(architecture)])
+        if not data.swept:  # a median is of all the architecture's trials: it goes when a filter hides any
+            of_architecture = data.points["architecture"] == architecture
+            meta = {"trials": data.points.loc[of_architecture, "trial"].tolist()}
+            traces = [trace.update(customdata=None, meta=meta) for trace in traces]
+        figure.add_traces(traces)
     for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
         figure.add_trace(trace)
     for row in data.references.to_dict("records"):
@@ -106,29 +115,39 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     return figure
 
 
-def _band(curve: pd.DataFrame, colour: str, trials: list[int]) -> list[go.Scatter]:
-    alpha = curve["alpha"].tolist()
-    meta = {"trials": trials}  # hidden when a filter hides any of them
+def _curve_traces(curves: pd.DataFrame, colour: str) -> list[go.Scatter]:
+    """One trace of all bands and one of all lines; ``customdata`` lets a filter hide a curve."""
+    there_and_back = [
+        pd.concat([c.assign(edge=c["high"]), c[::-1].assign(edge=c["low"])]) for c in _each(curves)
+    ]
+    band_x, band_y, band_trials = style.broken_lines(
+        pd.concat(there_and_back), "curve", ["alpha", "edge", "trial"]
+    )
+    x, y, trials = style.broken_lines(curves, "curve", ["alpha", "centre", "trial"])
     band = go.Scatter(
-        x=alpha + alpha[::-1],
-        y=curve["high"].tolist() + curve["low"].tolist()[::-1],
+        x=band_x,
+        y=band_y,
+        customdata=band_trials,
         fill="toself",
         mode="none",
         fillcolor=_translucent(colour),
         hoverinfo="skip",
         showlegend=False,
-        meta=meta,
     )
     line = go.Scatter(
-        x=alpha,
-        y=curve["centre"].tolist(),
+        x=x,
+        y=y,
+        customdata=trials,
         mode="lines",
         line={"color": colour, "width": 2},
         hoverinfo="skip",
         showlegend=False,
-        meta=meta,
     )
     return [band, line]
+
+
+def _each(curves: pd.DataFrame) -> list[pd.DataFrame]:
+    return [curve for _, curve in curves.groupby("curve")]
 
 
 def _translucent(colour: str) -> str:

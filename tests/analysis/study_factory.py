@@ -211,19 +211,22 @@ def _row(
 def plain_scores(samples: pd.DataFrame) -> dict[str, float]:
     """All metrics of one trial and split by plain loops over slices and patients."""
     scores = {name: float(samples[name].mean()) for name in S.METRICS if name in samples}
+    counts = samples[[S.PATIENT, *S.COUNTS]]
     for scope in S.DICE_SCOPES:
+        pooled = counts if scope == "slice" else counts.groupby(S.PATIENT, as_index=False).sum()
         for empty in S.EMPTY_POLICIES:
-            pair = [_plain_dice(samples, structure, scope, empty) for structure in S.STRUCTURES]
+            pair = [_plain_dice(pooled, structure, empty) for structure in S.STRUCTURES]
             scores[f"dice_liver_{scope}_{empty}"], scores[f"dice_tumour_{scope}_{empty}"] = pair
             scores[f"dice_mean_{scope}_{empty}"] = float(np.nanmean(pair))
     return scores
 
 
-def _plain_dice(samples: pd.DataFrame, structure: str, scope: str, empty: str) -> float:
-    columns = [f"{structure}_{part}_pixels" for part in ("true", "predicted", "overlap")]
-    counts = samples[columns] if scope == "slice" else samples.groupby(S.PATIENT)[columns].sum()
+def _plain_dice(pooled: pd.DataFrame, structure: str, empty: str) -> float:
     values = []
-    for true, predicted, overlap in counts.to_numpy():
+    for true, predicted, overlap in zip(
+        *(pooled[f"{structure}_{part}_pixels"].tolist() for part in ("true", "predicted", "overlap")),
+        strict=True,
+    ):
         if true + predicted == 0:
             values.append(1.0 if empty == "lits" else np.nan)
         elif true == 0 and empty == "monai":
