@@ -9,15 +9,17 @@ architecture:  {kind: choice, values: {unet: {width: {kind: int, low: 8, high: 3
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from pydantic import Field, field_validator, model_validator
+from pydantic import model_validator
 
 from study.search.ranges import FloatDimension, IntDimension
 from taskct_core.config import StrictModel
+from taskct_core.errors import ConfigError
 
+_NEXT_STEP = "Correct the search space; docs/study.md shows each kind."
 Scalar = bool | int | float | str | None
 
 
@@ -26,13 +28,6 @@ class ChoiceDimension(StrictModel):
 
     kind: Literal["choice"]
     values: list[Scalar] | dict[str, dict[str, FloatDimension | IntDimension | ChoiceDimension]]
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _read_empty_branch(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {name: {} if branch is None else branch for name, branch in values.items()}
-        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -81,4 +76,41 @@ class ChoiceDimension(StrictModel):
 
 
 Dimension = FloatDimension | IntDimension | ChoiceDimension
-KindOfDimension = Annotated[Dimension, Field(discriminator="kind")]
+KINDS: dict[str, type[Dimension]] = {
+    "uniform": FloatDimension,
+    "log": FloatDimension,
+    "logit": FloatDimension,
+    "int": IntDimension,
+    "choice": ChoiceDimension,
+}
+
+
+def parse_dimension(name: str, data: Any) -> Dimension:
+    """Read one dimension from plain data, with those that its choices bring.
+
+    Raises:
+        ConfigError: naming the dimension (``architecture.unet.width``) and what is wrong with it.
+    """
+    if not isinstance(data, dict) or data.get("kind") not in KINDS:
+        rule = f"{name} must be a mapping whose kind is one of {', '.join(KINDS)}"
+        raise ConfigError(rule, repr(data), _NEXT_STEP)
+    if data["kind"] == "choice":
+        data = data | {"values": _parse_values(name, data.get("values"))}
+    model = KINDS[data["kind"]]
+    try:
+        return model.parse(data)
+    except ConfigError as error:
+        rule = error.rule.removeprefix(f"{model.__name__}: ")
+        raise ConfigError(f"{name}: {rule}", repr(data), _NEXT_STEP) from None
+
+
+def _parse_values(name: str, values: Any) -> list[Any] | dict[str, dict[str, Dimension]]:
+    if isinstance(values, list):
+        return values
+    if not isinstance(values, dict) or not all(isinstance(branch or {}, dict) for branch in values.values()):
+        rule = f"{name}: values must be a list, or a mapping from each value to its own dimensions"
+        raise ConfigError(rule, repr(values), _NEXT_STEP)
+    return {
+        option: {child: parse_dimension(f"{name}.{option}.{child}", d) for child, d in (branch or {}).items()}
+        for option, branch in values.items()
+    }

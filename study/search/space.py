@@ -11,18 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
-from pydantic import RootModel, ValidationError
 
-from study.search.dimensions import ChoiceDimension, Dimension, KindOfDimension
+from study.search.dimensions import ChoiceDimension, Dimension, parse_dimension
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load
 
 Pick = Callable[[str, Dimension], Any]  # (Optuna parameter name, its dimension) -> parameter
-
-
-class _Dimensions(RootModel[dict[str, KindOfDimension]]):
-    """Parses a mapping of dimensions."""
 
 
 class SearchSpace:
@@ -39,12 +34,9 @@ class SearchSpace:
             ConfigError: if a key is no field of TrialConfig, or a range or choice is not valid for it.
         """
         data = load(space, {}, "search space") if isinstance(space, str) else space
-        try:
-            dimensions = _Dimensions.model_validate(data).root
-        except ValidationError as error:
-            raise _as_config_error(error) from None
-        if not dimensions:
-            raise ConfigError("a search space must have a dimension", "an empty mapping", "Add one: alpha.")
+        if not isinstance(data, dict) or not data:
+            raise ConfigError("a search space must be a mapping of dimensions", repr(data), "Add one: alpha.")
+        dimensions = {field: parse_dimension(field, dimension) for field, dimension in data.items()}
         for field, dimension in dimensions.items():
             _check_field(field, dimension)
         return cls(dimensions)
@@ -192,12 +184,3 @@ def _check_branches(field: str, dimension: ChoiceDimension) -> None:
                     f"{field}: {option}: {name}",
                     "Write its values as a list.",
                 )
-
-
-def _as_config_error(error: ValidationError) -> ConfigError:
-    rules = []
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
-        rules.append(f"{path or 'space'}: {problem['msg'].removeprefix('Value error, ')}")
-    received = "; ".join(repr(problem["input"]) for problem in error.errors())
-    return ConfigError("; ".join(rules), received, "Correct the search space; docs/study.md shows each kind.")

@@ -127,6 +127,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "image_loss",
     ),
     "empty": ({}, "dimension"),
+    "no mapping": ({"alpha": 0.5}, "alpha must be a mapping"),
+    "nested": (
+        {
+            "architecture": {
+                "kind": "choice",
+                "values": {"unet": {"width": {"kind": "int", "low": 9, "high": 8}}},
+            }
+        },
+        r"^architecture\.unet\.width: low <= high must hold, but got low = 9 and high = 8; received",
+    ),
+    "values": ({"image_loss": {"kind": "choice", "values": "mse"}}, "values must be a list"),
 }
 
 
