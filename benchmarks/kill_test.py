@@ -28,7 +28,7 @@ from studies import run_here, table
 from study.run import load_study
 from study.search.records import read_records
 
-SECONDS_PER_EPOCH = 0.5
+SECONDS_PER_EPOCH = 0.4
 TARGETS = ("driver", "worker", "driver", "worker", "raylet")
 
 

@@ -84,19 +84,18 @@ def _rows(folder: Path) -> int:
 
 
 def _kill(driver: subprocess.Popen[bytes], target: str) -> bool:
-    """SIGKILL the driver, its raylet, or the process that runs a trial; False if there is none just now."""
-    process = psutil.Process(driver.pid)
-    family = [process, *process.children(recursive=True)]
+    """SIGKILL the driver, its raylet, or its workers; False if there is none just now."""
     chosen = {
         "driver": lambda p: p.pid == driver.pid,
         "raylet": lambda p: p.name() == "raylet",
+        # Which of the workers runs a trial and which is idle shows in no name, so all of them.
         "worker": lambda p: p.name().startswith("ray::") and "Agent" not in p.name(),
     }[target]
-    for member in family:
-        if chosen(member):
-            member.kill()
-            return True
-    return False
+    process = psutil.Process(driver.pid)
+    doomed = [member for member in [process, *process.children(recursive=True)] if chosen(member)]
+    for member in doomed:
+        member.kill()
+    return bool(doomed)
 
 
 def main() -> None:
