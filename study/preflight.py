@@ -13,6 +13,7 @@ from typing import Any
 from study.config import ExperimentConfig, StudyConfig
 from study.executors import TrialTask, tune_resources, worker_resources
 from study.feed import Feed, Share, StreamFeed
+from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
 from study.trial import TrialInputs
 from taskct_core.config import TrialConfig
@@ -48,6 +49,24 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
             "; ".join(problems),
             "Correct the configuration, or give Ray more.",
         )
+
+
+def check_space(experiment: ExperimentConfig) -> SearchSpace:
+    """The study's search space, once its extreme values are seen to make valid trials. Needs no Ray.
+
+    Raises:
+        ConfigError: if the space is not valid by itself, or not with the experiment's trial.
+    """
+    space = SearchSpace.parse(experiment.study.space)
+    # Another dimension may be what makes a value valid: alpha above 1 goes with additive mixing.
+    base = next(iter(space.examples("mixing")))
+    for field, dimension in space.dimensions.items():
+        for value in dimension.extremes():
+            values = base | {field: value}
+            if isinstance(dimension, ChoiceDimension):
+                values.pop(f"{field}_parameters", None)
+            _trial_config(experiment.trial, values)
+    return space
 
 
 def resource_problems(experiment: ExperimentConfig, available: dict[str, float], streams: bool) -> list[str]:
@@ -94,7 +113,7 @@ def _try_architectures(experiment: ExperimentConfig, inputs: TrialInputs) -> tup
     """One training step of each architecture at the data's size: the largest one's parameters, and problems."""
     batch = _small_batch(inputs.feeds["train"])
     largest, problems = 0, []
-    for values in SearchSpace.parse(experiment.study.space).examples("architecture"):
+    for values in check_space(experiment).examples("architecture"):
         try:
             largest = max(largest, _train_one_step(_trial_config(experiment.trial, values), inputs, batch))
         except Exception as error:  # a user's network may raise anything

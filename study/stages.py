@@ -44,14 +44,14 @@ def session(experiment: ExperimentConfig) -> Iterator[None]:
 
 def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
-    from study.search.space import SearchSpace
+    from study.preflight import check_space
     from study.simulate import plan
 
     workspace = Workspace.of(experiment)
     # What can be refused at once is refused before anything starts.
     if experiment.dataset is None:
         plan(experiment, workspace.dataset)
-    SearchSpace.parse(experiment.study.space)
+    check_space(experiment)
     with session(experiment):
         simulate_dataset(experiment)
         pretrain_task_network(experiment)
@@ -119,11 +119,13 @@ def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
     from study.console import study_console
     from study.experiment_study import run_experiment_study
+    from study.preflight import check_space
     from taskct_core.task_networks import load_task_network
 
     workspace = Workspace.of(experiment)
     card = _checked_dataset(workspace)
     load_task_network(workspace.task_network)
+    check_space(experiment)
     with session(experiment), study_console(workspace.study, experiment.study.objectives) as on_event:
         summary = run_experiment_study(experiment, card, workspace, on_event)
     states = [trial.status for trial in summary.trials]
