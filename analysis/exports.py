@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.figures import FIGURES
+from analysis.front_configs import runnable_config
 from analysis.method_scores import methods_table
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials
@@ -163,7 +164,7 @@ def export_front_configs(table: ResultsTable, out: str | Path) -> list[Path]:
     folder = _made(out)
     written = []
     for trial in front_trials(table, table.claim_split):
-        text = table.folder.trial_config(trial)
+        text = runnable_config(table, trial)
         if text is not None:
             path = folder / f"trial-{trial:04d}.yaml"
             path.write_text(text, encoding="utf-8")

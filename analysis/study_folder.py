@@ -97,7 +97,7 @@ class StudyFolder:
                 ) from None
 
     def trial_config(self, trial: int) -> str | None:
-        """The YAML that reproduces a trial, None where the folder does not hold it."""
+        """A trial's own values as YAML, None where the folder does not hold them."""
         name = f"{TRIALS_FOLDER}/{trial:04d}/config.yaml"
         if trial < 0 or not self.has(name):
             return None
@@ -106,6 +106,13 @@ class StudyFolder:
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
+
+
+def require_folder(location: str | Path) -> None:
+    """Raise DataError unless the folder exists, with or without results in it."""
+    files, root = fsspec.core.url_to_fs(str(location))
+    if not files.isdir(root):
+        raise DataError("a study folder must exist", f"{location} (no such folder)", "Check the path.")
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.report import write_report
 from analysis.results_table import load
-from analysis.study_folder import StudyFolder
+from analysis.study_folder import StudyFolder, require_folder
 from taskct_core.errors import DataError
 from taskct_core.schema import RESULTS_FILE, RUNNING, STATUS
 
@@ -30,8 +30,9 @@ def watch_report(
         The report's path, None if stopped before there was one.
 
     Raises:
-        DataError: if the results stay unreadable.
+        DataError: if there is no such folder, or the results stay unreadable.
     """
+    require_folder(folder)
     path, seen, failed = None, None, False
     while not should_stop():
         state = _state(folder)

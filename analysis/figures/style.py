@@ -23,6 +23,8 @@ OKABE_ITO = {
     "orange": "#E69F00",
     "sky": "#56B4E9",
 }
+# For the seventh architecture and later: from Paul Tol's "muted" scheme (Colour Schemes, SRON 2021).
+TOL_MUTED = ("#332288", "#117733", "#882255", "#999933", "#AA4499")
 NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
 LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
@@ -38,10 +40,9 @@ FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 
 def architecture_colours(architectures: Iterable[str]) -> dict[str, str]:
-    """A colour for each architecture, the same for the same set; greys after the sixth."""
-    palette = list(OKABE_ITO.values())
-    greys = ["#4D4D4D", "#999999", "#B8B8B8"]
-    return {name: (palette + greys)[min(i, 8)] for i, name in enumerate(sorted(set(architectures)))}
+    """A colour for each architecture, the same for the same set; from the twelfth on they repeat."""
+    palette = [*OKABE_ITO.values(), *TOL_MUTED]
+    return {name: palette[i % len(palette)] for i, name in enumerate(sorted(set(architectures)))}
 
 
 def method_name(method: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.style import method_name
+from analysis.front_configs import runnable_config
 from analysis.method_scores import GAP_CLOSED, interval_note, methods_table, with_interval
 from analysis.results_table import ResultsTable, parameter_name
 from analysis.selection import front_trials
@@ -58,7 +59,7 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
     columns = [*table.objectives, *(c for c in map(parameter_name, table.searched) if c in frame)]
     rows = []
     for trial, row in zip(frame.index, frame[columns].to_dict("records"), strict=True):
-        text = table.folder.trial_config(int(trial))
+        text = runnable_config(table, int(trial))
         encoded = base64.b64encode(text.encode()).decode() if text else None
         rows.append(
             {

@@ -248,6 +248,7 @@ def _study_card(recipe: Recipe) -> dict[str, Any]:
         "objectives": [S.PRIMARY_DICE, S.PRIMARY_PSNR],
         "config": {
             "name": recipe.name,
+            "output": "runs",
             "simulation": simulation,
             "study": {"trials": recipe.trials, "sampler": {"name": "tpe"}, "pruner": {"name": "asha"}},
         },
@@ -265,8 +266,8 @@ def _write_configs(folder: Path, trials: list[dict[str, Any]]) -> None:
     for trial in trials:
         path = folder / S.TRIALS_FOLDER / f"{trial['trial']:04d}"
         path.mkdir(parents=True, exist_ok=True)
-        config = {k: v for k, v in trial.items() if k not in ("trial", "status", "method") and v == v}
-        (path / "config.yaml").write_text(yaml.safe_dump({"trial": config}))
+        config = {k: v for k, v in trial.items() if k not in ("trial", "status", "method", "width")}
+        (path / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def _write_panels(folder: Path, trials: list[dict[str, Any]], size: int = 64) -> None:

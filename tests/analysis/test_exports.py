@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import threading
 
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 from study_factory import Recipe, write_study, write_table
 
@@ -79,12 +77,16 @@ def test_markdown_and_latex_hold_every_row_and_escape(table, tmp_path):
     assert latex.startswith(r"\begin{tabular}{") and latex.rstrip().endswith(r"\end{tabular}")
 
 
-def test_the_front_is_exported_as_it_was_configured(table, tmp_path):
+def test_the_front_is_exported_as_experiments_that_can_be_run(table, tmp_path):
+    from study.config import load_experiment
+
     paths = analysis.export_front_configs(table, tmp_path)
     assert [p.name for p in paths] == [f"trial-{t:04d}.yaml" for t in analysis.front_trials(table, "test")]
     for path in paths:
-        config = yaml.safe_load(path.read_text())["trial"]
-        assert config["alpha"] == table.trials.at[int(path.stem[6:]), "config_alpha"]
+        experiment = load_experiment(path)
+        assert experiment.trial.alpha == table.trials.at[int(path.stem[6:]), "config_alpha"]
+        assert experiment.simulation.photons_per_ray == 4096 and experiment.name.endswith(path.stem)
+        assert experiment.dataset == "runs/synthetic/data"
 
 
 def _study(folder, **values):
@@ -143,6 +145,7 @@ def test_a_comparison_across_doses_has_facets_and_a_dose_chart(tmp_path):
 
 def test_watching_rewrites_the_report_until_the_study_ends(tmp_path):
     folder = tmp_path / "study"
+    folder.mkdir()
     reports: list[int] = []
 
     def finish_after_the_first(path):
@@ -159,6 +162,8 @@ def test_watching_rewrites_the_report_until_the_study_ends(tmp_path):
 def test_watching_ends_when_asked_and_reports_what_stays_unreadable(tmp_path):
     answers = iter([False, True])
     assert analysis.watch_report(tmp_path, interval_seconds=0, should_stop=lambda: next(answers)) is None
-    (tmp_path / S.RESULTS_FILE).write_bytes(io.BytesIO(b"junk").getvalue())
+    with pytest.raises(DataError, match="no such folder"):
+        analysis.watch_report(tmp_path / "mistyped")
+    (tmp_path / S.RESULTS_FILE).write_bytes(b"junk")
     with pytest.raises(DataError):
         analysis.watch_report(tmp_path, interval_seconds=0)

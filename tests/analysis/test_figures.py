@@ -25,6 +25,7 @@ from analysis.importance import Importance
 from analysis.search_history import hypervolume_history
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
+from taskct_core.reconstructors import RECONSTRUCTORS
 
 
 @pytest.fixture(scope="session", params=STUDIES)
@@ -208,3 +209,4 @@ def test_3d_front_holds_the_2d_front(table):
 def test_colours_are_the_same_for_the_same_architectures():
     assert architecture_colours(["b", "a", "b"]) == architecture_colours({"a", "b"})
     assert len(set(architecture_colours(BONUS_DB).values())) == 3
+    assert len(set(architecture_colours(RECONSTRUCTORS).values())) == len(RECONSTRUCTORS)

@@ -1,0 +1,29 @@
+"""Runnable configurations: the study's experiment with one trial's values, as YAML for ``taskct train``."""
+
+from __future__ import annotations
+
+import yaml
+
+from analysis.results_table import ResultsTable
+
+
+def runnable_config(table: ResultsTable, trial: int) -> str | None:
+    """The YAML that trains a trial again on the study's data, None where its configuration is not stored.
+
+    It goes to a folder of its own, ``<output>/<study>-trial-0003``, and takes dataset and task network
+    from where the study's experiment keeps them.
+    """
+    text = table.folder.trial_config(trial)
+    if text is None:
+        return None
+    values = yaml.safe_load(text)
+    if not isinstance(values, dict):
+        return None
+    experiment = dict(table.study.get("config") or {})
+    name, output = experiment.get("name") or table.name, experiment.get("output")
+    if output is not None:
+        experiment["dataset"] = experiment.get("dataset") or f"{output}/{name}/data"
+        experiment["pretrained"] = experiment.get("pretrained") or f"{output}/{name}/task_network"
+    experiment |= {"name": f"{name}-trial-{trial:04d}", "trial": values}
+    heading = f"# Trial {trial} of study {name}. Run: taskct train trial-{trial:04d}.yaml\n"
+    return heading + yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)
