@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from taskct_core.metrics.slices import Batch, evaluate, to_device
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.schema import FULL_DOSE, LABELS, LOSS, LOSS_IMAGE, LOSS_TASK, OWN_NETWORK_SUFFIX
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.means import Means
 from taskct_core.training.modes import MODES, Phase, phase_index, trains_task_network
 from taskct_core.training.step import LossOfImage, differentiate, measure
 
@@ -112,7 +112,7 @@ class Training:
         self.reconstructor.train(phase.reconstructor_learns)
         if self.own_task_network is not None:
             self.own_task_network.train(phase.task_network_learns)
-        means = _Means()
+        means = Means()
         for step, batch in enumerate(batches, start=1):
             batch = to_device(batch, self.device)
             measured = self._step(batch, phase, mixer, step)
@@ -235,23 +235,3 @@ def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
     if device.type == "cuda":
         state["device"] = torch.cuda.get_rng_state(device)
     return state
-
-
-class _Means:
-    """Means over samples of what the steps measured."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-        self._samples = 0
-
-    def add(self, measured: dict[str, float], samples: int) -> None:
-        self._samples += samples
-        for name, value in measured.items():
-            self._sums[name] += samples * value
-            self._counts[name] += samples
-
-    def result(self) -> dict[str, float]:
-        return {name: self._sums[name] / self._counts[name] for name in self._sums} | {
-            "samples": self._samples
-        }
