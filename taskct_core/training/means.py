@@ -11,11 +11,11 @@ class Means:
     def __init__(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
-        self._samples = 0
+        self.samples = 0
 
     def add(self, measured: dict[str, float], samples: int) -> None:
         """Take in one step's figures, means over its ``samples``."""
-        self._samples += samples
+        self.samples += samples
         for name, value in measured.items():
             self._sums[name] += samples * value
             self._counts[name] += samples
@@ -23,5 +23,5 @@ class Means:
     def result(self) -> dict[str, float]:
         """The means, and ``samples``: how many there were in all."""
         return {name: self._sums[name] / self._counts[name] for name in self._sums} | {
-            "samples": self._samples
+            "samples": self.samples
         }

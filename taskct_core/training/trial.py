@@ -104,6 +104,7 @@ class Training:
 
         Raises:
             TrainingError: if a loss or gradient is not finite, naming step and values.
+            DataError: if there is no batch, or the batches lack a tensor that the architecture needs.
         """
         self.epoch += 1
         config = self.config
@@ -117,6 +118,10 @@ class Training:
             batch = to_device(batch, self.device)
             measured = self._step(batch, phase, mixer, step)
             means.add(measured, len(batch[FULL_DOSE]))
+        if not means.samples:
+            raise DataError(
+                "an epoch needs training samples", "none", "Give the train split a patient (data.split)."
+            )
         return means.result()
 
     def _step(self, batch: Batch, phase: Phase, mixer: Mixer, step: int) -> dict[str, float]:

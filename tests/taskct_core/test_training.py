@@ -278,6 +278,11 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_where(
     assert not equal(before, weights(training.reconstructor))  # step 1 was fine
 
 
+def test_an_epoch_without_samples_is_refused(task_network: TaskNetwork) -> None:
+    with pytest.raises(DataError, match="needs training samples"):
+        training_of(task_network).train_epoch([])
+
+
 def test_samples_without_a_sinogram_are_refused_by_what_needs_it(
     task_network: TaskNetwork, batches: list[Batch], small_scan: ParallelBeam
 ) -> None:
