@@ -6,7 +6,7 @@
     python benchmarks/projector.py --json result.json   # flat keys
 
 Contenders take turns in every repeat, each pinned to the same core with one thread; seconds are medians
-a slice. ``*_ratio`` is ASTRA's seconds over ours.
+a slice, of processor time on a CPU. ``*_ratio`` is ASTRA's seconds over ours.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -164,16 +165,21 @@ def astra_fbp(scan: ParallelBeam, sinogram: np.ndarray) -> np.ndarray:
 
 
 def measure(tasks: dict[str, tuple[Callable[[], Any], int]], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds a slice of each task, all tasks taking turns; the first turn warms up."""
+    """Median seconds a slice of each task, all tasks taking turns; the first turn warms up.
+
+    On a CPU these are seconds of the one thread's processor time, so that waiting for other processes
+    does not count.
+    """
+    clock = time.process_time if device == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for repeat in range(repeats + 1):
         for name, (task, slices) in tasks.items():
-            began = time.perf_counter()
+            began = clock()
             task()
             if device != "cpu":
                 torch.cuda.synchronize()
             if repeat:
-                seconds[name].append((time.perf_counter() - began) / slices)
+                seconds[name].append((clock() - began) / slices)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -218,6 +224,8 @@ def provenance(device: str) -> dict[str, str]:
     packages = {f"version_{name}": version(name) for name in ("torch", "astra-toolbox", "odl", "numpy")}
     return {
         "hardware": name,
+        "command": " ".join(sys.argv),
+        "load_average": f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",  # others slow a run down
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         **packages,
