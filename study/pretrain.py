@@ -7,13 +7,13 @@ and a half-trained network must not be taken for a finished one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard
-from study.feed import Feed, Share, open_feeds
+from study.feed import Batch, Feed, Share, open_feeds
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import TaskNetworkConfig
@@ -21,6 +21,7 @@ from taskct_core.errors import DataError, StudyError
 from taskct_core.task_networks import load_task_network_card
 from taskct_core.task_networks.storage import TaskNetworkCard
 
+Scored = tuple[Any, dict[str, float]]  # a TaskNetwork and its validation scores
 OnEpoch = Callable[[dict[str, Any]], None]
 _EVALUATION_BATCH_SIZE = 16
 _THREADS_ON_CPU = 2
@@ -94,26 +95,58 @@ def _run_remotely(
 
 
 def train_task_network(
-    config: TaskNetworkConfig, feeds: dict[str, Feed], folder: Path, data_hash: str, device: str, threads: int
+    config: TaskNetworkConfig,
+    feeds: dict[str, Feed],
+    folder: Path,
+    data_hash: str,
+    device: str,
+    threads: int,
 ) -> Iterator[dict[str, Any]]:
-    """Train and store a task network, yielding every epoch's loss and validation scores."""
+    """Train and store a task network, yielding every epoch's loss and validation scores.
+
+    A network that comes trained (``config.is_imported``) is only scored: one row, of epoch 0.
+    """
     import torch
 
-    from taskct_core.metrics import summarise
-    from taskct_core.task_networks.pretraining import Pretraining
     from taskct_core.task_networks.storage import save_task_network
 
     torch.set_num_threads(threads)
+    make = _imported if config.is_imported else _trained
+    network, best = yield from make(config, feeds, device)
+    segmentation = {name: best[name] for name in schema.SEGMENTATION_METRICS if not math.isnan(best[name])}
+    save_task_network(network, folder, data_hash=data_hash, scores=segmentation)
+
+
+def _trained(
+    config: TaskNetworkConfig, feeds: dict[str, Feed], device: str
+) -> Generator[dict[str, Any], None, Scored]:
+    from taskct_core.metrics import summarise
+    from taskct_core.task_networks.pretraining import Pretraining
+
     pretraining = Pretraining(config, device)
     for epoch in range(1, config.epochs + 1):
         batches = feeds["train"].shuffled(config.batch_size, seed=config.seed, epoch=epoch, share=Share())
         losses = pretraining.train_epoch(batches)
-        validation = feeds["validation"].ordered(_EVALUATION_BATCH_SIZE, share=Share())
-        scores = summarise(pretraining.evaluate(validation))
+        scores = summarise(pretraining.evaluate(_validation(feeds)))
         pretraining.record(scores)
         yield {schema.EPOCH: epoch} | losses | scores
         if pretraining.should_stop():
             break
-    network, best = pretraining.best()
-    segmentation = {name: best[name] for name in schema.SEGMENTATION_METRICS if not math.isnan(best[name])}
-    save_task_network(network, folder, data_hash=data_hash, scores=segmentation)
+    return pretraining.best()
+
+
+def _imported(
+    config: TaskNetworkConfig, feeds: dict[str, Feed], device: str
+) -> Generator[dict[str, Any], None, Scored]:
+    from taskct_core.metrics import summarise
+    from taskct_core.task_networks import build_task_network
+    from taskct_core.training import evaluate_images
+
+    network = build_task_network(config).to(device).freeze()
+    scores = summarise(evaluate_images(network, _validation(feeds), schema.FULL_DOSE, device))
+    yield {schema.EPOCH: 0} | scores
+    return network, scores
+
+
+def _validation(feeds: dict[str, Feed]) -> Iterator[Batch]:
+    return feeds["validation"].ordered(_EVALUATION_BATCH_SIZE, share=Share())

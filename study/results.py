@@ -93,11 +93,18 @@ def _config_columns(folder: Path) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows kept as JSON; null is NaN. None where the file is missing."""
+    """Rows that ``plain_row`` made fit for JSON; none where the file is missing."""
     if not path.is_file():
         return []
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
-    return [{name: float("nan") if value is None else value for name, value in row.items()} for row in rows]
+    numbers = {None: float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+    return [
+        {
+            name: numbers.get(value, value) if value is None or isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _reference_rows(study_folder: Path) -> list[Row]:

@@ -230,8 +230,14 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
 
 
 def plain_row(row: Row) -> Row:
-    """NaN has no JSON; null stands for it."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    """NaN has no JSON, so null stands for it; infinity (a PSNR without error) is written as text."""
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, float) or math.isfinite(value):
+            return value
+        return None if math.isnan(value) else str(value)
+
+    return {name: plain(value) for name, value in row.items()}
 
 
 def save_samples(path: Path, rows: list[Row]) -> None:
