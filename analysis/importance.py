@@ -36,7 +36,7 @@ def parameter_importance(table: ResultsTable, objective: str) -> Importance | Un
     if objective not in table.metrics:
         return Unavailable(f"The results hold no finite value of {objective}.")
     scores = table.complete_scores(SEARCH_SPLIT, [objective])[objective]
-    scores = scores[np.isfinite(scores)]
+    scores = scores[np.isfinite(scores) & scores.index.isin(table.distinct_runs)]  # a repeat would leak
     if len(scores) < FEWEST_TRIALS:
         return Unavailable(
             f"Importances need at least {FEWEST_TRIALS} complete trials; there are {len(scores)}."

@@ -141,6 +141,15 @@ class ResultsTable:
         first = keys.assign(trial=self.trials.index).groupby(columns, sort=False)["trial"].transform("first")
         return first.rename("configuration")
 
+    @cached_property
+    def distinct_runs(self) -> pd.Index:
+        """The complete trials, the same configuration with the same seed counted once: a search may draw
+        it again, which repeats the result and is no further evidence."""
+        complete = self.trials[self.trials[S.STATUS] == S.COMPLETE]
+        keys = pd.DataFrame({"configuration": self.configurations[complete.index]})
+        keys["seed"] = complete.get(CONFIG_SEED, complete.index)
+        return complete.index[~keys.duplicated().to_numpy()]
+
     def architecture(self, trial: int) -> str:
         """The architecture of a trial; a reference's own name for a reference."""
         if trial in self.references.index:

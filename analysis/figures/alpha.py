@@ -60,6 +60,7 @@ def compute_alpha_curve(
 
 def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Mean and range over seeds for every set of trials that are equal but for alpha, mode and seed."""
+    points = points[points["trial"].isin(table.distinct_runs)]
     free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
     fixed = [c for c in table.config_columns if c not in free]
     keys = table.trials.loc[points["trial"], fixed].astype("string").fillna("").agg("\n".join, axis=1)

@@ -29,6 +29,7 @@ def compute_rank_correlations(table: ResultsTable) -> CorrelationData | Unavaila
     """Spearman's rho of every image metric with Dice, over the complete trials on the claim split."""
     image_metrics = [name for name in table.metrics if name.startswith(("psnr_", "ssim_"))]
     scores = table.complete_scores(table.claim_split)
+    scores = scores.loc[scores.index.intersection(table.distinct_runs)]
     rows = []
     for image_metric in image_metrics:
         for task_metric in TASK_METRICS:
@@ -39,8 +40,8 @@ def compute_rank_correlations(table: ResultsTable) -> CorrelationData | Unavaila
                 rows.append({"image_metric": image_metric, "task_metric": task_metric, **vars(found)})
     if not rows:
         return Unavailable(
-            "A rank correlation needs five complete trials with different scores; "
-            f"there are {len(scores)} complete trials."
+            "A rank correlation needs five complete trials with different configurations and scores; "
+            f"there are {len(scores)}."
         )
     return CorrelationData(table.claim_split, pd.DataFrame(rows))
 

@@ -53,6 +53,14 @@ def test_seeds_are_repetitions_of_a_configuration(table):
     assert S.CONFIG_PREFIX + "task_loss" not in table.searched  # the same for all
 
 
+def test_a_configuration_drawn_again_with_its_seed_is_no_further_run(table):
+    assert len(table.distinct_runs) == 24
+    repeated = analysis.ResultsTable(
+        table.folder, table.rows.assign(config_seed=0.0), table.samples, table.study
+    )
+    assert len(repeated.distinct_runs) == 12
+
+
 def test_a_conditional_parameter_that_does_not_apply_is_not_described(table):
     with_width, without = table.descriptions[0], table.descriptions[2]
     assert "width 16" in with_width and "width" not in without
