@@ -1,28 +1,38 @@
-"""The bounds of a comparison: the full-dose image, and plain reconstructions without learning.
+"""The bounds of a comparison: the full-dose image, and reconstructions without learning.
 
-Scored once a study with the metrics and the task network of its trials. Writes references.json,
-references-samples.parquet and their panels into the study folder.
+Scored once a study with the metrics and the task network of its trials. FBP is the dataset's own. TV and SIRT
+need the sinograms (``simulation.store_sinogram``); their settings are tuned on validation slices, for PSNR, as
+nobody would use them untuned. Writes references.json, references-samples.parquet and panels.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from study.feed import Share
+import torch
+
+from study.feed import Batch, Feed, Share
 from study.files import write_json
 from study.panels import write_panel, write_panel_truth
 from study.provenance import provenance
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE
 from study.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
+from taskct_core.classical import CLASSICAL, tune
 from taskct_core.metrics import summarise
+from taskct_core.projection import RayTransform
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import evaluate_images
+from taskct_core.training import evaluate
 
-IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}
+IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}  # references that the dataset holds
+ITERATIVE = ("tv", "sirt")  # references computed from the sinogram
+SETTINGS = "reference_settings"  # column: what tuning chose
+_TUNING_SLICES = 8
 Row = dict[str, Any]
+Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
 
 
 def write_references(study_folder: Path, inputs: TrialInputs) -> None:
@@ -32,34 +42,66 @@ def write_references(study_folder: Path, inputs: TrialInputs) -> None:
     task_network, card = load_task_network(Path(inputs.task_network))
     rows: list[Row] = []
     samples: list[Row] = []
-    for number, (method, column) in enumerate(IMAGES.items(), start=1):
+    for number, (method, (reconstruct, settings)) in enumerate(_references(inputs).items(), start=1):
         start = time.perf_counter()
         for split in ("validation", "test"):
             if split not in inputs.feeds:
                 continue
             batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=Share())
-            scored = evaluate_images(task_network, batches, column)
+            scored = evaluate(batches, reconstruct, {"": task_network})
             identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
             samples += [identity | row for row in scored]
+            cost = {schema.EPOCH: 0, schema.SECONDS: time.perf_counter() - start, schema.PARAMETERS: 0}
             rows.append(
-                identity
-                | {
-                    schema.EPOCH: 0,
-                    schema.SECONDS: time.perf_counter() - start,
-                    schema.PARAMETERS: 0,
-                    schema.DATA_HASH: inputs.data_hash,
-                    schema.TASK_NETWORK_HASH: card.content_hash,
-                    schema.METRIC_POLICY: schema.POLICY_TEXT,
-                }
+                {**identity, **cost, SETTINGS: settings, **_hashes(inputs, card.content_hash)}
                 | summarise(scored)
                 | provenance("cpu")
             )
         if inputs.panel:
-            image = inputs.panel[column]
-            write_panel(
-                study_folder / schema.PANELS_FOLDER / f"{method}.npz", image, task_network.predict(image)
-            )
+            image = reconstruct(inputs.panel)
+            path = study_folder / schema.PANELS_FOLDER / f"{method}.npz"
+            write_panel(path, image, task_network.predict(image))
     if inputs.panel:
         write_panel_truth(study_folder / schema.PANELS_FOLDER, inputs.panel)
     save_samples(study_folder / REFERENCE_SAMPLES_FILE, samples)
     write_json(study_folder / REFERENCES_FILE, [plain_row(row) for row in rows])
+
+
+def _hashes(inputs: TrialInputs, task_network_hash: str) -> Row:
+    return {
+        schema.DATA_HASH: inputs.data_hash,
+        schema.TASK_NETWORK_HASH: task_network_hash,
+        schema.METRIC_POLICY: schema.POLICY_TEXT,
+    }
+
+
+def _references(inputs: TrialInputs) -> dict[str, tuple[Reconstruct, str]]:
+    """Method -> how it makes images of a batch, and the settings it has."""
+    references: dict[str, tuple[Reconstruct, str]] = {
+        method: (_stored(column), "") for method, column in IMAGES.items()
+    }
+    tuning = _first_slices(inputs.feeds["validation"], _TUNING_SLICES)
+    if schema.SINOGRAM in tuning:
+        transform = RayTransform(inputs.geometry)
+        for method in ITERATIVE:
+            settings = tune(method, transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE])
+            described = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
+            references[method] = (_iterative(method, transform, settings), described)
+    return references
+
+
+def _stored(column: str) -> Reconstruct:
+    def reconstruct(batch: Mapping[str, Any]) -> torch.Tensor:
+        image: torch.Tensor = batch[column]
+        return image
+
+    return reconstruct
+
+
+def _iterative(method: str, transform: RayTransform, settings: dict[str, Any]) -> Reconstruct:
+    return lambda batch: CLASSICAL[method](transform, batch[schema.SINOGRAM], **settings)
+
+
+def _first_slices(feed: Feed, count: int) -> Batch:
+    """Some slices of a split, the same each time."""
+    return next(iter(feed.shuffled(count, seed=0, epoch=0, share=Share())))
