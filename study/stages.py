@@ -196,6 +196,24 @@ def watch_study_report(folder: Path, out: Path | None) -> None:
     watch_report(folder, out=out)
 
 
+def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -> None:
+    """Write one page on several studies."""
+    from analysis import write_comparison
+
+    console.print(f"Comparison: {write_comparison(folders, out, side_by_side)}")
+
+
+def export_study(folder: Path, out: Path, formats: list[str]) -> None:
+    """Write a study's figures, tables and front."""
+    import analysis
+
+    table = analysis.load(folder)
+    written = analysis.export_tables(table, out / "tables")
+    written += analysis.export_front_configs(table, out / "front")
+    written += analysis.export_figures(table, out / "figures", formats)
+    console.print(f"{len(written)} files in {out}")
+
+
 def write_study_report(folder: Path, out: Path | None = None) -> None:
     """Write a study's report and say where it is."""
     from analysis import write_report

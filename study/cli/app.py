@@ -52,6 +52,8 @@ app.command("train")(experiment_commands.train)
 app.add_typer(study_commands.app, name="study")
 app.command("evaluate")(report_commands.evaluate)
 app.command("report")(report_commands.report)
+app.command("compare")(report_commands.compare)
+app.command("export")(report_commands.export)
 
 
 def main() -> None:

@@ -54,3 +54,39 @@ def report(
         stages.watch_study_report(study, out)
     else:
         stages.write_study_report(study, out)
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Two or more studies' folders.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+    side_by_side: Annotated[
+        bool,
+        typer.Option(
+            "--side-by-side", help="Compare across doses or data, each study in a chart of its own."
+        ),
+    ] = False,
+) -> None:
+    """Write one HTML page on several studies: two task networks, two search spaces, two doses.
+
+    Studies on different data, dose or metric policy are refused, naming the difference, unless they are asked
+    for side by side.
+    """
+    from study import stages
+
+    stages.write_study_comparison([stages.find_study(folder) for folder in folders], out, side_by_side)
+
+
+def export(
+    folder: StudyFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("export"),
+    figures: Annotated[
+        list[str] | None, typer.Option(help="Figure format: png, svg, pdf or html; may be repeated.")
+    ] = None,
+) -> None:
+    """Write a study's figures, its tables (CSV, LaTeX, Markdown) and its front as YAML files ready to run.
+
+    png, svg and pdf need kaleido (`pip install taskct[export]`) and an installed Chromium or Chrome.
+    """
+    from study import stages
+
+    stages.export_study(stages.find_study(folder), out, figures or ["svg"])
