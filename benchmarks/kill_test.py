@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
-    settings = study_settings(trials=6 * options.kills)
+    settings = study_settings(trials=12 * options.kills)
     targets = list(itertools.islice(itertools.cycle(TARGETS), options.kills))
     with tempfile.TemporaryDirectory() as folder:
         expected = table(run_here(settings, Path(folder) / "alone").trials)
