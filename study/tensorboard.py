@@ -5,6 +5,7 @@ Writes ``trials/0003/events.out.tfevents.*``, one scalar a numeric column of the
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,5 +49,5 @@ class TensorBoardLog:
     def _write(self, trial: int, row: dict[str, Any]) -> None:
         self._last_epoch[trial] = row[EPOCH]
         for name, value in row.items():
-            if isinstance(value, int | float) and name not in _NO_CURVES:
+            if isinstance(value, int | float) and math.isfinite(value) and name not in _NO_CURVES:
                 self._writers[trial].add_scalar(name, value, row[EPOCH])

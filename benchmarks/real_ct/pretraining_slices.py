@@ -50,7 +50,9 @@ def read_slices(archive: Path) -> Slices:
     return {patient: sorted(slices[patient], key=lambda item: item[0]) for patient in sorted(slices)}
 
 
-def _read(tar: tarfile.TarFile, name: str, shape: tuple[int, int], turns: int, resampling: int) -> NDArray[np.uint8]:
+def _read(
+    tar: tarfile.TarFile, name: str, shape: tuple[int, int], turns: int, resampling: int
+) -> NDArray[np.uint8]:
     file = tar.extractfile(name)
     assert file is not None
     image = Image.open(io.BytesIO(file.read())).convert("L").resize(shape[::-1], resampling)

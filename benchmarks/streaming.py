@@ -1,0 +1,140 @@
+"""How much training throughput do Ray Data's feeds keep, beside the same loop on tensors in memory?
+
+    python benchmarks/streaming.py
+    python benchmarks/streaming.py --preset lodopab --json result.json   # flat keys
+
+The U-Net trains the same epochs from: tensors in memory; a DataLoader on a memory-mapped file; the blocks of a
+materialized dataset (``MemoryFeed``); shards streamed by Ray Data (``StreamFeed``). The four are interleaved.
+
+``materialized_ratio``, ``streamed_ratio``, ``memmap_ratio``: samples a second over those from memory.
+``first_batch_s``: until a stream's first batch. ``peak_memory_mb``: of this process, streaming.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.pop(0)  # this folder: its analysis.py is not the package
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+import numpy as np
+import psutil
+import torch
+from bench_record import write_result
+from small_study import prepare
+from torch.utils.data import DataLoader, Dataset
+
+from study.config import ExperimentConfig
+from study.feed import Batch, Share, open_feeds
+from study.ray_session import ray_session
+from study.workspace import Workspace
+from taskct_core import schema
+from taskct_core.geometry import ParallelBeam
+from taskct_core.task_networks import load_task_network
+from taskct_core.training import Training, build_training
+
+COLUMNS = (schema.FULL_DOSE, schema.FBP, schema.LABELS)
+Epoch = Callable[[int], Iterator[Batch]]
+
+
+class MappedSamples(Dataset):
+    """Samples in memory-mapped files, as a hand-written loader would keep them."""
+
+    def __init__(self, folder: Path, batches: list[Batch]) -> None:
+        self._columns = {}
+        for name in COLUMNS:
+            np.save(folder / f"{name}.npy", torch.cat([batch[name] for batch in batches]).numpy())
+            self._columns[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self._columns[schema.LABELS])
+
+    def __getitem__(self, index: int) -> Batch:
+        return {name: torch.from_numpy(values[index].copy()) for name, values in self._columns.items()}
+
+
+def train_seconds(training: Training, epoch: Epoch, number: int) -> tuple[float, int]:
+    """Seconds and samples of one epoch, its data included."""
+    start = time.perf_counter()
+    losses = training.train_epoch(epoch(number))
+    return time.perf_counter() - start, int(losses["samples"])
+
+
+def in_memory(batches: list[Batch], batch_size: int) -> Epoch:
+    """Whole tensors and a permutation: nothing can be faster on one process."""
+    columns = {name: torch.cat([batch[name] for batch in batches]) for name in COLUMNS}
+    count = len(columns[schema.LABELS])
+
+    def epoch(number: int) -> Iterator[Batch]:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(number))
+        for rows in order.split(batch_size):
+            yield {name: values[rows] for name, values in columns.items()}
+
+    return epoch
+
+
+def measure(
+    experiment: ExperimentConfig, workspace: Workspace, card, epochs: int, folder: Path
+) -> dict[str, float]:
+    """Interleaved epochs of every feed: median throughput ratios."""
+    batch_size = experiment.trial.batch_size
+    memory = open_feeds(card, workspace.dataset, "memory")["train"]
+    stream = open_feeds(card, workspace.dataset, "stream")["train"]
+    batches = list(memory.ordered(16, share=Share()))
+    loader = DataLoader(MappedSamples(folder, batches), batch_size=batch_size, shuffle=True)
+    feeds: dict[str, Epoch] = {
+        "memory": in_memory(batches, batch_size),
+        "memmap": lambda number: iter(loader),
+        "materialized": lambda number: memory.shuffled(batch_size, seed=0, epoch=number, share=Share()),
+        "streamed": lambda number: stream.shuffled(batch_size, seed=0, epoch=number, share=Share()),
+    }
+    network, _card = load_task_network(workspace.task_network)
+    training = build_training(
+        experiment.trial, geometry=ParallelBeam.from_dict(card.geometry), task_network=network
+    )
+    rates: dict[str, list[float]] = {name: [] for name in feeds}
+    for number in range(epochs + 1):
+        for name, epoch in feeds.items():
+            seconds, samples = train_seconds(training, epoch, number)
+            if number:  # the first epoch warms up
+                rates[name].append(samples / seconds)
+    start = time.perf_counter()
+    next(feeds["streamed"](epochs + 1))
+    first_batch = time.perf_counter() - start
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "samples_per_s_in_memory": medians["memory"],
+        "materialized_ratio": medians["materialized"] / medians["memory"],
+        "streamed_ratio": medians["streamed"] / medians["memory"],
+        "memmap_ratio": medians["memmap"] / medians["memory"],
+        "first_batch_s": first_batch,
+        "peak_memory_mb": psutil.Process().memory_info().rss / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", default="small", choices=["tiny", "small", "lodopab"])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the result here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
+        experiment, workspace, card = prepare(Path(folder), arguments.preset)
+        result = measure(experiment, workspace, card, arguments.epochs, Path(folder))
+    for name, value in result.items():
+        print(f"{name:>24}: {value:.3f}")
+    if arguments.json:
+        write_result(arguments.json, {"preset": arguments.preset, **result})
+
+
+if __name__ == "__main__":
+    main()

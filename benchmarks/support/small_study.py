@@ -1,0 +1,29 @@
+"""A small real experiment on phantoms, for benchmarks of what surrounds training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from study.config import ExperimentConfig
+from study.dataset import DatasetCard
+from study.pretrain import pretrain
+from study.simulate import simulate
+from study.workspace import Workspace
+
+SETTINGS: dict[str, Any] = {
+    "name": "benchmark",
+    "data": {"source": {"kind": "phantom", "patients": 8, "slices_per_patient": 8, "pixels": 128}},
+    "task_network": {"epochs": 1, "architecture_parameters": {"width": 8}},
+    "trial": {"epochs": 2, "architecture_parameters": {"width": 8}},
+}
+
+
+def prepare(folder: Path, preset: str, **sections: Any) -> tuple[ExperimentConfig, Workspace, DatasetCard]:
+    """Simulate the experiment and train its task network. Needs a Ray session."""
+    values = SETTINGS | {"output": str(folder), "simulation": {"preset": preset}} | sections
+    experiment = ExperimentConfig.parse(values)
+    workspace = Workspace.of(experiment)
+    card = simulate(experiment, workspace.dataset)
+    pretrain(experiment, card, workspace, lambda row: None)
+    return experiment, workspace, card
