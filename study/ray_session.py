@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskct_core.errors import ResourceError
 
-# Read by Ray's processes at their start, so they must be set before ray.init.
+# Read when Ray is imported and by its processes at their start, so they must be set before either.
 _ENVIRONMENT = {
     # The V2 Parquet reader takes longer to its first batch.
     "RAY_DATA_USE_DATASOURCE_V2": "0",
@@ -68,6 +69,11 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         yield
     finally:
         ray.shutdown()
+
+
+def session_is_open() -> bool:
+    """Whether this process is connected to Ray; does not import Ray, which reads its settings when imported."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _join(address: str) -> None:

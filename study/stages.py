@@ -11,7 +11,7 @@ from typing import Any
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard, load_card, verify_shards
 from study.progress import console, progress
-from study.ray_session import ray_session
+from study.ray_session import ray_session, session_is_open
 from study.workspace import Workspace
 from taskct_core.errors import StudyError
 from taskct_core.schema import (
@@ -31,9 +31,7 @@ from taskct_core.schema import (
 @contextmanager
 def session(experiment: ExperimentConfig) -> Iterator[None]:
     """Ray, started or joined as the experiment says; within another session, that one."""
-    import ray
-
-    if ray.is_initialized():
+    if session_is_open():
         yield
         return
     started = time.monotonic()
@@ -117,8 +115,6 @@ def train_one(experiment: ExperimentConfig) -> None:
 
 def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
-    from study.console import study_console
-    from study.experiment_study import run_experiment_study
     from study.preflight import check_space
     from taskct_core.task_networks import load_task_network
 
@@ -126,8 +122,13 @@ def run_search(experiment: ExperimentConfig) -> None:
     card = _checked_dataset(workspace)
     load_task_network(workspace.task_network)
     check_space(experiment)
-    with session(experiment), study_console(workspace.study, experiment.study.objectives) as on_event:
-        summary = run_experiment_study(experiment, card, workspace, on_event)
+    with session(experiment):
+        # These import Ray, which must not happen before the session has set Ray's environment.
+        from study.console import study_console
+        from study.experiment_study import run_experiment_study
+
+        with study_console(workspace.study, experiment.study.objectives) as on_event:
+            summary = run_experiment_study(experiment, card, workspace, on_event)
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {workspace.study}  ({counts}; {summary.seconds:.0f} s)")
