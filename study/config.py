@@ -106,7 +106,9 @@ class StudyConfig(StrictModel):
         columns = (*METRICS, PARAMETERS, SECONDS, *self.objectives)
         unknown = [name for name in self.constraints if name not in columns]
         if unknown:
-            raise ValueError(f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}")
+            raise ValueError(
+                f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}"
+            )
         return self
 
 

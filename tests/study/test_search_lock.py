@@ -46,7 +46,9 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path: Path) ->
 
 
 def test_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
-    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
     with study_lock(tmp_path):
         content = (tmp_path / LOCK_FILE).read_text()
     (tmp_path / LOCK_FILE).write_text(content)
