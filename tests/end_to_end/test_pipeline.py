@@ -126,6 +126,26 @@ def test_status_tells_how_it_stands(finished: tuple) -> None:
     assert "COMPLETE" in output or "complete" in output
 
 
+def test_a_front_trial_is_exported_and_trained_again(finished: tuple, tmp_path: Path) -> None:
+    """What the export writes is an experiment: training it gives the front trial's numbers."""
+    _, root, _ = finished
+    taskct("export", root, "--out", tmp_path / "export", "--figures", "html")
+    assert (tmp_path / "export" / "tables" / "trials.csv").is_file()
+    config = sorted((tmp_path / "export" / "front").glob("*.yaml"))[0]
+    trial = int(config.stem.removeprefix("trial-"))
+    output = ["--set", f"output={tmp_path}", "--set", "execution.executor=train"]
+    printed = taskct("train", config, *output).stdout
+    expected = _last(_results(root), "test").loc[trial, schema.PRIMARY_PSNR]
+    assert f"test: {schema.METRICS[schema.PRIMARY_DICE].label}" in printed
+    assert f"{expected:.3f}" in printed
+
+
+def test_studies_are_compared_on_one_page(finished: tuple, tmp_path: Path) -> None:
+    _, root, _ = finished
+    taskct("compare", root, root, "--out", tmp_path / "comparison.html")
+    assert "whole" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
+
+
 def test_evaluation_on_another_dose_and_by_another_network(finished: tuple) -> None:
     config, root, _ = finished
     own = f"output={root.parent}"
