@@ -7,7 +7,7 @@ import json
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from studies import STUDIES
+from edge_case_studies import STUDIES
 from study_factory import BONUS_DB, Recipe, plan, write_study
 
 import analysis

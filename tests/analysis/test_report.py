@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from studies import STUDIES
+from edge_case_studies import STUDIES
 from study_factory import Recipe, write_study
 
 import analysis
