@@ -10,8 +10,8 @@ import re
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from edge_case_studies import STUDIES
+from PIL import Image
 from study_factory import Recipe, write_study
 
 import analysis
