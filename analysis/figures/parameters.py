@@ -102,10 +102,12 @@ def _axis(title: str, column: pd.Series) -> tuple[Axis, np.ndarray]:
     numeric = pd.to_numeric(column, errors="coerce")
     if numeric.notna().sum() == column.notna().sum() and numeric.nunique() > 1:
         return _numeric_axis(title, numeric.to_numpy(dtype=float))
-    names = sorted(column.dropna().astype(str).unique())
+    # Not column.astype(str): it may spell a number otherwise than str() does.
+    texts = [None if pd.isna(value) else str(value) for value in column]
+    names = sorted({text for text in texts if text is not None})
     places = {name: (k + 0.5) / len(names) for k, name in enumerate(names)}
-    heights = column.map(lambda value: _NOT_APPLICABLE if pd.isna(value) else places[str(value)])
-    return Axis(title, [(place, name) for name, place in places.items()]), heights.to_numpy(dtype=float)
+    heights = [_NOT_APPLICABLE if text is None else places[text] for text in texts]
+    return Axis(title, [(place, name) for name, place in places.items()]), np.asarray(heights, dtype=float)
 
 
 def _numeric_axis(title: str, values: np.ndarray) -> tuple[Axis, np.ndarray]:
