@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,20 @@ from study.workspace import Workspace
 from taskct_core.errors import StudyError
 from taskct_core.schema import (
     AUDIT_NETWORK_SUFFIX,
+    COMPLETE,
+    DATASET_FILE,
+    FAIL,
     METHOD,
     METRICS,
     PRIMARY_DICE,
     PRIMARY_PSNR,
     PRIMARY_SSIM,
+    PRUNED,
     RESULTS_FILE,
     SPLIT,
     SPLITS,
+    STUDY_FILE,
+    TASK_NETWORK_CARD,
     TRIAL,
 )
 
@@ -40,6 +47,11 @@ def session(experiment: ExperimentConfig) -> Iterator[None]:
         yield
 
 
+def _session_unless(is_done: bool, experiment: ExperimentConfig) -> AbstractContextManager[None]:
+    """Ray for a stage, unless the stage has nothing left to do."""
+    return nullcontext() if is_done else session(experiment)
+
+
 def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
     from study.preflight import check_space
@@ -50,11 +62,39 @@ def run_all(experiment: ExperimentConfig) -> None:
     if experiment.dataset is None:
         plan(experiment, workspace.dataset)
     check_space(experiment)
-    with session(experiment):
+    # Finished stages need no Ray; the others share one session.
+    with nullcontext() if _study_is_done(experiment, workspace) else session(experiment):
         simulate_dataset(experiment)
         pretrain_task_network(experiment)
         run_search(experiment)
     write_study_report(workspace.study)
+
+
+def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
+    """Whether the study has all its trials, of just this experiment, dataset and task network."""
+    from study.search.records import read_records
+    from study.search.storage import open_study
+
+    files = (workspace.study / STUDY_FILE, workspace.dataset / DATASET_FILE)
+    if not all(file.is_file() for file in (*files, workspace.task_network / TASK_NETWORK_CARD)):
+        return False
+    known = json.loads(files[0].read_text(encoding="utf-8"))
+    same = (
+        known["config"] == json.loads(experiment.model_dump_json())
+        and known["dataset"]["data_hash"] == load_card(workspace.dataset).data_hash
+        and known["task_network"]["content_hash"] == _network_hash(workspace)
+    )
+    if not same:
+        return False
+    records = read_records(open_study(workspace.study))
+    ended = [record for record in records if record.status in (COMPLETE, PRUNED, FAIL)]
+    return len(ended) == len(records) >= experiment.study.trials
+
+
+def _network_hash(workspace: Workspace) -> str:
+    from taskct_core.task_networks import load_task_network_card
+
+    return load_task_network_card(workspace.task_network).content_hash
 
 
 def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
@@ -65,7 +105,8 @@ def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
     if experiment.dataset is not None:
         return load_card(workspace.dataset)
     _, jobs = plan(experiment, workspace.dataset)
-    with session(experiment), progress("Simulating patients", len(jobs)) as advance:
+    is_done = (workspace.dataset / DATASET_FILE).is_file()
+    with _session_unless(is_done, experiment), progress("Simulating patients", len(jobs)) as advance:
         card = simulate(
             experiment, workspace.dataset, lambda patient, samples: advance(1, f"{patient}: {samples} slices")
         )
@@ -85,7 +126,11 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
     if experiment.pretrained is None:
         card = _checked_dataset(workspace)
         title = "Pre-training the task network"
-        with session(experiment), progress(title, experiment.task_network.epochs) as advance:
+        is_done = (workspace.task_network / TASK_NETWORK_CARD).is_file()
+        with (
+            _session_unless(is_done, experiment),
+            progress(title, experiment.task_network.epochs) as advance,
+        ):
             pretrain(experiment, card, workspace, lambda row: advance(1, _scores_of(row)))
     network = load_task_network_card(workspace.task_network)
     console.print(
@@ -122,6 +167,9 @@ def run_search(experiment: ExperimentConfig) -> None:
     card = _checked_dataset(workspace)
     load_task_network(workspace.task_network)
     check_space(experiment)
+    if _study_is_done(experiment, workspace):
+        console.print(f"Study: {workspace.study}  (all {experiment.study.trials} trials have ended)")
+        return
     with session(experiment):
         # These import Ray, which must not happen before the session has set Ray's environment.
         from study.console import study_console
