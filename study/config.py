@@ -40,6 +40,15 @@ class SliceConfig(StrictModel):
     every: Count = 1  # keep each n-th of them
 
 
+class SyntheticLesionConfig(StrictModel):
+    """Lesions put into labelled livers, for training where patients with tumours are few."""
+
+    # Splits whose patients get them; none: real tumours alone.
+    splits: list[Literal["train", "validation", "test"]] = []
+    draws: Count = 1  # how often a patient is used, each time with other lesions
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class DataConfig(StrictModel):
     """Volumes, their split by patient, and which slices are simulated."""
 
@@ -51,6 +60,7 @@ class DataConfig(StrictModel):
         "test": 0.2,
     }
     slices: SliceConfig = SliceConfig()
+    synthetic_lesions: SyntheticLesionConfig = SyntheticLesionConfig()
     rows_per_shard: Count = 64
 
     @model_validator(mode="after")

@@ -9,18 +9,19 @@ kept, what is missing is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, SyntheticLesionConfig
 from study.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
 from study.simulate_patient import Manifest, PatientJob, simulate_patient
 from study.split import split_patients
 from taskct_core import schema
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.volumes import VolumeReference, list_patients
+from taskct_core.volumes.lesioned import with_lesions
 
 OnPatient = Callable[[str, int], None]  # (patient, samples)
 _VERSIONED = ("taskct", "numpy", "torch", "pyarrow")
@@ -58,11 +59,19 @@ def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str
     references = {reference.patient: reference for reference in _references(experiment)}
     patients = split_patients(list(references), experiment.data.split, experiment.simulation.seed)
     jobs = [
-        _job(experiment, folder, split, references[patient])
+        _job(experiment, folder, split, reference)
         for split, names in patients.items()
         for patient in names
+        for reference in _as_used(references[patient], split, experiment.data.synthetic_lesions)
     ]
     return patients, jobs
+
+
+def _as_used(
+    reference: VolumeReference, split: str, lesions: SyntheticLesionConfig
+) -> Sequence[VolumeReference]:
+    """The volumes that a patient gives its split: itself, or itself with synthetic lesions."""
+    return with_lesions(reference, lesions.draws, lesions.seed) if split in lesions.splits else [reference]
 
 
 def _references(experiment: ExperimentConfig) -> list[VolumeReference]:

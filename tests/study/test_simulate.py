@@ -139,3 +139,16 @@ def _wait_for(condition, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+
+
+def test_synthetic_lesions_stay_in_their_split(small, tmp_path: Path) -> None:
+    values = small.experiment.model_dump()
+    values["data"]["synthetic_lesions"] = {"splits": ["train"], "draws": 2}
+    patients, jobs = plan(ExperimentConfig.parse(values), tmp_path)
+    by_split = {
+        split: [job.reference.patient for job in jobs if job.split == split] for split in schema.SPLITS
+    }
+    assert by_split["train"] == [f"{name}+lesions{draw}" for name in patients["train"] for draw in (0, 1)]
+    assert by_split["validation"] == patients["validation"]
+    assert by_split["test"] == patients["test"]
+    assert len({job.stem for job in jobs}) == len(jobs)

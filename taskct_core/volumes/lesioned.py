@@ -1,0 +1,139 @@
+"""Synthetic lesions in the labelled livers of real CT, for training where patients with tumours are few.
+
+Sizes, contrasts and shapes are those of the phantom's lesions (``taskct_core.phantom.lesions``). The scan's own
+noise and texture stay; what a lesion replaces are the vessels inside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from taskct_core.phantom.grid import Array, Grid
+from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
+from taskct_core.phantom.tissues import Tissue
+from taskct_core.schema import LIVER, TUMOUR
+from taskct_core.volumes.volume import Volume, VolumeReference
+
+VESSEL_SCALE_MM = 1.3  # liver structures wider than this are flattened under a lesion; noise is narrower
+NOISE_LIMIT = 2.0  # standard deviations of the liver's grain, estimated from its median absolute deviation
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionedReference(VolumeReference):
+    """Another patient's volume with synthetic lesions in its liver.
+
+    Attributes:
+        base: the volume as it is.
+        seed: with the draw's number and the patient's name, of the lesions.
+        draw: which of several draws for the same patient.
+    """
+
+    base: VolumeReference
+    seed: int
+    draw: int
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of the volume as it is."""
+        return self.base.files
+
+    def read(self) -> Volume:
+        volume = self.base.read()
+        key = hashlib.sha256(f"{self.seed}\0{self.draw}\0{self.base.patient}".encode()).digest()
+        rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64)))
+        hu, labels = insert_lesions(volume.hu, volume.labels, volume.spacing_mm, rng)
+        return Volume(patient=self.patient, hu=hu, labels=labels, spacing_mm=volume.spacing_mm)
+
+
+def with_lesions(reference: VolumeReference, draws: int, seed: int) -> list[LesionedReference]:
+    """One patient's volume with different lesions, ``draws`` times; each counts as a patient of the split.
+
+    They must stay in the split of the patient they are made from.
+    """
+    return [
+        LesionedReference(
+            patient=f"{reference.patient}+lesions{draw}",
+            num_slices=reference.num_slices,
+            labelled=reference.labelled,
+            base=reference,
+            seed=seed,
+            draw=draw,
+        )
+        for draw in range(draws)
+    ]
+
+
+def insert_lesions(
+    hu: NDArray[np.int16 | np.float32],
+    labels: NDArray[np.uint8],
+    spacing_mm: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int16 | np.float32], NDArray[np.uint8]]:
+    """Put 1 to 8 lesions into a labelled liver; a volume without liver comes back as it is.
+
+    Args:
+        hu: ``(slice, row, column)``, Hounsfield units.
+        labels: of the same shape: 0 background, 1 liver, 2 tumour. Real tumours stay.
+        spacing_mm: ``(slice, row, column)`` distances of neighbouring voxel centres.
+        rng: draws number, places, sizes, contrasts and shapes.
+
+    Returns:
+        New arrays of HU (of the dtype given) and labels.
+    """
+    box = _box_of(labels == LIVER)
+    if box is None:
+        return hu, labels
+    hu, labels = hu.copy(), labels.copy()
+    liver = labels[box] == LIVER
+    tissue = np.where(liver, np.uint8(Tissue.LIVER), np.uint8(Tissue.AIR))
+    grid = _straight_grid(tissue.shape, spacing_mm)
+    lesions = place_lesions(tissue, grid, draw_lesion_count(rng), rng)
+    mask, added_hu = draw_lesions(tissue, grid, lesions, rng)
+    changed = _without_vessels(hu[box].astype(np.float32), liver, mask, spacing_mm) + added_hu
+    limits = np.iinfo(np.int16) if hu.dtype == np.int16 else np.finfo(np.float32)
+    changed = np.clip(changed, limits.min, limits.max)
+    touched = mask | (added_hu != 0)
+    hu[box][touched] = (np.rint(changed) if hu.dtype == np.int16 else changed)[touched].astype(hu.dtype)
+    labels[box][mask] = TUMOUR
+    return hu, labels
+
+
+def _without_vessels(
+    hu: Array, liver: NDArray[np.bool_], lesions: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> Array:
+    """The scan with the liver's coarse structure under the lesions replaced by the liver's median."""
+    # Within slices; never so narrow that the grain of coarse voxels would count as vessels.
+    sigma = (0.0, *(max(VESSEL_SCALE_MM / spacing, 0.8) for spacing in spacing_mm[1:]))
+    # Means over liver voxels alone, so that fat beside the liver does not shine into it.
+    weight = gaussian_filter(liver.astype(np.float32), sigma, truncate=3)
+    coarse = gaussian_filter(np.where(liver, hu, 0), sigma, truncate=3) / np.maximum(weight, 1e-3)
+    grain = hu - coarse
+    # Fine vessels stand out of the grain: what is left of them is as strong as noise.
+    spread = NOISE_LIMIT * 1.4826 * float(np.median(np.abs(grain[liver])))
+    return np.where(lesions, np.median(hu[liver]) + np.clip(grain, -spread, spread), hu).astype(np.float32)
+
+
+def _straight_grid(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Grid:
+    """A grid whose middle is the origin, without the phantom's warp: real anatomy is organic already."""
+    axes = [
+        (np.arange(size) - (size - 1) / 2).astype(np.float32) * np.float32(spacing)
+        for size, spacing in zip(shape, spacing_mm, strict=True)
+    ]
+    z, y, x = axes
+    warped = np.meshgrid(z, y, x, indexing="ij", sparse=False)
+    return Grid((z, y, x), (warped[0], warped[1], warped[2]))
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """The smallest box around a mask; None where it is empty."""
+    if not mask.any():
+        return None
+    spans = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    z, y, x = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return z, y, x
