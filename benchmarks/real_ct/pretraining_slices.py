@@ -1,17 +1,21 @@
 """LiTS slices kept as JPEG -> a dataset folder on which a liver task network can be pre-trained.
 
     python benchmarks/real_ct/pretraining_slices.py ../shared/data/lits_msd_liver_jpg.tar runs/real_ct/jpeg
+    python benchmarks/real_ct/pretraining_slices.py ... runs/real_ct/lesioned --lesions
 
 The JPEGs hold HU clipped to [0, 255] and a mask of liver or tumour, not told apart. HU below 0 are lost, so
 they cannot be projected, but a network with the window [0, 255] HU sees all there is. Patients are split;
 patient 10049 is 3D-IRCADb-01 patient 1, on whom reconstructions are tested, and is left out.
+
+With ``--lesions``, for a network that tells tumours from liver: slices whose liver has dark spots, which may be
+tumours labelled as liver, are left out, and most others get synthetic lesions.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
-import sys
 import tarfile
 from collections import defaultdict
 from importlib.metadata import version
@@ -20,46 +24,80 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from study.dataset import DatasetCard, ShardEntry, hash_of, to_table, write_card, write_shard
 from taskct_core import schema
 from taskct_core.dose import normalise_hu
 from taskct_core.geometry import PRESETS
+from taskct_core.volumes.lesioned import insert_lesions
 
 TEST_PATIENT = "10049"
 VALIDATION_SHARE = 0.2
 QUARTER_TURNS = {"flipped": 1, "mirrored": 3}  # how each kind of file stands upright again
 PRESET = "small"
-Slices = dict[str, list[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]]
+PIXEL_MM = 1.5  # about; the JPEGs do not tell
+LESIONED_SHARE = 0.7  # of the slices, with --lesions; the others teach what a liver without looks like
+DARK_SPOT_HU, DARK_SPOT_SHARE = (
+    22.0,
+    0.01,
+)  # a liver with more than this share so far below its median is left out
+Slice = tuple[int, NDArray[np.float32], NDArray[np.uint8]]  # index, HU (H, W), labels (H, W)
 
 
-def read_slices(archive: Path) -> Slices:
-    """Patient -> its slices as (index, HU ``(H, W)``, labels ``(H, W)``), at the preset's size."""
-    shape = PRESETS[PRESET].image_shape
-    slices: Slices = defaultdict(list)
+def read_slices(archive: Path, lesions: bool) -> dict[str, list[Slice]]:
+    """Patient -> its slices, at the preset's size."""
+    slices: dict[str, list[Slice]] = defaultdict(list)
     with tarfile.open(archive) as tar:
         for member in tar:
             match = re.fullmatch(r"images/((flipped|mirrored)_(\d+)_(\d+)\.jpg)", member.name)
             if match is None or match[3] == TEST_PATIENT:
                 continue
             name, kind, patient, index = match.groups()
-            turns = QUARTER_TURNS[kind]
-            hu = _read(tar, f"images/{name}", shape, turns, Image.Resampling.BOX).astype(np.float32)
-            mask = _read(tar, f"masks/{name}", shape, turns, Image.Resampling.NEAREST) > 127
-            slices[patient].append((int(index), hu, mask.astype(np.uint8)))
+            hu = _read(tar, f"images/{name}", QUARTER_TURNS[kind]).astype(np.float32)
+            labels = (_read(tar, f"masks/{name}", QUARTER_TURNS[kind]) > 127).astype(np.uint8)
+            if lesions and _has_dark_spot(hu, labels > 0):
+                continue
+            if lesions:
+                hu, labels = _with_lesions(hu, labels, np.random.default_rng([int(patient), int(index)]))
+            slices[patient].append((int(index), *_resized(hu, labels)))
     return {patient: sorted(slices[patient], key=lambda item: item[0]) for patient in sorted(slices)}
 
 
-def _read(
-    tar: tarfile.TarFile, name: str, shape: tuple[int, int], turns: int, resampling: int
-) -> NDArray[np.uint8]:
+def _read(tar: tarfile.TarFile, name: str, turns: int) -> NDArray[np.uint8]:
     file = tar.extractfile(name)
     assert file is not None
-    image = Image.open(io.BytesIO(file.read())).convert("L").resize(shape[::-1], resampling)
-    return np.rot90(np.asarray(image), turns)
+    return np.rot90(np.asarray(Image.open(io.BytesIO(file.read())).convert("L")), turns)
 
 
-def write_dataset(slices: Slices, folder: Path) -> DatasetCard:
+def _has_dark_spot(hu: NDArray[np.float32], liver: NDArray[np.bool_]) -> bool:
+    inside = binary_erosion(liver, iterations=4)
+    if not inside.any():
+        return True
+    smooth = gaussian_filter(hu, 2.0)[inside]
+    return bool((smooth < np.median(smooth) - DARK_SPOT_HU).mean() > DARK_SPOT_SHARE)
+
+
+def _with_lesions(
+    hu: NDArray[np.float32], labels: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    if rng.random() > LESIONED_SHARE:
+        return hu, labels
+    changed, changed_labels = insert_lesions(hu[None], labels[None], (2.0, PIXEL_MM, PIXEL_MM), rng)
+    return np.clip(changed[0], 0, 255).astype(np.float32), changed_labels[0]
+
+
+def _resized(
+    hu: NDArray[np.float32], labels: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    size = PRESETS[PRESET].image_shape[::-1]
+    return (
+        np.asarray(Image.fromarray(hu).resize(size, Image.Resampling.BOX)),
+        np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)),
+    )
+
+
+def write_dataset(slices: dict[str, list[Slice]], folder: Path, lesions: bool) -> DatasetCard:
     """Write shards of full-dose images and labels, one a patient, and the dataset's card."""
     order = np.random.default_rng(0).permutation(list(slices))
     held_out = set(order[: round(VALIDATION_SHARE * len(order))])
@@ -82,9 +120,16 @@ def write_dataset(slices: Slices, folder: Path) -> DatasetCard:
     card = DatasetCard(
         geometry=PRESETS[PRESET].to_dict(),
         simulation={},
-        source={"kind": "LiTS JPEG slices, HU clipped to [0, 255]", "left_out": TEST_PATIENT},
+        source={
+            "kind": "LiTS JPEG slices, HU clipped to [0, 255]",
+            "left_out": TEST_PATIENT,
+            "synthetic_lesions": lesions,
+        },
         patients={split: [shard.patient for shard in entries] for split, entries in shards.items()},
-        counts={split: _counts(entries) for split, entries in shards.items()},
+        counts={
+            split: _counts([item for shard in entries for item in slices[shard.patient]])
+            for split, entries in shards.items()
+        },
         image_shape=PRESETS[PRESET].image_shape,
         has_sinogram=False,
         shards=shards,
@@ -95,11 +140,22 @@ def write_dataset(slices: Slices, folder: Path) -> DatasetCard:
     return card
 
 
-def _counts(entries: list[ShardEntry]) -> dict[str, int]:
-    samples = sum(shard.rows for shard in entries)
-    return {"samples": samples, "with_liver": samples, "with_tumour": 0}
+def _counts(slices: list[Slice]) -> dict[str, int]:
+    with_tumour = sum(bool((labels == schema.TUMOUR).any()) for _, _, labels in slices)
+    return {"samples": len(slices), "with_liver": len(slices), "with_tumour": with_tumour}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lesions", action="store_true", help="insert synthetic lesions")
+    options = parser.parse_args()
+    card = write_dataset(read_slices(options.archive, options.lesions), options.folder, options.lesions)
+    print(card.counts, card.data_hash[:12])
 
 
 if __name__ == "__main__":
-    written = write_dataset(read_slices(Path(sys.argv[1])), Path(sys.argv[2]))
-    print({split: counts["samples"] for split, counts in written.counts.items()}, written.data_hash[:12])
+    main()

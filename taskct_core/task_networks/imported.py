@@ -1,14 +1,10 @@
-"""Networks made elsewhere: a TorchScript file, or weights for a ``package.module:Name``."""
+"""Networks made elsewhere, saved as TorchScript."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from taskct_core.errors import DataError, first_line
@@ -31,32 +27,3 @@ def torchscript(path: str) -> nn.Module:
             "Save it again; for a state_dict, name its architecture as package.module:Name.",
         ) from None
     return network
-
-
-def load_weights(network: nn.Module, path: str) -> None:
-    """Fill a network with a ``state_dict`` from a ``.safetensors`` file or one that ``torch.save`` wrote.
-
-    Raises:
-        DataError: if the file is missing or unreadable, or its tensors do not fit the network.
-    """
-    if not Path(path).is_file():
-        raise DataError("task_network.weights must be an existing file", path, "Correct the path.")
-    try:
-        network.load_state_dict(_read_state(path))
-    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, EOFError) as error:
-        raise DataError(
-            "task_network.weights must hold the state_dict of the architecture",
-            f"{path} ({first_line(error)})",
-            "Check the file, task_network.architecture and task_network.architecture_parameters.",
-        ) from None
-
-
-def _read_state(path: str) -> dict[str, torch.Tensor]:
-    if path.endswith(".safetensors"):
-        return safetensors.torch.load_file(path)
-    # weights_only: a pickle from elsewhere must not run code here.
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # its text advises to run the code
-        raise ValueError("it holds no tensors, or more than tensors") from None
-    return state.get("state_dict", state)

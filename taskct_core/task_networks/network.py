@@ -12,8 +12,8 @@ from taskct_core import registry
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.errors import ConfigError
 from taskct_core.task_networks import CLASSES, TASK_NETWORKS
-from taskct_core.task_networks.imported import load_weights
 from taskct_core.task_networks.window import HUWindow
+from taskct_core.weights import load_weights
 
 _PROBE_SIDE = 64
 
@@ -58,7 +58,7 @@ class TaskNetwork(nn.Module):
                 num_classes=CLASSES[config.classes],
             )
         if config.weights is not None:
-            load_weights(network, config.weights)
+            load_weights(network, config.weights, "task_network.weights", "task_network.architecture")
         return cls(network, config)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from taskct_core.config import TrialConfig
-from taskct_core.errors import ConfigError, DataError, TrainingError
+from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import Batch, evaluate, to_device
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
+from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import FULL_DOSE, LABELS, LOSS, LOSS_IMAGE, LOSS_TASK, OWN_NETWORK_SUFFIX
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.means import Means
@@ -152,21 +153,7 @@ class Training:
 
     def _call(self, reconstructor: nn.Module, batch: Batch) -> torch.Tensor:
         inputs = inputs_of(self.reconstructor)
-        missing = [name for name in inputs if name not in batch]
-        if missing:
-            raise DataError(
-                f"the architecture {self.config.architecture!r} needs {', '.join(inputs)} in every sample",
-                f"samples without {', '.join(missing)}",
-                "Simulate with simulation.store_sinogram: true, or choose another architecture.",
-            )
-        image: torch.Tensor = reconstructor(*(batch[name] for name in inputs))
-        if image.shape != batch[FULL_DOSE].shape:
-            raise ConfigError(
-                "a reconstructor must return images of the full-dose image's shape",
-                f"{tuple(image.shape)} from {self.config.architecture!r} for {tuple(batch[FULL_DOSE].shape)}",
-                "Give it one output channel, and the image's height and width.",
-            )
-        return image
+        return reconstruct(reconstructor, inputs, batch, self.config.architecture)
 
     def _require_finite(self, measured: dict[str, float], step: int) -> None:
         if all(map(math.isfinite, measured.values())):

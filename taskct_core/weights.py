@@ -1,0 +1,49 @@
+"""Weights that were saved elsewhere -> a network."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from taskct_core.errors import DataError, first_line
+
+
+def load_weights(network: nn.Module, path: str, setting: str, architecture_setting: str) -> None:
+    """Fill a network with a ``state_dict`` from a ``.safetensors`` file or one that ``torch.save`` wrote.
+
+    Args:
+        network: filled in place.
+        path: of the file.
+        setting: what the user calls the file, for messages, such as ``task_network.weights``.
+        architecture_setting: what the user calls the network's architecture.
+
+    Raises:
+        DataError: if the file is missing or unreadable, or its tensors do not fit the network.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{setting} must be an existing file", path, "Correct the path.")
+    try:
+        network.load_state_dict(_read_state(path))
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{setting} must hold the state_dict of the architecture",
+            f"{path} ({first_line(error)})",
+            f"Check the file, {architecture_setting} and its parameters.",
+        ) from None
+
+
+def _read_state(path: str) -> dict[str, torch.Tensor]:
+    if path.endswith(".safetensors"):
+        return safetensors.torch.load_file(path)
+    # weights_only: a pickle from elsewhere must not run code here.
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its text advises to run the code
+        raise ValueError("it holds no tensors, or more than tensors") from None
+    return state.get("state_dict", state)
