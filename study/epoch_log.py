@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.files import write_atomically
+from study.remote import is_remote
 from taskct_core.schema import EPOCH
 
 EPOCH_LOG_FILE = "metrics.jsonl"
@@ -21,13 +23,20 @@ EPOCH_LOG_FILE = "metrics.jsonl"
 def append(folder: Path, row: Mapping[str, Any]) -> None:
     """Add one epoch's row to the log of the trial in ``folder`` and force it to disk.
 
+    A remote log is replaced by a longer one: object stores do not append.
+
     Args:
         folder: the trial's folder; made if absent.
         row: plain values by column name, with :data:`~taskct_core.schema.EPOCH`; NaN and infinities are kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     line = json.dumps(dict(row), default=_plain) + "\n"
-    with (folder / EPOCH_LOG_FILE).open("ab+") as file:
+    path = folder / EPOCH_LOG_FILE
+    if is_remote(path):
+        logged = path.read_bytes() if path.is_file() else b""
+        write_atomically(path, lambda temporary: temporary.write_bytes(logged + line.encode("utf-8")))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
         if _ends_torn(file):
             line = "\n" + line  # closes the line that a kill cut short, so that this one stands alone
         file.write(line.encode("utf-8"))

@@ -25,6 +25,7 @@ from study.feed import Batch, to_batch
 from study.files import write_atomically
 from study.provenance import provenance
 from study.references import IMAGES
+from study.remote import buffered, open_folder
 from study.run import load_study
 from study.search.records import best_records, trial_folder
 from study.trial import CHECKPOINT_FILE, read_trial_config
@@ -97,9 +98,9 @@ def evaluate_study(
         ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
     folders = _folders(study_folder)
-    dataset = dataset or Path(folders["dataset"])
+    dataset = dataset or open_folder(folders["dataset"])
     card = _checked(dataset, split)
-    judges = Judges.load(Path(folders["task_network"]), audit)
+    judges = Judges.load(open_folder(folders["task_network"]), audit)
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study_folder))]
     shared = _shared_columns(card, dataset, split) | judges.hashes
@@ -133,7 +134,7 @@ def load_trained(folder: Path, card: DatasetCard, task_network: TaskNetwork) -> 
     training = build_training(
         config, geometry=ParallelBeam.from_dict(card.geometry), task_network=task_network
     )
-    training.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["training"])
+    training.load_state_dict(torch.load(buffered(path), map_location="cpu", weights_only=True)["training"])
     return training
 
 
@@ -175,14 +176,15 @@ def _checked(dataset: Path, split: str) -> DatasetCard:
 
 def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
     for path in card.shard_paths(dataset, split):
-        for rows in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_SIZE):
-            yield to_batch(from_table(pa.Table.from_batches([rows])))
+        with path.open("rb") as file:
+            for rows in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_SIZE):
+                yield to_batch(from_table(pa.Table.from_batches([rows])))
 
 
 def _append(path: Path, new: pd.DataFrame) -> None:
     identity = [schema.TRIAL, schema.SPLIT, schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
     if path.is_file():
-        new = pd.concat([pd.read_parquet(path), new], ignore_index=True)
+        new = pd.concat([pd.read_parquet(buffered(path)), new], ignore_index=True)
     new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])
     new = new.drop_duplicates(identity, keep="last")
     write_atomically(path, lambda temporary: new.to_parquet(temporary, index=False))

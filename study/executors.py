@@ -17,6 +17,7 @@ from typing import Any
 
 from study.config import ExecutionConfig
 from study.feed import Feed, Share, StreamFeed
+from study.remote import arrow_filesystem, open_folder
 from study.trial import Row, TrialInputs, Worker, run_trial
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TaskctError
@@ -46,7 +47,7 @@ class TrialTask:
             and "architecture_parameters" not in proposal["values"]
         ):
             values["architecture_parameters"] = {}  # the base's belong to its own architecture
-        return cls(TrialConfig.parse(values), Path(proposal["folder"]), int(proposal["trial"]))
+        return cls(TrialConfig.parse(values), open_folder(proposal["folder"]), int(proposal["trial"]))
 
 
 def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionConfig) -> Trainable:
@@ -134,6 +135,7 @@ def fit_in_train(
 
     streams = {split: feed.dataset for split, feed in inputs.feeds.items() if isinstance(feed, StreamFeed)}
     feeds: dict[str, Feed] = {split: feed for split, feed in inputs.feeds.items() if split not in streams}
+    storage_path, filesystem = arrow_filesystem(task.folder.resolve() / "ray_train")
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -151,7 +153,8 @@ def fit_in_train(
         torch_config=TorchConfig(backend=None if execution.use_gpu else "gloo"),
         run_config=RunConfig(
             name=task.folder.name,
-            storage_path=str(task.folder.resolve() / "ray_train"),
+            storage_path=storage_path,
+            storage_filesystem=filesystem,
             callbacks=callbacks or [],
         ),
     )

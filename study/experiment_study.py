@@ -15,6 +15,7 @@ from study.inputs import open_inputs
 from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
 from study.references import write_references
+from study.remote import open_folder
 from study.results import export_results
 from study.run import StudySummary, load_study, run_study
 from study.search.records import WAITING, read_records
@@ -80,7 +81,7 @@ def _fingerprint(experiment: ExperimentConfig, inputs: TrialInputs) -> dict[str,
     """What must stay the same while the study lives, beside what the search itself watches."""
     return {
         "data": inputs.data_hash,
-        "task network": load_task_network_card(Path(inputs.task_network)).content_hash,
+        "task network": load_task_network_card(open_folder(inputs.task_network)).content_hash,
         "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
         "metric policy": schema.POLICY_TEXT,
     }

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from study.dataset import DatasetCard, from_table
+from study.remote import arrow_source
 from taskct_core import schema
 from taskct_core.config import StrictModel
 
@@ -187,7 +188,8 @@ def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict
         paths = card.shard_paths(folder, split)
         if not paths:
             continue
-        dataset = ray.data.read_parquet(paths)
+        names, filesystem = arrow_source(paths)
+        dataset = ray.data.read_parquet(names, filesystem=filesystem)
         if data_path == "memory":
             materialized = dataset.materialize()
             blocks = [ref for bundle in materialized.iter_internal_ref_bundles() for ref in bundle.block_refs]

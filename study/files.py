@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from study.remote import is_remote, upload
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then move it into place.
+    """Let ``write`` fill a temporary file, then move it into place.
 
-    A reader sees the old file or the whole new one; after a crash at worst a ``.partial`` file is left,
-    which no reader looks at and the next write replaces.
+    A reader sees the old file or the whole new one; after a crash at worst a ``.partial`` file is left
+    beside a local ``path``, which no reader looks at and the next write replaces. What belongs into a remote
+    folder is filled on this machine and uploaded.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="taskct-") as folder:
+            temporary = Path(folder) / path.name
+            write(temporary)
+            upload(temporary, path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

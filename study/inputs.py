@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from study.dataset import DatasetCard
 from study.feed import open_feeds
 from study.panels import choose_panel
@@ -31,7 +29,7 @@ def open_inputs(card: DatasetCard, workspace: Workspace, data_path: str = "auto"
     return TrialInputs(
         feeds=feeds,
         geometry=ParallelBeam.from_dict(card.geometry),
-        task_network=str(Path(workspace.task_network)),
+        task_network=str(workspace.task_network),
         data_hash=card.data_hash,
         panel=choose_panel(feeds),
     )

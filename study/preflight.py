@@ -13,6 +13,7 @@ from typing import Any
 from study.config import ExperimentConfig, StudyConfig
 from study.executors import TrialTask, tune_resources, worker_resources
 from study.feed import Feed, Share, StreamFeed
+from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
 from study.trial import TrialInputs
@@ -95,6 +96,8 @@ def resource_problems(experiment: ExperimentConfig, available: dict[str, float],
 
 def disk_problems(study: StudyConfig, folder: Path, parameters: int) -> list[str]:
     """Whether the disk holds a checkpoint of every trial, of networks with this many parameters."""
+    if is_remote(folder):
+        return []  # an object store does not say how much it takes
     needed = study.trials * parameters * _STATES_PER_PARAMETER * _BYTES_PER_STATE + _MARGIN_BYTES
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -126,7 +129,7 @@ def _trial_config(base: TrialConfig, values: dict[str, Any]) -> TrialConfig:
 
 
 def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: dict[str, Any]) -> int:
-    task_network, _ = load_task_network(Path(inputs.task_network))
+    task_network, _ = load_task_network(open_folder(inputs.task_network))
     training = build_training(config, geometry=inputs.geometry, task_network=task_network)
     training.train_epoch([batch])
     return training.parameter_count

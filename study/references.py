@@ -18,6 +18,7 @@ from study.feed import Batch, Feed, Share
 from study.files import write_json
 from study.panels import write_panel, write_panel_truth
 from study.provenance import provenance
+from study.remote import open_folder
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE
 from study.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
@@ -39,7 +40,7 @@ def write_references(study_folder: Path, inputs: TrialInputs) -> None:
     """Score the references on the validation and test slices, unless the folder has them already."""
     if (study_folder / REFERENCES_FILE).is_file():
         return
-    task_network, card = load_task_network(Path(inputs.task_network))
+    task_network, card = load_task_network(open_folder(inputs.task_network))
     rows: list[Row] = []
     samples: list[Row] = []
     for number, (method, (reconstruct, settings)) in enumerate(_references(inputs).items(), start=1):

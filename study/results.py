@@ -8,7 +8,6 @@ while trials are running: it takes what is there.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import yaml
 
 from study import epoch_log
 from study.files import write_atomically
+from study.remote import buffered
 from study.search.records import TrialRecord, trial_folder
 from study.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
@@ -51,7 +51,7 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
     if results.empty:
         return results
     _write_table(study_folder / schema.RESULTS_FILE, results)
-    samples = [pd.read_parquet(path) for path in sample_files if path.is_file()]
+    samples = [pd.read_parquet(buffered(path)) for path in sample_files if path.is_file()]
     if samples:
         _write_table(study_folder / schema.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
     return results
@@ -59,7 +59,7 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
 
 def _collect_panel(source: Path, target: Path) -> None:
     if source.is_file() and not target.is_file():
-        write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+        write_atomically(target, lambda temporary: temporary.write_bytes(source.read_bytes()))
 
 
 def _write_table(path: Path, frame: pd.DataFrame) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from ray.tune import PlacementGroupFactory
 from study.config import StudyConfig
 from study.events import OnEvent, both, ignore
 from study.ray_session import ray_session
+from study.remote import open_folder, scratch_folder
 from study.schedulers import make_pruner
 from study.schedulers.tune_scheduler import StudyScheduler
 from study.search.fingerprint import check_fingerprint, check_objectives, search_fingerprint
@@ -72,7 +72,7 @@ def run_study(
 
     Args:
         config: what is searched and how.
-        folder: of the study; shared by all nodes of the cluster.
+        folder: of the study; shared by all nodes of the cluster, or remote (see :mod:`study.remote`).
         trainable: a Ray Tune function; called with ``{"trial": number, "folder": its folder, "values":
             overrides of the trial's configuration}``, it appends each epoch's row to the folder's
             :mod:`study.epoch_log` and then reports it. Started again, it continues from its checkpoint.
@@ -160,7 +160,7 @@ def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) 
     """Queue what is to be tried first; return how many trials the study shall have."""
     points = list(config.enqueue)
     if config.enqueue_front_of is not None:
-        points += front_of(Path(config.enqueue_front_of), space)
+        points += front_of(open_folder(config.enqueue_front_of), space)
     queued = enqueue_points(study, space, points)
     if config.sampler.name != "grid":
         return config.trials
@@ -188,27 +188,21 @@ def _tune_config(
 def _execute(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
-    _remove_tune_folder(folder)
-    run_config = tune.RunConfig(
-        name=_TUNE_FOLDER,
-        storage_path=str(folder),
-        failure_config=tune.FailureConfig(max_failures=max_retries),
-        callbacks=[NodeWatch()],
-        verbose=0,
-    )
-    with ray_session():
+    with scratch_folder(folder, _TUNE_FOLDER) as scratch, ray_session():
+        run_config = tune.RunConfig(
+            name=scratch.name,
+            storage_path=str(scratch.parent),
+            failure_config=tune.FailureConfig(max_failures=max_retries),
+            callbacks=[NodeWatch()],
+            verbose=0,
+        )
         tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
-    _remove_tune_folder(folder)
 
 
 def _summarise(folder: Path, study: optuna.Study, started: float) -> StudySummary:
     trials = read_records(study)
     interrupted = any(record.status == RUNNING for record in trials)
     return StudySummary(folder, trials, best_records(study), time.monotonic() - started, interrupted)
-
-
-def _remove_tune_folder(folder: Path) -> None:
-    shutil.rmtree(folder / _TUNE_FOLDER, ignore_errors=True)
 
 
 def _name(trial: Any) -> str:

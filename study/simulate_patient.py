@@ -151,7 +151,8 @@ def _is_shard_of(path: Path, simulation_hash: str) -> bool:
     if not path.is_file():
         return False
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        with path.open("rb") as file:
+            metadata = pq.read_schema(file).metadata or {}
     except (OSError, ValueError):  # torn by something other than us: make it again
         return False
     return bool(metadata.get(SIMULATION_KEY) == simulation_hash.encode())

@@ -11,8 +11,10 @@ from typing import Any
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard, load_card, verify_shards
+from study.files import write_atomically
 from study.progress import console, progress
 from study.ray_session import ray_session, session_is_open
+from study.remote import check_writable
 from study.workspace import Workspace
 from taskct_core.errors import StudyError
 from taskct_core.schema import (
@@ -26,6 +28,7 @@ from taskct_core.schema import (
     PRIMARY_PSNR,
     PRIMARY_SSIM,
     PRUNED,
+    REPORT_FILE,
     RESULTS_FILE,
     SPLIT,
     SPLITS,
@@ -55,13 +58,15 @@ def _session_unless(is_done: bool, experiment: ExperimentConfig) -> AbstractCont
 def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
     from study.preflight import check_space
+    from study.search.storage import check_storage
     from study.simulate import plan
 
-    workspace = Workspace.of(experiment)
+    workspace = _workspace(experiment)
     # What can be refused at once is refused before anything starts.
     if experiment.dataset is None:
         plan(experiment, workspace.dataset)
     check_space(experiment)
+    check_storage(workspace.study, experiment.study.storage)
     # Finished stages need no Ray; the others share one session.
     with nullcontext() if _study_is_done(experiment, workspace) else session(experiment):
         simulate_dataset(experiment)
@@ -101,7 +106,7 @@ def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
     """Make the experiment's dataset, or show the one it has."""
     from study.simulate import plan, simulate
 
-    workspace = Workspace.of(experiment)
+    workspace = _workspace(experiment)
     if experiment.dataset is not None:
         return load_card(workspace.dataset)
     _, jobs = plan(experiment, workspace.dataset)
@@ -122,7 +127,7 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
     from study.pretrain import pretrain
     from taskct_core.task_networks import load_task_network_card
 
-    workspace = Workspace.of(experiment)
+    workspace = _workspace(experiment)
     if experiment.pretrained is None:
         card = _checked_dataset(workspace)
         title = "Pre-training the task network"
@@ -145,7 +150,7 @@ def train_one(experiment: ExperimentConfig) -> None:
     from study.single import train_trial
     from taskct_core.task_networks import load_task_network
 
-    workspace = Workspace.of(experiment)
+    workspace = _workspace(experiment)
     check_execution(experiment.execution)
     card = _checked_dataset(workspace)
     load_task_network(workspace.task_network)  # a bad one is found before Ray is started
@@ -161,12 +166,14 @@ def train_one(experiment: ExperimentConfig) -> None:
 def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
     from study.preflight import check_space
+    from study.search.storage import check_storage
     from taskct_core.task_networks import load_task_network
 
-    workspace = Workspace.of(experiment)
+    workspace = _workspace(experiment)
     card = _checked_dataset(workspace)
     load_task_network(workspace.task_network)
     check_space(experiment)
+    check_storage(workspace.study, experiment.study.storage)
     if _study_is_done(experiment, workspace):
         console.print(f"Study: {workspace.study}  (all {experiment.study.trials} trials have ended)")
         return
@@ -242,21 +249,21 @@ def watch_study_report(folder: Path, out: Path | None) -> None:
     from analysis import watch_report
 
     console.print(f"Watching {folder}; stop with Ctrl-C.")
-    watch_report(folder, out=out)
+    watch_report(str(folder), out=out)
 
 
 def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -> None:
     """Write one page on several studies."""
     from analysis import write_comparison
 
-    console.print(f"Comparison: {write_comparison(folders, out, side_by_side)}")
+    console.print(f"Comparison: {write_comparison(list(map(str, folders)), out, side_by_side)}")
 
 
 def export_study(folder: Path, out: Path, formats: list[str]) -> None:
     """Write a study's figures, tables and front."""
     import analysis
 
-    table = analysis.load(folder)
+    table = analysis.load(str(folder))
     written = analysis.export_tables(table, out / "tables")
     written += analysis.export_front_configs(table, out / "front")
     written += analysis.export_figures(table, out / "figures", formats)
@@ -268,7 +275,8 @@ def write_study_report(folder: Path, out: Path | None = None) -> None:
     from analysis import write_report
 
     started = time.monotonic()
-    path = write_report(folder, out)
+    path = out or folder / REPORT_FILE
+    write_atomically(path, lambda temporary: write_report(str(folder), temporary))
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
 
 
@@ -276,6 +284,12 @@ def _scores_of(row: Mapping[str, Any]) -> str:
     """The primary metrics that a row has, as one line."""
     names = [name for name in (PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM) if row.get(name) is not None]
     return ", ".join(f"{METRICS[name].label} {row[name]:.3f}" for name in names)
+
+
+def _workspace(experiment: ExperimentConfig) -> Workspace:
+    workspace = Workspace.of(experiment)
+    check_writable(workspace.root)
+    return workspace
 
 
 def _checked_dataset(workspace: Workspace) -> DatasetCard:

@@ -1,21 +1,25 @@
 """Every study's curves for TensorBoard: ``tensorboard --logdir <study>/trials``.
 
-Writes ``trials/0003/events.out.tfevents.*``, one scalar a numeric column of the epoch log.
+Writes ``trials/0003/events.out.tfevents.*``, one scalar a numeric column of the epoch log. For a remote study they
+are written on this machine and uploaded after every epoch.
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.events import EpochReported, Event, TrialFinished, TrialStarted
+from study.remote import is_remote, upload
 from study.search.records import trial_folder
 from taskct_core.schema import EPOCH, SEED, TRIAL
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
+_FILES = "events.out.tfevents.*"
 _NO_CURVES = (EPOCH, TRIAL, SEED)
 
 
@@ -26,6 +30,7 @@ class TensorBoardLog:
         self._folder = folder
         self._writers: dict[int, SummaryWriter] = {}
         self._last_epoch: dict[int, int] = {}
+        self._local = tempfile.TemporaryDirectory(prefix="taskct-") if is_remote(folder) else None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -35,15 +40,16 @@ class TensorBoardLog:
                 self._write(trial, row)
             case TrialFinished(trial=trial):
                 self._writers.pop(trial).close()
+                self._publish(trial)
                 del self._last_epoch[trial]
 
     def _open(self, trial: int) -> None:
         from tensorboardX import SummaryWriter  # imports torch, which takes seconds
 
         folder = trial_folder(self._folder, trial)
-        for left in folder.glob("events.out.tfevents.*"):
+        for left in folder.glob(_FILES):
             left.unlink()  # of a driver that died; the trial reports its epochs again
-        self._writers[trial] = SummaryWriter(logdir=str(folder))
+        self._writers[trial] = SummaryWriter(logdir=str(self._written_in(trial)))
         self._last_epoch[trial] = 0
 
     def _write(self, trial: int, row: dict[str, Any]) -> None:
@@ -51,3 +57,15 @@ class TensorBoardLog:
         for name, value in row.items():
             if isinstance(value, int | float) and math.isfinite(value) and name not in _NO_CURVES:
                 self._writers[trial].add_scalar(name, value, row[EPOCH])
+        self._publish(trial)
+
+    def _written_in(self, trial: int) -> Path:
+        return trial_folder(Path(self._local.name) if self._local else self._folder, trial)
+
+    def _publish(self, trial: int) -> None:
+        if self._local is None:
+            return
+        if trial in self._writers:
+            self._writers[trial].flush()
+        for path in self._written_in(trial).glob(_FILES):
+            upload(path, trial_folder(self._folder, trial) / path.name)

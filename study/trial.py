@@ -32,6 +32,7 @@ from study.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
 from study.panels import write_panel
 from study.provenance import config_hash, provenance
+from study.remote import buffered, open_folder
 from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.errors import DataError, StudyError
@@ -104,7 +105,7 @@ def run_trial(
         DataError: if the checkpoint belongs to another configuration.
         StudyError: if the frozen task network changed during training.
     """
-    task_network, card = load_task_network(Path(inputs.task_network))
+    task_network, card = load_task_network(open_folder(inputs.task_network))
     training = build_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
     )
@@ -150,7 +151,7 @@ def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, floa
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return 0, 0.0
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = torch.load(buffered(path), map_location="cpu", weights_only=True)
     for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
         if checkpoint["identity"][name] != identity[name]:
             raise DataError(

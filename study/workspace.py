@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.config import ExperimentConfig
+from study.remote import open_folder
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one experiment.
+    """The folders of one experiment, on this machine or remote.
 
     Attributes:
         root: ``<output>/<name>``.
@@ -29,7 +30,7 @@ class Workspace:
     @classmethod
     def of(cls, experiment: ExperimentConfig) -> Workspace:
         """The folders that an experiment's configuration names."""
-        root = Path(experiment.output).expanduser().resolve() / experiment.name
+        root = open_folder(experiment.output) / experiment.name
         return cls(
             root=root,
             dataset=_given(experiment.dataset) or root / "data",
@@ -40,4 +41,4 @@ class Workspace:
 
 
 def _given(folder: str | None) -> Path | None:
-    return Path(folder).expanduser().resolve() if folder else None
+    return open_folder(folder) if folder else None

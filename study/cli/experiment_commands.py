@@ -16,7 +16,9 @@ QUICKSTART_CONFIG = Path(__file__).parent.parent / "quickstart.yaml"
 
 
 def quickstart(
-    output: Annotated[Path, typer.Option(help="Where the experiment's folder is made.")] = Path("runs"),
+    output: Annotated[
+        str, typer.Option(metavar="DIR", help="Where the experiment's folder is made; a path or URL.")
+    ] = "runs",
     overrides: SetOption = None,
 ) -> None:
     """Run the whole experiment on built-in phantoms: a report in a few minutes on two cores.

@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from study.cli.study_commands import StudyFolder
+from study.remote import open_folder
 
 
 def evaluate(
     folder: StudyFolder,
     data: Annotated[
-        Path | None, typer.Option(help="Dataset folder to score on. Default: the study's own.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=open_folder,
+            help="Dataset folder to score on, a path or URL. Default: the study's own.",
+        ),
     ] = None,
     trial: Annotated[
         list[int] | None, typer.Option(help="Trial to score; may be repeated. Default: the front.")
@@ -22,7 +28,9 @@ def evaluate(
     audit: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a second task network, which took no part in training, to judge as well."
+            metavar="DIR",
+            parser=open_folder,
+            help="Folder of a second task network, which took no part in training, to judge as well.",
         ),
     ] = None,
 ) -> None:
@@ -57,7 +65,10 @@ def report(
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Two or more studies' folders.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", parser=open_folder, help="Two or more studies' folders."),
+    ],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
     side_by_side: Annotated[
         bool,

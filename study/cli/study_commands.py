@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from study.cli.options import ConfigArgument, SetOption
+from study.remote import open_folder
 
 app = typer.Typer(help="Search alpha, losses and architectures: run, status, retry.", no_args_is_help=True)
 
 StudyFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The study's folder, OUTPUT/NAME/study (or OUTPUT/NAME).")
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        parser=open_folder,
+        help="The study's folder, OUTPUT/NAME/study (or OUTPUT/NAME); a path or URL.",
+    ),
 ]
 
 

@@ -2,6 +2,9 @@
 
 Reads and writes ``driver.lock`` (host, process, heartbeat). The lock of a driver that died is taken over at
 once if it ran on this host, and after :data:`STALE_SECONDS` without a heartbeat if it ran on another.
+
+In a remote folder the lock is an object that is created only if it is absent. Two drivers that take over the same
+stale lock at the same moment may both get it; the first sees at its next heartbeat that it lost, and stops.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from study.files import write_json
+from study.remote import create_exclusively, is_remote
 from taskct_core.errors import StudyError
 
 LOCK_FILE = "driver.lock"
@@ -114,21 +118,44 @@ def _acquire(folder: Path) -> StudyLock:
     with _exclusive(folder):
         owner = read_driver(folder)
         if owner is not None and owner.is_alive:
-            raise StudyError(
-                "a study must have one driver at a time",
-                f"{folder} is run by {_where(owner)}",
-                "Wait for it or stop it; `taskct study status` shows how far it is.",
-            )
-        now = time.time()
-        pid = os.getpid()
-        driver = Driver(socket.gethostname(), pid, _process_start(pid) or now, uuid.uuid4().hex, now, now)
-        write_json(folder / LOCK_FILE, asdict(driver))
+            raise _refusal(folder, owner)
+        driver = _this_driver()
+        if is_remote(folder):
+            _create(folder, driver, stale=owner)
+        else:
+            write_json(folder / LOCK_FILE, asdict(driver))
         return StudyLock(folder, driver)
+
+
+def _this_driver() -> Driver:
+    now, pid = time.time(), os.getpid()
+    return Driver(socket.gethostname(), pid, _process_start(pid) or now, uuid.uuid4().hex, now, now)
+
+
+def _create(folder: Path, driver: Driver, stale: Driver | None) -> None:
+    """Create the lock in a remote folder, in the place of a stale one."""
+    if stale is not None:
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+    try:
+        create_exclusively(folder / LOCK_FILE, json.dumps(asdict(driver)).encode())
+    except FileExistsError:
+        raise _refusal(folder, read_driver(folder) or driver) from None
+
+
+def _refusal(folder: Path, owner: Driver) -> StudyError:
+    return StudyError(
+        "a study must have one driver at a time",
+        f"{folder} is run by {_where(owner)}",
+        "Wait for it or stop it; `taskct study status` shows how far it is.",
+    )
 
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes from reading and writing the lock file at the same time."""
+    """Keep other processes from reading and writing a local lock file at the same time."""
+    if is_remote(folder):
+        yield
+        return
     with (folder / f".{LOCK_FILE}.mutex").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees it when a process dies
         yield

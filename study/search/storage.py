@@ -21,7 +21,8 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.files import write_json
-from taskct_core.errors import StudyError
+from study.remote import is_remote
+from taskct_core.errors import ConfigError, StudyError
 
 JOURNAL_FILE = "journal.log"
 STORAGE_FILE = "storage.json"
@@ -73,13 +74,28 @@ def read_card(folder: Path) -> StorageCard:
         ) from None
 
 
+def check_storage(folder: Path, url: str | None) -> None:
+    """Refuse a journal on an object store, which can neither append to a file nor lock it.
+
+    Raises:
+        ConfigError: if the folder is remote and no database is named.
+    """
+    if is_remote(folder) and url is None:
+        raise ConfigError(
+            "a study with a remote output needs a database as its storage: object stores cannot append to a journal",
+            f"output {folder} without study.storage",
+            "Set study.storage: sqlite:////local/path/study.db (this machine only) or postgresql://host/db.",
+        )
+
+
 def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
     """Open the study of ``folder``, or create it there. The caller holds the study's lock.
 
     Raises:
+        ConfigError: if the folder is remote and no database is named.
         StudyError: if the folder's study lives in another storage, or the storage cannot be opened.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_storage(folder, url)
     if not (folder / STORAGE_FILE).exists():
         # A random part: two folders of one name may share one database.
         write_json(folder / STORAGE_FILE, asdict(StorageCard(f"{folder.name}-{uuid.uuid4().hex[:8]}", url)))

@@ -11,6 +11,9 @@ import io
 import json
 import math
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -104,11 +107,12 @@ def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
     card = load_task_network_card(folder)
     # The card records where the weights came from; from now on this folder is where they are.
     here: dict[str, object] = {"weights": None}
-    if card.script_sha256 is not None:
-        script = folder / TASK_NETWORK_SCRIPT
-        _require_equal(_file_sha256(script), card.script_sha256, script)
-        here["architecture_parameters"] = {"path": str(script)}
-    network = TaskNetwork.from_config(card.network.model_copy(update=here))
+    with ExitStack() as temporary:
+        if card.script_sha256 is not None:
+            script = folder / TASK_NETWORK_SCRIPT
+            _require_equal(_file_sha256(script), card.script_sha256, script)
+            here["architecture_parameters"] = {"path": str(temporary.enter_context(_as_local(script)))}
+        network = TaskNetwork.from_config(card.network.model_copy(update=here))
     network.config = card.network
     path = folder / TASK_NETWORK_WEIGHTS
     try:
@@ -131,6 +135,18 @@ def _script_bytes(network: TaskNetwork) -> bytes | None:
     return buffer.getvalue()
 
 
+@contextmanager
+def _as_local(path: Path) -> Iterator[Path]:
+    """A file as one on this machine: itself, or a temporary copy of a remote object."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="taskct-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes())
+        yield copy
+
+
 def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none (no such file)"
 
@@ -145,6 +161,9 @@ def _require_equal(received: str, expected: str, path: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
+    if not isinstance(path, Path):  # a remote object: it appears whole or not at all
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -20,6 +20,7 @@ import numpy as np
 from ray import tune
 
 from study import epoch_log
+from study.remote import open_folder
 from taskct_core.schema import EPOCH, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 
 SPACE: dict[str, Any] = {
@@ -69,7 +70,7 @@ def lookup_trainable(
     """
 
     def look_up(config: dict[str, Any]) -> None:
-        folder = Path(config["folder"])
+        folder = open_folder(config["folder"])
         for row in epoch_log.read(folder):
             tune.report(row)
         for epoch in range(len(epoch_log.read(folder)) + 1, epochs + 1):

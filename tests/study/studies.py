@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 import study.run
 from study import epoch_log
 from study.config import StudyConfig
+from study.remote import open_folder
 from study.run import StudySummary, run_study
 from study.search.records import TrialRecord
 from taskct_core.schema import EPOCH
@@ -90,7 +91,7 @@ def _execute_here(trainable: Any, tune_config: tune.TuneConfig, folder: Path, ma
 
 def _rows(proposal: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows that the lookup trainable reports: logged ones again, then new ones."""
-    folder = Path(proposal["folder"])
+    folder = open_folder(proposal["folder"])
     logged = epoch_log.read(folder)
     yield from logged
     for epoch in range(len(logged) + 1, EPOCHS + 1):

@@ -1,0 +1,132 @@
+"""Folders that are not on this machine: ``s3://bucket/runs`` or any other fsspec URL.
+
+A remote folder is a ``UPath``, which has the methods of a ``Path``; annotations say ``Path`` for both. What an
+object store cannot do is done otherwise here and in :mod:`study.files`: it has no rename, no appending and no
+lock, but an object appears whole or not at all, and may be created only if it is absent.
+
+Credentials and endpoints come from the environment (``AWS_...``), which every node must have.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from taskct_core.errors import ConfigError, first_line
+
+_LOCAL = ("file://", "local://")
+
+
+def is_url(text: str) -> bool:
+    """Whether a setting names a folder on another machine."""
+    return "://" in text and not text.startswith(_LOCAL)
+
+
+def open_folder(text: str | Path) -> Path:
+    """A setting such as ``output`` -> an absolute local path, or a remote folder.
+
+    Raises:
+        ConfigError: if the URL's protocol is unknown or its package is not installed.
+    """
+    if is_remote(text):
+        return cast(Path, text)
+    if not is_url(str(text)):
+        return Path(str(text).split("://")[-1]).expanduser().resolve()
+    from upath import UPath
+
+    try:
+        # Listings that fsspec remembers would hide what other processes write.
+        folder = UPath(str(text), use_listings_cache=False)
+        assert folder.fs is not None  # made on first use
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            "a folder must be a path or the URL of a storage that fsspec knows",
+            f"{text!r} ({error})",
+            "For s3://, install taskct[s3]; for others, the fsspec package of that storage.",
+        ) from None
+    return cast(Path, folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Write and remove a small object in a remote folder; a local folder is not looked at.
+
+    Raises:
+        ConfigError: if the storage cannot be reached, or does not let us write.
+    """
+    if not is_remote(folder):
+        return
+    probe = folder / f".taskct-{uuid.uuid4().hex}"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except Exception as error:  # each storage's client has errors of its own
+        raise ConfigError(
+            "a remote output must be a reachable storage that may be written",
+            f"{folder} ({type(error).__name__}: {first_line(error)})",
+            "Check the URL, that the bucket exists, and the credentials and endpoint in the environment.",
+        ) from None
+
+
+def is_remote(path: object) -> bool:
+    """Whether a path that :func:`open_folder` made, or one below it, lies on another machine."""
+    return not isinstance(path, str | Path)
+
+
+def upload(local: Path, target: Path) -> None:
+    """Put a local file where ``target`` names a remote one; readers see the old object or the new one."""
+    remote = cast(Any, target)
+    remote.fs.put_file(str(local), remote.path)
+
+
+def create_exclusively(target: Path, content: bytes) -> None:
+    """Write a remote file that must not be there yet.
+
+    Raises:
+        FileExistsError: if it is.
+    """
+    remote = cast(Any, target)
+    remote.fs.pipe_file(remote.path, content, mode="create")
+
+
+def arrow_source(paths: list[Path]) -> tuple[list[str], Any]:
+    """What Ray Data and pyarrow take for these files: their names, and the filesystem that has them."""
+    if not paths or not is_remote(paths[0]):
+        return [str(path) for path in paths], None
+    remote = cast(list[Any], paths)
+    return [path.path for path in remote], remote[0].fs
+
+
+def arrow_filesystem(path: Path) -> tuple[str, Any]:
+    """A folder as Ray Train takes its storage: its name, and a pyarrow filesystem (None: the local one)."""
+    names, filesystem = arrow_source([path])
+    if filesystem is None:
+        return names[0], None
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    return names[0], PyFileSystem(FSSpecHandler(filesystem))
+
+
+def buffered(path: Path) -> io.BytesIO:
+    """A file's bytes, for libraries that open local files or file objects only."""
+    return io.BytesIO(path.read_bytes())
+
+
+@contextmanager
+def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A local folder for what only this process reads: ``folder / name``, or a temporary one if it is remote.
+
+    Emptied before and after the block.
+    """
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory(prefix="taskct-") as temporary:
+            yield Path(temporary)
+        return
+    shutil.rmtree(folder / name, ignore_errors=True)
+    yield folder / name
+    shutil.rmtree(folder / name, ignore_errors=True)

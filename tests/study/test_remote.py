@@ -1,0 +1,166 @@
+"""Studies whose output is a bucket: on a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
+from studies import EPOCHS, Killed, run_here, study_config, table
+
+from study import epoch_log, stages
+from study.config import ExperimentConfig
+from study.events import EpochReported, Event, TrialErrored
+from study.remote import check_writable, create_exclusively, is_remote, open_folder
+from study.results import export_results
+from study.run import load_study, run_study
+from study.search.lock import LOCK_FILE, read_driver, study_lock
+from study.search.records import read_records, trial_folder
+from study.status import study_status
+from study.trial import CHECKPOINT_FILE, FINAL_FILE
+from taskct_core import schema
+from taskct_core.errors import ConfigError, StudyError
+from taskct_core.schema import COMPLETE, PRIMARY_DICE
+
+
+def database(folder: Path) -> str:
+    return f"sqlite:///{folder}/study.db"
+
+
+def test_paths_stay_paths_and_urls_become_remote_folders(tmp_path: Path, s3_bucket: str) -> None:
+    assert open_folder(str(tmp_path)) == tmp_path
+    assert open_folder(f"file://{tmp_path}") == tmp_path
+    folder = open_folder(f"{s3_bucket}/paths") / "x"
+    assert is_remote(folder) and str(folder) == f"{s3_bucket}/paths/x"
+    assert open_folder(folder) is folder
+    with pytest.raises(ConfigError, match="fsspec knows"):
+        open_folder("nosuch://bucket/x")
+
+
+def test_an_output_that_cannot_be_written_is_refused_at_once(s3_bucket: str) -> None:
+    check_writable(open_folder(f"{s3_bucket}/writable"))
+    with pytest.raises(ConfigError, match="may be written"):
+        check_writable(open_folder("s3://no-such-bucket/x"))
+
+
+def test_a_remote_epoch_log_grows_and_keeps_the_last_row_of_an_epoch(s3_bucket: str) -> None:
+    folder = open_folder(f"{s3_bucket}/log")
+    assert epoch_log.read(folder) == []
+    rows = [{"epoch": 1, "a": 1.0}, {"epoch": 2, "a": float("inf")}, {"epoch": 2, "a": 3.0}]
+    for row in rows:
+        epoch_log.append(folder, row)
+    assert epoch_log.read(folder) == [rows[0], rows[2]]
+
+
+def test_a_remote_study_has_one_driver(s3_bucket: str) -> None:
+    folder = open_folder(f"{s3_bucket}/lock")
+    with study_lock(folder) as lock:
+        lock.beat()
+        lock.check()
+        with pytest.raises(StudyError, match="one driver at a time"), study_lock(folder):
+            pass
+        with pytest.raises(FileExistsError):
+            create_exclusively(folder / LOCK_FILE, b"{}")
+    assert read_driver(folder) is None
+
+
+def test_a_dead_drivers_remote_lock_is_taken_over_and_its_owner_notices(s3_bucket: str) -> None:
+    folder = open_folder(f"{s3_bucket}/takeover")
+    with study_lock(folder) as first:
+        vanished = json.loads((folder / LOCK_FILE).read_text()) | {"host": "elsewhere", "heartbeat": 0.0}
+        (folder / LOCK_FILE).write_text(json.dumps(vanished))
+        with study_lock(folder) as second:
+            second.check()
+            first.beat()
+            with pytest.raises(StudyError, match="took it over"):
+                first.check()
+
+
+def test_a_journal_on_an_object_store_is_refused(s3_bucket: str) -> None:
+    with pytest.raises(ConfigError, match=r"sqlite:///.*postgresql"):
+        run_here(study_config(), open_folder(f"{s3_bucket}/journal"))
+
+
+def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path: Path) -> None:
+    folder = open_folder(f"{s3_bucket}/interrupted")
+    config = study_config(trials=3, storage=database(tmp_path))
+
+    def kill(event: Event) -> None:
+        if isinstance(event, EpochReported) and event.trial == 1 and event.row["epoch"] == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_here(config, folder, on_event=kill)
+    summary = run_here(config, folder)
+    assert table(summary.trials) == table(run_here(study_config(trials=3), tmp_path / "alone").trials)
+    assert len(list(trial_folder(folder, 1).glob("events.out.tfevents.*"))) == 1
+    assert study_status(folder).counts == {COMPLETE: 3}
+    assert len(export_results(folder, "remote", summary.trials)) == 3 * EPOCHS
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Path) -> None:
+    folder = open_folder(f"{s3_bucket}/killed")
+    events: list[Event] = []
+    summary = run_study(
+        study_config(trials=2, storage=database(tmp_path)),
+        folder,
+        trainable=lookup_trainable(EPOCHS, faults={0: die_once(at_epoch=3)}),
+        fingerprint={"data": "data-1"},
+        max_concurrent=1,
+        resources={"cpu": 1},
+        metric_directions=DIRECTIONS,
+        on_event=events.append,
+        epochs=EPOCHS,
+    )
+    assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
+    assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]
+    assert len(epoch_log.read(trial_folder(folder, 0))) == EPOCHS
+
+
+@pytest.fixture
+def in_a_bucket(s3_bucket: str, tmp_path: Path) -> ExperimentConfig:
+    settings: dict[str, Any] = {
+        "name": "whole",
+        "output": f"{s3_bucket}/runs",
+        "data": {"source": {"patients": 3, "slices_per_patient": 3, "pixels": 64}, "rows_per_shard": 2},
+        "simulation": {"preset": "tiny", "num_angles": 16, "photons_per_ray": 2000.0},
+        "task_network": {"epochs": 1, "architecture_parameters": {"width": 4}},
+        "trial": {"epochs": 2, "architecture_parameters": {"width": 4}, "batch_size": 4},
+        "study": {
+            "trials": 2,
+            "storage": database(tmp_path),
+            "space": {"alpha": {"kind": "choice", "values": [0.0, 0.9]}},
+        },
+        "execution": {"executor": "train"},
+    }
+    return ExperimentConfig.parse(settings)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_every_stage_reads_and_writes_a_bucket(in_a_bucket: ExperimentConfig, s3_bucket: str) -> None:
+    stages.run_all(in_a_bucket)
+    folder = open_folder(f"{s3_bucket}/runs/whole/study")
+    records = read_records(load_study(folder))
+    assert [record.status for record in records] == [COMPLETE] * 2
+    for record in records:
+        trial = trial_folder(folder, record.trial)
+        assert all((trial / name).is_file() for name in (CHECKPOINT_FILE, FINAL_FILE, "config.yaml"))
+    assert PRIMARY_DICE in (folder / schema.REPORT_FILE).read_text(encoding="utf-8")
+    stages.evaluate_trials(folder, None, [0], "test", None)
+    assert (folder / "evaluations.parquet").is_file()
+    # Extended with another executor, it goes on where it is, and the shards are read from the bucket.
+    longer = in_a_bucket.model_copy(
+        update={
+            "study": in_a_bucket.study.model_copy(update={"trials": 3}),
+            "execution": in_a_bucket.execution.model_copy(
+                update={"executor": "actor", "data_path": "stream"}
+            ),
+        }
+    )
+    stages.run_search(longer)
+    assert [record.status for record in read_records(load_study(folder))] == [COMPLETE] * 3
