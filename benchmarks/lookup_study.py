@@ -71,7 +71,6 @@ def main() -> None:
             metric_directions=lookup.DIRECTIONS,
             epochs=EPOCHS,
             on_event=meter,
-            reuse_actors=True,
         )
     result = summarise(meter) | {"sampler": options.sampler, "pruner": options.pruner}
     print(

@@ -52,7 +52,6 @@ def run_experiment_study(
         epochs=experiment.trial.epochs,
         on_event=_both(exporter, on_event),
         on_open=lambda: _prepare(experiment, card, workspace, inputs),
-        reuse_actors=experiment.execution.executor == "actor",
     )
     exporter.export()
     return summary

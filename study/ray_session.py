@@ -29,6 +29,8 @@ _LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # One process less to start for every trial; this machine is not preempted.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # A trial is several processes, most of them waiting: with few CPUs Ray would warn the user of their number.
+    "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
 }
 _LOOPBACK = "127.0.0.1"
 

@@ -66,7 +66,6 @@ def run_study(
     epochs: int | None = None,
     on_event: OnEvent = ignore,
     on_open: Callable[[], None] = lambda: None,
-    reuse_actors: bool = False,
 ) -> StudySummary:
     """Start, continue or extend the study in ``folder`` until every trial has a final state.
 
@@ -83,7 +82,6 @@ def run_study(
         epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
         on_event: called with every :mod:`study.events` event, in the driver.
         on_open: called once the study is locked and seen to be the one that ``config`` describes.
-        reuse_actors: run trials one after another in the same processes.
 
     Raises:
         ConfigError: if the search space, an objective or an enqueued point is not valid.
@@ -107,7 +105,7 @@ def run_study(
         scheduler = StudyScheduler(pruner, searcher, epochs, listen)
         scheduler.replay(folder, read_records(study))
         if remaining := ledger.remaining():
-            tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent, reuse_actors)
+            tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent)
             _execute(tune.with_resources(trainable, resources), tune_config, folder, config.max_retries)
         return _summarise(folder, study, started)
 
@@ -172,14 +170,13 @@ def _tune_config(
     scheduler: StudyScheduler,
     trials: int,
     max_concurrent: int,
-    reuse_actors: bool,
 ) -> tune.TuneConfig:
     return tune.TuneConfig(
         search_alg=searcher,
         scheduler=scheduler,
         num_samples=trials,
         max_concurrent_trials=max_concurrent,
-        reuse_actors=reuse_actors,
+        reuse_actors=True,  # starting a process and importing takes longer than most trials' first epoch
         trial_name_creator=_name,
         trial_dirname_creator=_name,
     )

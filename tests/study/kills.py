@@ -116,7 +116,6 @@ def main() -> None:
             resources={"cpu": 1},
             metric_directions=lookup.DIRECTIONS,
             epochs=EPOCHS,
-            reuse_actors=True,
         )
 
 

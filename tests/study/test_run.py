@@ -45,7 +45,6 @@ def run(
         metric_directions=DIRECTIONS,
         epochs=EPOCHS,
         on_event=events.append,
-        reuse_actors=True,
     )
     return summary, events
 
