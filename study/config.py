@@ -134,6 +134,8 @@ class ExecutionConfig(StrictModel):
     # auto: samples are read into the object store once if they fit, else streamed from the shards.
     data_path: Literal["auto", "memory", "stream"] = "auto"
     address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
+    # A custom resource of the nodes that are not preempted: what coordinates a trial stays on them.
+    driver_resource: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ExperimentConfig(StrictModel):

@@ -23,7 +23,9 @@ from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TaskctError
 
 Trainable = Callable[[dict[str, Any]], None]
-_MANAGER_CPUS = 0.01  # of the Tune function that only waits for its Ray Train workers; Ray refuses 0
+# Of the Tune function that only waits for its Ray Train workers; Ray refuses 0 CPUs.
+_MANAGER_CPUS = 0.01
+_DRIVER_SHARE = 0.001  # of the resource that keeps coordinators off preemptible nodes
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,14 @@ def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionC
 
 
 def tune_resources(execution: ExecutionConfig) -> dict[str, float]:
-    """What Ray Tune reserves for one trial; Ray Train reserves its workers by itself."""
+    """What Ray Tune reserves for one trial; Ray Train reserves its workers by itself.
+
+    A trial of Ray Train has a coordinator, which ``execution.driver_resource`` keeps off preemptible nodes; an
+    actor coordinates nothing and goes wherever there is room.
+    """
     if execution.executor == "train":
-        return {"CPU": _MANAGER_CPUS}
+        kept = {execution.driver_resource: _DRIVER_SHARE} if execution.driver_resource else {}
+        return {"CPU": _MANAGER_CPUS, **kept}
     return worker_resources(execution)
 
 

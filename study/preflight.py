@@ -13,6 +13,7 @@ from typing import Any
 from study.config import ExperimentConfig, StudyConfig
 from study.executors import TrialTask, tune_resources, worker_resources
 from study.feed import Feed, Share, StreamFeed
+from study.nodes import alive_nodes, shared_folder_problems
 from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
@@ -41,6 +42,8 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
     """
     streams = any(isinstance(feed, StreamFeed) for feed in inputs.feeds.values())
     problems = resource_problems(experiment, _cluster_resources(), streams)
+    problems += placement_problems(experiment, [node["Resources"] for node in alive_nodes()])
+    problems += shared_folder_problems(folder)
     parameters, broken = _try_architectures(experiment, inputs)
     problems += broken
     problems += disk_problems(experiment.study, folder, parameters)
@@ -92,6 +95,20 @@ def resource_problems(experiment: ExperimentConfig, available: dict[str, float],
         for name, amount in needed.items()
         if amount > available.get(name, 0.0) + 1e-6
     ]
+
+
+def placement_problems(experiment: ExperimentConfig, nodes: list[dict[str, float]]) -> list[str]:
+    """Whether some node has all that one worker of a trial takes; a worker is never spread over nodes.
+
+    Args:
+        experiment: of the study.
+        nodes: the resources of each.
+    """
+    needed = worker_resources(experiment.execution)
+    if any(all(node.get(name, 0.0) >= amount for name, amount in needed.items()) for node in nodes):
+        return []
+    wanted = ", ".join(f"{amount:g} {name}" for name, amount in needed.items())
+    return [f"a worker needs {wanted} on one node, and no node has them"]
 
 
 def disk_problems(study: StudyConfig, folder: Path, parameters: int) -> list[str]:
