@@ -14,16 +14,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.comparisons import compare_methods, contestant
+    from analysis.comparisons import compare_methods
+    from analysis.console import methods_console
+    from analysis.contestants import contestant
     from analysis.exports import export_figures, export_front_configs, export_tables
     from analysis.figures import FIGURES
     from analysis.importance import parameter_importance
+    from analysis.method_draws import gap_closed_interval
     from analysis.method_scores import methods_table
     from analysis.pareto import gap_closed, hypervolume, knee, non_dominated
     from analysis.report import write_report
     from analysis.report.comparison import write_comparison
     from analysis.results_table import ResultsTable, load
-    from analysis.sample_scores import gap_closed_interval, intervals
+    from analysis.sample_scores import intervals
     from analysis.search_history import hypervolume_history
     from analysis.selection import baseline, front_trials, picks
     from analysis.statistics import holm, rank_correlation
@@ -41,20 +44,21 @@ _HOMES = {
     "baseline": "selection",
     "compare": "study_comparison",
     "compare_methods": "comparisons",
-    "contestant": "comparisons",
+    "contestant": "contestants",
     "export_figures": "exports",
     "export_front_configs": "exports",
     "export_tables": "exports",
     "front_table": "tables",
     "front_trials": "selection",
     "gap_closed": "pareto",
-    "gap_closed_interval": "sample_scores",
+    "gap_closed_interval": "method_draws",
     "holm": "statistics",
     "hypervolume": "pareto",
     "hypervolume_history": "search_history",
     "intervals": "sample_scores",
     "knee": "pareto",
     "load": "results_table",
+    "methods_console": "console",
     "methods_table": "method_scores",
     "non_dominated": "pareto",
     "parameter_importance": "importance",
@@ -88,6 +92,7 @@ __all__ = [
     "intervals",
     "knee",
     "load",
+    "methods_console",
     "methods_table",
     "non_dominated",
     "parameter_importance",

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.results_table import CONFIG_SEED, ResultsTable
-from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, one_patient
-from analysis.selection import baseline, picks
-from analysis.statistics import Array
+from analysis.contestants import Contestant, contestant, shown_contestants
+from analysis.method_draws import basis, method_draws
+from analysis.results_table import ResultsTable
+from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
+from analysis.selection import baseline
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
@@ -24,54 +25,34 @@ FEWEST_PATIENTS_FOR_A_CLAIM = 6
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A configuration that takes part in comparisons: its trials are its seeds."""
-
-    name: str
-    trials: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Comparisons:
     """Every pair and metric that was tested, corrected as one family.
 
     Attributes:
         rows: name, other, metric, difference (name minus other), low, high, p, p_holm.
         patients, slices: that they rest on.
+        basis: what the intervals cover, in words.
     """
 
     split: str
     rows: pd.DataFrame
     patients: int
     slices: int
+    basis: str
 
     @property
     def enough_patients(self) -> bool:
         return self.patients >= FEWEST_PATIENTS_FOR_A_CLAIM
 
 
-def contestant(table: ResultsTable, trial: int) -> Contestant:
-    """The configuration of a trial with all its complete seeds; a reference stands for itself."""
-    if trial in table.references.index:
-        return Contestant(table.label(trial), (trial,))
-    same = table.trials[table.configurations == table.configurations[trial]]
-    same = same[same[S.STATUS] == S.COMPLETE]
-    if CONFIG_SEED in same:  # the same seed again is the same run again, not a second one
-        same = same.drop_duplicates(CONFIG_SEED)
-    trials = tuple(int(t) for t in same.index) or (trial,)
-    seeds = f" ({len(trials)} seeds)" if len(trials) > 1 else ""
-    return Contestant(table.label(trial) + seeds, trials)
-
-
 def default_pairs(table: ResultsTable) -> list[tuple[Contestant, Contestant]]:
-    """Each picked trial against the baseline without task loss, and against FBP."""
+    """Each shown configuration against the baseline without task loss; the chosen ones and the baseline
+    against FBP too. The first pair is the best by the first objective with its baseline, or FBP."""
     base, fbp = baseline(table), table.reference("fbp")
-    others = [contestant(table, base.trial)] if base else []
-    others += [contestant(table, fbp)] if fbp is not None else []
-    chosen = [contestant(table, pick.trial) for pick in picks(table)]
-    if base:
-        chosen.append(contestant(table, base.trial))
-    pairs = [(one, other) for other in others for one in dict.fromkeys(chosen)]
+    shown = shown_contestants(table)
+    pairs = [(one, contestant(table, base.trial)) for one in shown] if base else []
+    if fbp is not None:
+        pairs += [(one, contestant(table, fbp)) for one, why in shown.items() if why]
     return [(one, other) for one, other in pairs if one.trials != other.trials]
 
 
@@ -80,7 +61,10 @@ def compare_methods(
     pairs: Sequence[tuple[Contestant, Contestant]] | None = None,
     metrics: Sequence[str] = COMPARED_METRICS,
 ) -> Comparisons | Unavailable:
-    """Paired differences with 95 % intervals and Holm-corrected p-values over all pairs and metrics."""
+    """Paired differences with 95 % intervals and Holm-corrected p-values over all pairs and metrics.
+
+    What an interval covers is ``method_draws.basis``: patients, and training runs where seeds were repeated.
+    """
     pairs = default_pairs(table) if pairs is None else pairs
     if not pairs:
         return Unavailable(
@@ -90,35 +74,33 @@ def compare_methods(
     samples = align(table, trials, table.claim_split)
     if isinstance(samples, Unavailable):
         return samples
-    if samples.patient_count < 2:
-        return Unavailable(one_patient(samples.split))
     scored = [(a, b) for a, b in pairs if set(a.trials + b.trials) <= set(samples.trials)]
     blocks = [_differences(samples, scored, metric) for metric in metrics if can_resample(samples, metric)]
     if not scored or not blocks:
         return Unavailable(f"{S.SAMPLES_FILE} does not hold what these comparisons need.")
     rows = pd.concat(blocks, ignore_index=True)
     rows["p_holm"] = statistics.holm(rows["p"].tolist())
-    return Comparisons(samples.split, rows, samples.patient_count, len(samples.patients))
+    sides = [side for pair in scored for side in pair]
+    return Comparisons(
+        samples.split, rows, samples.patient_count, len(samples.patients), basis(samples, sides)
+    )
 
 
 def _differences(
     samples: AlignedSamples, pairs: Sequence[tuple[Contestant, Contestant]], metric: str
 ) -> pd.DataFrame:
-    def contrasts(scores: Array) -> Array:
-        """``(draw, trial)`` -> ``(draw, pair)``: mean over the seeds of one minus that of the other."""
-        columns = {trial: scores[:, k] for k, trial in enumerate(samples.trials)}
-        means = {side: np.mean([columns[t] for t in side.trials], axis=0) for pair in pairs for side in pair}
-        return np.stack([means[one] - means[other] for one, other in pairs], axis=1)
-
-    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
-    differences = contrasts(draws)
+    sides = list(dict.fromkeys(side for pair in pairs for side in pair))
+    score, draws = method_draws(samples, sides, metric)
+    one = [sides.index(side) for side, _ in pairs]
+    other = [sides.index(side) for _, side in pairs]
+    differences = draws[:, one] - draws[:, other]
     low, high = statistics.percentile_interval(differences)
     return pd.DataFrame(
         {
             "name": [one.name for one, _ in pairs],
             "other": [other.name for _, other in pairs],
             "metric": metric,
-            "difference": contrasts(score[None])[0],
+            "difference": score[one] - score[other],
             "low": low,
             "high": high,
             "p": statistics.p_values(differences),

@@ -1,61 +1,88 @@
-"""The table of methods: references, baseline and picked trials with intervals and the gap closed."""
+"""The table of methods: references and configurations over their seeds, with intervals and the gap closed."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
-from analysis.figures.style import method_name
-from analysis.pareto import gap_closed
-from analysis.results_table import ResultsTable
-from analysis.sample_scores import align, intervals, one_patient
-from analysis.selection import baseline, picks
+from analysis import statistics
+from analysis.contestants import Contestant, alpha_of, contestant, shown_contestants, shown_whole
+from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
+from analysis.results_table import ResultsTable, method_name
+from analysis.sample_scores import AlignedSamples, align, can_resample
 from analysis.tables import shown_metrics
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 GAP_CLOSED = "gap_closed"
+OWN_DICE = S.PRIMARY_DICE + S.OWN_NETWORK_SUFFIX
+AUDIT_DICE = S.PRIMARY_DICE + S.AUDIT_NETWORK_SUFFIX
+NETWORK_WORDS = {S.OWN_NETWORK_SUFFIX: "own network", S.AUDIT_NETWORK_SUFFIX: "second network (audit)"}
+OTHER_NETWORKS = {OWN_DICE: S.OWN_NETWORK_SUFFIX, AUDIT_DICE: S.AUDIT_NETWORK_SUFFIX}
 
 
 def methods_table(table: ResultsTable) -> pd.DataFrame:
-    """One row a reference or chosen trial: trial, name, method, why, configuration, then for every shown
-    metric its score and ``<metric>_low``, ``<metric>_high`` (NaN without an interval), and the share of
-    the way in Dice from FBP to full dose."""
-    chosen: dict[int, str] = {int(trial): "reference" for trial in table.references.index}
-    base = baseline(table)
-    picked = ([base] if base else []) + picks(table)
-    for pick in picked:
-        chosen[pick.trial] = f"{chosen[pick.trial]}; {pick.why}" if pick.trial in chosen else pick.why
+    """One row a reference or configuration (mean over its seeds), indexed by its first trial.
+
+    Columns: name, method, seeds, trials, why (it was chosen), configuration; for every shown metric the
+    score and ``<metric>_low``, ``<metric>_high`` (NaN without an interval); the same for the mean Dice under
+    the trial's own task network (``_own``) and under a second one (``_audit``) where somebody has it; and
+    ``gap_closed``, the share of the way in mean Dice from the best traditional reference to full dose.
+    """
+    shown = shown_rows(table)
     metrics = shown_metrics(table)
-    scores = table.scores(table.claim_split, metrics).reindex(list(chosen))
-    frame = pd.DataFrame(
-        {
-            "name": [table.label(trial) for trial in chosen],
-            "method": [_method(table, trial) for trial in chosen],
-            "why": list(chosen.values()),
-            "configuration": [table.descriptions.get(trial, "") for trial in chosen],
-        },
-        index=pd.Index(chosen, name="trial"),
-    )
-    found = intervals(table, list(chosen), metrics) if chosen else Unavailable("nothing to score")
-    for metric in metrics:
-        frame[metric] = scores[metric]
-        for end in ("low", "high"):
-            frame[f"{metric}_{end}"] = _ends(found, metric, end, frame.index)
-    frame[GAP_CLOSED] = _gaps(table, scores)
-    return frame
+    frame = _described(table, shown)
+    methods = list(shown)
+    scores = _means(table.scores(table.claim_split, metrics), methods)
+    for column, suffix in OTHER_NETWORKS.items():
+        network = table.network_scores(table.claim_split, suffix)
+        other = _means(network[[S.PRIMARY_DICE]] if len(network) else network, methods)
+        if len(network) and other[S.PRIMARY_DICE].notna().any():
+            scores[column] = other[S.PRIMARY_DICE]
+    samples = _samples(table, methods)
+    for column in scores:
+        frame[column] = scores[column]
+        frame[f"{column}_low"], frame[f"{column}_high"] = _ends(samples, methods, column)
+    return _with_gap(frame, table, samples, methods)
 
 
-def interval_note(table: ResultsTable) -> str:
-    """Why there are no intervals, empty where there are."""
-    trials = [int(t) for t in table.references.index] + [pick.trial for pick in picks(table)]
-    if not trials:
-        return "No trial is complete yet."
-    samples = align(table, trials, table.claim_split)
+def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
+    """The rows of the methods table -> why they are in it: full dose, what was trained, other references."""
+    references = {contestant(table, int(number)): "reference" for number in table.references.index}
+    bound = {one: why for one, why in references.items() if one.trials[0] == table.reference("full_dose")}
+    trained = shown_contestants(table)
+    if shown_whole(table):
+        modes = {mode: place for place, mode in enumerate(S.TRAINING_MODES)}
+
+        def by_mode(one: Contestant) -> tuple[int, float]:
+            mode = str(table.trials.at[one.trials[0], S.METHOD])
+            return modes.get(mode, len(modes)), alpha_of(table, one.trials[0]) or 0.0
+
+        trained = {one: trained[one] for one in sorted(trained, key=by_mode)}
+    return bound | trained | {one: why for one, why in references.items() if one not in bound}
+
+
+def scored_columns(frame: pd.DataFrame, metrics: list[str]) -> list[str]:
+    """The columns of a methods table that hold scores: mean Dice under every network first, then the rest."""
+    dice = [name for name in (S.PRIMARY_DICE, *OTHER_NETWORKS) if name in frame]
+    return [*dice, *(name for name in metrics if name in frame and name not in dice)]
+
+
+def interval_basis(table: ResultsTable) -> str:
+    """A sentence: what the intervals of the methods table cover, or why there are none."""
+    methods = list(shown_rows(table))
+    samples = _samples(table, methods)
     if isinstance(samples, Unavailable):
         return samples.reason
-    return one_patient(samples.split) if samples.patient_count < 2 else ""
+    return f"Ranges are 95 % intervals over {basis(samples, methods)}."
+
+
+def gap_words(table: ResultsTable) -> str:
+    """What ``gap_closed`` is measured from, in words."""
+    lower = best_traditional(table)
+    return "best traditional" if lower is None else table.label(lower)
 
 
 def with_interval(score: float, low: float, high: float) -> str:
@@ -66,21 +93,87 @@ def with_interval(score: float, low: float, high: float) -> str:
     return f"{text} ({low:.4g} to {high:.4g})" if math.isfinite(low) and math.isfinite(high) else text
 
 
+def share_with_interval(score: float, low: float, high: float) -> str:
+    """The same for a share: ``82 % (75 to 90)``."""
+    if math.isnan(score):
+        return "–"
+    whole = [round(100 * value) + 0 if math.isfinite(value) else None for value in (score, low, high)]
+    text = f"{whole[0]} %"
+    return text if None in whole else f"{text} ({whole[1]} to {whole[2]})"
+
+
+def _described(table: ResultsTable, shown: dict[Contestant, str]) -> pd.DataFrame:
+    first = [method.trials[0] for method in shown]
+    return pd.DataFrame(
+        {
+            "name": [method.label for method in shown],
+            "method": [_method(table, trial) for trial in first],
+            "seeds": [len(method.trials) for method in shown],
+            "trials": [
+                ", ".join(map(str, method.trials)) if method.trials[0] >= 0 else "" for method in shown
+            ],
+            "why": list(shown.values()),
+            "configuration": [table.descriptions.get(trial, "") for trial in first],
+        },
+        index=pd.Index(first, name="trial", dtype=int),
+    )
+
+
+def _means(scores: pd.DataFrame, methods: list[Contestant]) -> pd.DataFrame:
+    """Mean over the seeds that have a score, one row a method, indexed by its first trial."""
+    means = [scores.reindex(list(method.trials)).mean() for method in methods]
+    index = pd.Index([method.trials[0] for method in methods], dtype=int)
+    return pd.DataFrame(means, index=index, columns=scores.columns, dtype=float)
+
+
+def _samples(table: ResultsTable, methods: list[Contestant]) -> AlignedSamples | Unavailable:
+    if not any(trial >= 0 for method in methods for trial in method.trials):
+        return Unavailable("No trial is complete yet.")
+    return align(table, [trial for method in methods for trial in method.trials], table.claim_split)
+
+
+def _ends(
+    samples: AlignedSamples | Unavailable, methods: list[Contestant], metric: str
+) -> tuple[pd.Series, pd.Series]:
+    empty = pd.Series(float("nan"), index=[method.trials[0] for method in methods])
+    if isinstance(samples, Unavailable) or not can_resample(samples, metric):
+        return empty, empty
+    scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
+    _, draws = method_draws(samples, scored, metric)
+    first = [method.trials[0] for method in scored]
+    low, high = (pd.Series(ends, index=first) for ends in statistics.percentile_interval(draws))
+    return low.reindex(empty.index), high.reindex(empty.index)
+
+
+def _with_gap(
+    frame: pd.DataFrame,
+    table: ResultsTable,
+    samples: AlignedSamples | Unavailable,
+    methods: list[Contestant],
+) -> pd.DataFrame:
+    """Add the gap closed and, for what is no bound itself, its interval."""
+    ends = [GAP_CLOSED, f"{GAP_CLOSED}_low", f"{GAP_CLOSED}_high"]
+    frame = frame.assign(**dict.fromkeys(ends, float("nan")))
+    lower, upper = best_traditional(table), table.reference("full_dose")
+    if S.PRIMARY_DICE not in frame or lower is None or upper not in frame.index:
+        return frame
+    order = frame.index.tolist()
+    place = order.index(lower), order.index(upper)
+    frame[GAP_CLOSED] = gap_shares(frame[S.PRIMARY_DICE].to_numpy()[None], *place)[0]
+    if isinstance(samples, Unavailable) or not can_resample(samples, S.PRIMARY_DICE):
+        return frame
+    scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
+    first = [method.trials[0] for method in scored]
+    if lower not in first or upper not in first:
+        return frame
+    _, draws = method_draws(samples, scored, S.PRIMARY_DICE)
+    low, high = statistics.percentile_interval(gap_shares(draws, first.index(lower), first.index(upper)))
+    others = ~np.isin(first, [lower, upper])
+    for column, values in zip(ends[1:], (low, high), strict=True):
+        frame[column] = pd.Series(np.where(others, values, np.nan), index=first).reindex(frame.index)
+    return frame
+
+
 def _method(table: ResultsTable, trial: int) -> str:
     rows = table.references if trial in table.references.index else table.trials
     return method_name(str(rows.at[trial, S.METHOD]))
-
-
-def _ends(found: pd.DataFrame | Unavailable, metric: str, end: str, index: pd.Index) -> pd.Series:
-    if isinstance(found, Unavailable):
-        return pd.Series(float("nan"), index=index)
-    of_metric = found[found["metric"] == metric].set_index("trial")[end]
-    return of_metric.reindex(index)
-
-
-def _gaps(table: ResultsTable, scores: pd.DataFrame) -> list[float]:
-    full_dose, fbp = table.reference("full_dose"), table.reference("fbp")
-    if S.PRIMARY_DICE not in scores or full_dose not in scores.index or fbp not in scores.index:
-        return [float("nan")] * len(scores)
-    dice = scores[S.PRIMARY_DICE]
-    return [gap_closed(float(score), float(dice[fbp]), float(dice[full_dose])) for score in dice]

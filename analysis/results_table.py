@@ -1,7 +1,7 @@
 """The typed table that every analysis starts from: ``load(folder) -> ResultsTable``.
 
-Reads ``results.parquet`` (needed), ``samples.parquet`` and ``study.json`` (optional). Of ``study.json``
-it reads ``name``, ``objectives``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
+Reads ``results.parquet`` (needed), ``samples.parquet``, ``evaluations.parquet`` and ``study.json``
+(optional). Of ``study.json`` it reads ``name``, ``objectives``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
 ``dataset.json``) and ``task_network`` (``card.json``); whatever else is there is shown, not interpreted.
 """
 
@@ -27,11 +27,16 @@ CLAIM_SPLIT = "test"
 ARCHITECTURE = S.CONFIG_PREFIX + "architecture"
 ALPHA = S.CONFIG_PREFIX + "alpha"
 CONFIG_SEED = S.CONFIG_PREFIX + "seed"
+# Of ``taskct evaluate``: one row a method, split, dataset and set of judging networks.
+EVALUATIONS_FILE = "evaluations.parquet"
+AUDIT_HASH = S.TASK_NETWORK_HASH + S.AUDIT_NETWORK_SUFFIX
 
 _NEEDED = (S.TRIAL, S.METHOD, S.SPLIT, S.EPOCH, S.STATUS)
 _NEEDED_SAMPLES = (S.TRIAL, S.METHOD, S.SPLIT, S.PATIENT, S.SLICE_INDEX)
 # A trial that failed and was retried to the end counts as complete.
 _STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
+# Training modes whose mix of losses alpha sets; reconstruction only is their case of alpha 0.
+ALPHA_MODES = ("task_adaptive", "joint", "fine_tune")
 _REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
 
 
@@ -44,12 +49,14 @@ class ResultsTable:
         rows: ``results.parquet`` as written, one row a trial, epoch and split.
         samples: ``samples.parquet`` as written, without rows where the study has none.
         study: ``study.json``, empty where there is none.
+        evaluations: ``evaluations.parquet`` as written, of any data; without rows where there is none.
     """
 
     folder: StudyFolder = field(repr=False)
     rows: pd.DataFrame = field(repr=False)
     samples: pd.DataFrame = field(repr=False)
     study: dict[str, Any] = field(repr=False)
+    evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def name(self) -> str:
@@ -111,6 +118,43 @@ class ResultsTable:
     @property
     def _no_rows(self) -> pd.DataFrame:
         return pd.DataFrame(columns=self.metrics, index=pd.Index([], name=S.TRIAL, dtype=int), dtype=float)
+
+    def network_scores(self, split: str, suffix: str) -> pd.DataFrame:
+        """Scores under another network than the frozen one, by trial or reference.
+
+        Args:
+            split: that they are of.
+            suffix: ``schema.OWN_NETWORK_SUFFIX`` (the network that the trial trained itself) or
+                ``schema.AUDIT_NETWORK_SUFFIX`` (one that took no part in the training).
+
+        Returns:
+            Segmentation metrics under their usual names, without rows where nobody has that network's
+            scores; of an audit by several networks the last one's.
+        """
+        names = [name + suffix for name in S.SEGMENTATION_METRICS]
+        rows = self.rows[self.rows[S.SPLIT] == split].sort_values(S.EPOCH, kind="stable")
+        found = [rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)]
+        if suffix == S.AUDIT_NETWORK_SUFFIX:
+            found.append(self._audit_rows(split))
+        frames = [frame.reindex(columns=names).astype(float) for frame in found]
+        every = pd.concat(frames).dropna(how="all")
+        every = every[~every.index.duplicated(keep="last")].sort_index()
+        return every.rename(columns=lambda name: name.removesuffix(suffix))
+
+    def _audit_rows(self, split: str) -> pd.DataFrame:
+        """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""
+        rows = self.evaluations
+        if AUDIT_HASH not in rows or S.DATA_HASH not in self.rows:
+            return pd.DataFrame(index=pd.Index([], name=S.TRIAL, dtype=int))
+        own_data = rows[S.DATA_HASH].isin(self.rows[S.DATA_HASH].dropna())
+        rows = rows[own_data & (rows[S.SPLIT] == split) & rows[AUDIT_HASH].notna()]
+        rows = rows[rows[AUDIT_HASH] == rows[AUDIT_HASH].iloc[-1]] if len(rows) else rows
+        trials = [
+            self.reference(str(method)) if trial < 0 else int(trial)
+            for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
+        ]
+        rows = rows.assign(**{S.TRIAL: trials}).dropna(subset=[S.TRIAL])
+        return rows.drop_duplicates(S.TRIAL, keep="last").astype({S.TRIAL: int}).set_index(S.TRIAL)
 
     def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """``scores`` of the complete trials only: what a front may be made of."""
@@ -185,6 +229,11 @@ def reference_name(method: str) -> str:
     return _REFERENCE_NAMES.get(method, method)
 
 
+def method_name(method: str) -> str:
+    """``task_adaptive`` -> ``task-adaptive``; references by their usual names."""
+    return reference_name(method) if method in S.REFERENCES else method.replace("_", "-")
+
+
 def parameter_name(column: str) -> str:
     """``config_image_loss`` -> ``image loss``."""
     return column.removeprefix(S.CONFIG_PREFIX).replace("_", " ")
@@ -212,7 +261,15 @@ def load(folder: str | Path) -> ResultsTable:
         raise DataError(
             f"{S.STUDY_FILE} must hold an object", type(study).__name__, "Export the study again."
         )
-    return ResultsTable(files, rows, samples, study)
+    return ResultsTable(files, rows, samples, study, _read_evaluations(files))
+
+
+def _read_evaluations(files: StudyFolder) -> pd.DataFrame:
+    if not files.has(EVALUATIONS_FILE):
+        return pd.DataFrame()
+    rows = files.table(EVALUATIONS_FILE, any_format=True)
+    _check_columns(EVALUATIONS_FILE, rows, (S.TRIAL, S.METHOD, S.SPLIT, S.DATA_HASH))
+    return rows
 
 
 def _check_rows(rows: pd.DataFrame) -> None:

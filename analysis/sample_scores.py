@@ -21,7 +21,11 @@ from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.metrics.summary import dice
 
-_DICE = re.compile(rf"dice_(liver|tumour|mean)_({'|'.join(S.DICE_SCOPES)})_({'|'.join(S.EMPTY_POLICIES)})")
+_DICE = re.compile(
+    rf"dice_(liver|tumour|mean)_({'|'.join(S.DICE_SCOPES)})_({'|'.join(S.EMPTY_POLICIES)})"
+    rf"({'|'.join(S.NETWORK_SUFFIXES)})"
+)
+_COLUMNS = {*S.METRICS, *(count + suffix for count in S.COUNTS for suffix in S.NETWORK_SUFFIXES)}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
     trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
     if not trials:
         return Unavailable(f"None of these trials has slices scored on the {split} split.")
-    columns = [c for c in found if c in S.METRICS or c in S.COUNTS]
+    columns = [c for c in found if c in _COLUMNS]
     wide = found.pivot_table(
         index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=columns, dropna=False, aggfunc="first"
     )
@@ -71,10 +75,13 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
 
 
 def can_resample(samples: AlignedSamples, metric: str) -> bool:
-    """Whether the metric follows from the slices: a column of theirs, or a Dice with its counts."""
-    return metric in samples.values or (
-        _DICE.fullmatch(metric) is not None and all(name in samples.values for name in S.COUNTS)
-    )
+    """Whether the metric follows from the slices: a column of theirs, or a Dice with its counts.
+
+    A Dice under another network than the frozen one carries that network's suffix.
+    """
+    match = _DICE.fullmatch(metric)
+    counts = [name + match[4] for name in S.COUNTS] if match else []
+    return metric in samples.values or (match is not None and all(name in samples.values for name in counts))
 
 
 def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statistic:
@@ -83,16 +90,18 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
     if match is None:
         values = np.where(np.isfinite(samples.values[metric]), samples.values[metric], np.nan)
         return lambda resamples: resamples.slice_means(values)
-    structure, scope, empty = match.groups()
+    structure, scope, empty, suffix = match.groups()
     parts = S.STRUCTURES if structure == "mean" else (structure,)
     return lambda resamples: _nanmean(
-        np.stack([_dice(samples, part, scope, empty, resamples) for part in parts]), axis=0
+        np.stack([_dice(samples, f"{part}_{{}}_pixels{suffix}", scope, empty, resamples) for part in parts]),
+        axis=0,
     )
 
 
-def _dice(samples: AlignedSamples, structure: str, scope: str, empty: str, resamples: Resamples) -> Array:
+def _dice(samples: AlignedSamples, count: str, scope: str, empty: str, resamples: Resamples) -> Array:
+    """``count`` is the name of a count's column with a gap for which count it is."""
     parts = ("true", "predicted", "overlap")
-    true, predicted, overlap = (samples.values[f"{structure}_{part}_pixels"] for part in parts)
+    true, predicted, overlap = (samples.values[count.format(part)] for part in parts)
     if scope == "slice":
         return resamples.slice_means(dice(true, predicted, overlap, empty))
     true, predicted, overlap = (resamples.slot_sums(count) for count in (true, predicted, overlap))
@@ -131,29 +140,6 @@ def intervals(
     if not blocks:
         return Unavailable(f"{S.SAMPLES_FILE} holds none of {', '.join(metrics)}.")
     return pd.concat(blocks, ignore_index=True)
-
-
-def gap_closed_interval(
-    table: ResultsTable, trial: int, metric: str, lower: str = "fbp", upper: str = "full_dose"
-) -> tuple[float, float, float] | Unavailable:
-    """Share of the way from the lower to the upper reference: score and 95 % interval over patients."""
-    bounds = [table.reference(name) for name in (lower, upper)]
-    wanted = [trial, *(bound for bound in bounds if bound is not None)]
-    samples = align(table, wanted, table.claim_split)
-    if isinstance(samples, Unavailable):
-        return samples
-    if len(samples.trials) < 3 or not can_resample(samples, metric):
-        return Unavailable(
-            f"The gap needs the {metric} of the trial, {lower} and {upper} on the same slices."
-        )
-    if samples.patient_count < 2:
-        return Unavailable(one_patient(samples.split))
-    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
-    every = np.vstack([score, draws])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = (every[:, 0] - every[:, 1]) / (every[:, 2] - every[:, 1])
-    low, high = statistics.percentile_interval(shares[1:, None])
-    return float(shares[0]), float(low[0]), float(high[0])
 
 
 def one_patient(split: str) -> str:

@@ -90,6 +90,21 @@ def _resamples(patients: Sequence[str], draws: int, seed: int) -> Iterator[Resam
         yield Resamples(sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=shape), len(sizes))
 
 
+def run_draws(runs: Array, draws: int, seed: int = 0) -> Array:
+    """``(draw,)``: what other training runs would add to the mean of these, drawn at random.
+
+    Student's t with n - 1 degrees of freedom, scaled by the standard error of the mean of ``runs``
+    ``(run,)``. Added to bootstrap draws over patients it gives the Behrens-Fisher solution for two
+    independent sources of error, which stays honest with three seeds, where drawing the seeds themselves
+    would be too narrow by far. Zeros for a single run: nothing is known of others then.
+    """
+    count = len(runs)
+    if count < 2:
+        return np.zeros(draws)
+    generator = np.random.default_rng(seed)
+    return generator.standard_t(count - 1, draws) * np.std(runs, ddof=1) / np.sqrt(count)
+
+
 def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
     """Low and high ends, ``(column,)`` each; NaN where draws of a column are NaN throughout."""
     tail = 50 * (1 - confidence)

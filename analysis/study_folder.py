@@ -1,7 +1,7 @@
 """Reads the files of a study folder, local or at any fsspec URL. Reads only; writes nothing.
 
 Reads (all contracts in ``taskct_core.schema``): ``results.parquet``, ``samples.parquet``,
-``study.json``, ``panels/`` and ``trials/<number>/config.yaml``. Only ``results.parquet`` must exist.
+``evaluations.parquet``, ``study.json``, ``panels/`` and ``trials/<number>/config.yaml``. Only ``results.parquet`` must exist.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class StudyFolder:
     def open(self, name: str) -> IO[bytes]:
         return self.files.open(self._path(name), "rb")
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Read a Parquet table of this schema version.
+    def table(self, name: str, *, any_format: bool = False) -> pd.DataFrame:
+        """Read a Parquet table of this schema version, or of any.
 
         Raises:
             DataError: if the file is no Parquet or was written with another schema version.
@@ -71,7 +71,8 @@ class StudyFolder:
                 f"{self._path(name)}: {error}",
                 "If the study is writing it now, try again; otherwise export the results again.",
             ) from None
-        _check_format(name, (table.schema.metadata or {}).get(FORMAT_KEY))
+        if not any_format:
+            _check_format(name, (table.schema.metadata or {}).get(FORMAT_KEY))
         return table.to_pandas()
 
     def json(self, name: str) -> Any:

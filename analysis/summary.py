@@ -9,14 +9,15 @@ from typing import Any
 from analysis.comparisons import (
     FEWEST_PATIENTS_FOR_A_CLAIM,
     Comparisons,
-    contestant,
     default_comparisons,
     default_pairs,
 )
+from analysis.contestants import alpha_of, contestant, shown_whole
 from analysis.figures.comparison import SIGNIFICANCE
 from analysis.figures.correlation import compute_rank_correlations
+from analysis.method_draws import gap_closed_interval
+from analysis.method_scores import gap_words
 from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
-from analysis.sample_scores import gap_closed_interval
 from analysis.selection import best_trial, front_trials, picks
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -28,6 +29,7 @@ def summarise(table: ResultsTable) -> list[str]:
         _front(table),
         *_differences(table),
         _gap(table),
+        _audit(table),
         _correlation(table),
         _progress(table),
         _basis(table),
@@ -72,11 +74,13 @@ def _differences(table: ResultsTable) -> list[str]:
     if rows.empty:
         return []
     against = other.name if other.trials[0] < 0 else f"{other.name}, which used no task loss"
-    alpha = table.trials[ALPHA].get(one.trials[0], math.nan) if ALPHA in table.trials else math.nan
-    who = one.name if math.isnan(alpha) else f"{one.name}, alpha {alpha:.3g}"
+    alpha = None if shown_whole(table) else alpha_of(table, one.trials[0])
+    who = one.name if alpha is None else f"{one.name}, alpha {alpha:.3g}"
     parts = [_difference(row, compared) for row in rows.to_dict("records")]
     sentence = f"{_capital(who)}, compared with {against}: {'; '.join(parts)}."
-    if not compared.enough_patients:
+    if compared.patients == 1:
+        sentence += f" These intervals are over {compared.basis}."
+    elif not compared.enough_patients:
         sentence += (
             f" With {compared.patients} patients these intervals are rough, and no difference is called one "
             f"below {FEWEST_PATIENTS_FOR_A_CLAIM} patients."
@@ -103,8 +107,31 @@ def _gap(table: ResultsTable) -> str:
         return ""
     share, low, high = (round(value, 2) + 0.0 for value in found)  # no "-0%"
     return (
-        f"In {S.METRICS[S.PRIMARY_DICE].label}, {table.label(best)} closes {share:.0%} (95 % interval "
-        f"{low:.0%} to {high:.0%}) of the gap between FBP and the full-dose image."
+        f"In {S.METRICS[S.PRIMARY_DICE].label}, {contestant(table, best).name} closes {share:.0%} (95 % interval "
+        f"{low:.0%} to {high:.0%}) of the gap between {gap_words(table)} and the full-dose image."
+    )
+
+
+def _audit(table: ResultsTable) -> str:
+    """What a second task network says of the first pair that is compared."""
+    pairs = default_pairs(table)
+    if not pairs:
+        return ""
+    frozen = table.scores(table.claim_split, [S.PRIMARY_DICE])
+    audited = table.network_scores(table.claim_split, S.AUDIT_NETWORK_SUFFIX)
+    one, other = pairs[0]
+    seen = [
+        [frame.reindex(list(side.trials))[S.PRIMARY_DICE].mean() for side in (one, other)]
+        for frame in (frozen, audited)
+        if S.PRIMARY_DICE in frame
+    ]
+    if len(seen) < 2 or not all(math.isfinite(value) for pair in seen for value in pair):
+        return ""
+    (a, b), (c, d) = seen
+    return (
+        f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
+        f"{S.METRICS[S.PRIMARY_DICE].label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
+        f"where the frozen one sees {a - b:+.3g}."
     )
 
 
@@ -141,7 +168,12 @@ def _basis(table: ResultsTable) -> str:
     if table.claim_split != CLAIM_SPLIT:
         return (
             "No trial has been evaluated on the test split yet: all scores are of the validation split, "
-            "which the search optimises, and are therefore optimistic."
+            "which the search optimises, and are therefore optimistic"
+            + (
+                "; the table of methods shows every configuration, so none of it was chosen by these scores."
+                if shown_whole(table) and len(table.distinct_runs) > 1
+                else "."
+            )
         )
     samples = table.samples[table.samples[S.SPLIT] == CLAIM_SPLIT]
     size = ""

@@ -30,10 +30,18 @@ from analysis.figures.history import (
     draw_hypervolume,
     draw_learning_curves,
 )
+from analysis.figures.judges import compute_judges, draw_judges
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.results_table import ResultsTable
 from analysis.unavailable import NotApplicable, Unavailable
-from taskct_core.schema import METRICS, PRIMARY_DICE, PRIMARY_PSNR, PRIMARY_SSIM
+from taskct_core.schema import (
+    AUDIT_NETWORK_SUFFIX,
+    METRICS,
+    OWN_NETWORK_SUFFIX,
+    PRIMARY_DICE,
+    PRIMARY_PSNR,
+    PRIMARY_SSIM,
+)
 
 ALPHA_METRICS = (
     PRIMARY_DICE,
@@ -68,7 +76,7 @@ ALPHA_CAPTION = (
     "with fewer trials there is no line."
 )
 _DIFFERENCE_CAPTION = (
-    "Differences of paired scores with 95 % intervals (patients drawn with replacement, then slices). "
+    "Differences of paired scores with 95 % intervals over what the table's intervals are over. "
     "Filled: p < 0.05 after Holm's correction over all pairs and metrics shown, and at least 6 patients."
 )
 _IMPORTANCE_CAPTION = (
@@ -149,6 +157,24 @@ FIGURES: dict[str, FigureSpec] = {
         "without tumour in truth and in both predictions has no tumour Dice.",
         compute_patient_differences,
         draw_patient_differences,
+    ),
+    "judge_audit": FigureSpec(
+        "methods-compared",
+        "Does a second task network agree?",
+        "A marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
+        "agree. References show how the two differ on images that were not made for either. A trial that lies "
+        "further below the diagonal than they do has learnt to please the frozen network.",
+        partial(compute_judges, suffix=AUDIT_NETWORK_SUFFIX),
+        draw_judges,
+    ),
+    "judge_own": FigureSpec(
+        "methods-compared",
+        "The frozen network and the trial's own",
+        "Trials that trained a task network of their own (joint, sequential, end-to-end), judged by it and by "
+        "the frozen one. Above the dashed diagonal the images suit their own network better: the two learnt "
+        "to work together, which is no quality that another reader of the images would see.",
+        partial(compute_judges, suffix=OWN_NETWORK_SUFFIX),
+        draw_judges,
     ),
     **{f"alpha_{metric}": _alpha(metric) for metric in dict.fromkeys([*ALPHA_METRICS, *METRICS])},
     "rank_correlations": FigureSpec(

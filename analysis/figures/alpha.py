@@ -10,10 +10,11 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 from analysis.figures.points import reference_points, series_traces, trial_points
-from analysis.results_table import ALPHA, CONFIG_SEED, ResultsTable
+from analysis.results_table import ALPHA, ALPHA_MODES, CONFIG_SEED, ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
+_SHOWN_MODES = ("reconstruction_only", *ALPHA_MODES)
 _BINS = 5
 _FEWEST_IN_BIN = 3
 
@@ -49,7 +50,9 @@ def compute_alpha_curve(
     if metric not in table.metrics:
         return Unavailable(f"The results hold no finite value of {metric}.")
     points = trial_points(table, split, (metric,))
-    points = points[points["alpha"].notna() & (points["status"] == S.COMPLETE)].reset_index(drop=True)
+    has_alpha = points["alpha"].notna() & points["method"].isin(_SHOWN_MODES)
+    points = points[has_alpha & (points["status"] == S.COMPLETE)].reset_index(drop=True)
+    points.loc[points["method"] == "reconstruction_only", "alpha"] = 0.0
     if points.empty:
         return Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
     curves = _swept_curves(table, points, metric)
@@ -59,12 +62,16 @@ def compute_alpha_curve(
 
 
 def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean and range over seeds for every set of trials that are equal but for alpha, mode and seed."""
+    """Mean and range over seeds for every set of trials that are equal but for alpha and seed.
+
+    Reconstruction alone is the alpha 0 of task-adaptive training, so it begins that mode's curve.
+    """
     points = points[points["trial"].isin(table.distinct_runs)]
     free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
     fixed = [c for c in table.config_columns if c not in free]
     keys = table.trials.loc[points["trial"], fixed].astype("string").fillna("").agg("\n".join, axis=1)
-    points = points.assign(curve=pd.factorize(keys)[0] if fixed else 0)
+    keys = keys.to_numpy() if fixed else ""
+    points = points.assign(curve=pd.factorize(_swept_mode(points["method"]) + "\n" + keys)[0])
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
     grouped = points.groupby(["architecture", "curve", "alpha"])
@@ -74,13 +81,19 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
 def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
     edges = np.linspace(points["alpha"].min(), points["alpha"].max(), _BINS + 1)
     bins = np.clip(np.searchsorted(edges, points["alpha"], side="right") - 1, 0, _BINS - 1)
-    points = points.assign(curve=0, bin=bins)
+    curves = pd.factorize(_swept_mode(points["method"]))[0]
+    points = points.assign(curve=curves, bin=bins)
     grouped = points.groupby(["architecture", "curve", "bin"])
     curves = _summarise(grouped, metric, "median", 0.25, 0.75)
     curves["alpha"] = grouped["alpha"].mean().to_numpy()
     curves = curves[curves["trials"] >= _FEWEST_IN_BIN].drop(columns="bin")
     # One bin alone is no curve.
-    return curves.groupby("architecture").filter(lambda group: len(group) >= 2).reset_index(drop=True)
+    several = curves.groupby(["architecture", "curve"])["alpha"].transform("size") >= 2
+    return curves[several].reset_index(drop=True)
+
+
+def _swept_mode(methods: pd.Series) -> pd.Series:
+    return methods.replace("reconstruction_only", "task_adaptive")
 
 
 def _summarise(
@@ -112,7 +125,7 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
         figure.add_trace(trace)
     for row in data.references.to_dict("records"):
-        style.add_level(figure, row[data.metric], style.method_name(row["method"]))
+        style.add_level(figure, row[data.metric], method_name(row["method"]))
     return figure
 
 

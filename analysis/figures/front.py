@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
-from analysis.results_table import ResultsTable
+from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import intervals
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -122,7 +122,7 @@ def draw_front(data: FrontData) -> go.Figure:
     figure.add_traces(series_traces(data.points, data.x, data.y, colours))
     figure.add_traces(reference_traces(data.references, data.x, data.y))
     if data.upper_bound is not None:
-        style.add_level(figure, data.upper_bound, style.method_name("full_dose"))
+        style.add_level(figure, data.upper_bound, method_name("full_dose"))
     return figure
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import trial_points
-from analysis.results_table import ResultsTable
+from analysis.results_table import ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
@@ -60,7 +60,7 @@ def draw_front_3d(data: Front3DData) -> go.Figure:
             customdata=group["trial"].tolist(),
             text=group["text"].tolist(),
             mode="markers",
-            name=f"{architecture}, {style.method_name(str(method))}",
+            name=f"{architecture}, {method_name(str(method))}",
             marker={
                 "symbol": _SYMBOLS_3D.get(symbol, symbol),
                 "size": [7 if on_front else 4 for on_front in group["on_front"]],

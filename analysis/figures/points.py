@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.results_table import ALPHA, ResultsTable
+from analysis.results_table import ALPHA, ResultsTable, method_name
 from taskct_core import schema as S
 
 
@@ -67,7 +67,7 @@ def series_traces(
                 customdata=group["trial"].tolist(),
                 text=group["text"].tolist(),
                 mode="markers",
-                name=f"{architecture}, {style.method_name(str(method))}",
+                name=f"{architecture}, {method_name(str(method))}",
                 marker={
                     "symbol": open_marker,
                     "size": size,
@@ -87,11 +87,11 @@ def reference_traces(points: pd.DataFrame, x: str, y: str) -> list[go.Scatter]:
             x=[row[x]],
             y=[row[y]],
             mode="markers+text",
-            text=[f" {style.method_name(str(row['method']))}"],
+            text=[f" {method_name(str(row['method']))}"],
             textposition="middle right",
             textfont={"color": style.NEUTRAL},
             cliponaxis=False,
-            name=style.method_name(str(row["method"])),
+            name=method_name(str(row["method"])),
             showlegend=False,
             marker={
                 "symbol": style.REFERENCE_MARKERS.get(str(row["method"]), "x-thin-open"),

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.results_table import reference_name
 from taskct_core.schema import METRICS, REFERENCES, TRAINING_MODES
 
 OKABE_ITO = {
@@ -43,11 +42,6 @@ def architecture_colours(architectures: Iterable[str]) -> dict[str, str]:
     """A colour for each architecture, the same for the same set; from the twelfth on they repeat."""
     palette = [*OKABE_ITO.values(), *TOL_MUTED]
     return {name: palette[i % len(palette)] for i, name in enumerate(sorted(set(architectures)))}
-
-
-def method_name(method: str) -> str:
-    """``task_adaptive`` -> ``task-adaptive``; references by their usual names."""
-    return reference_name(method) if method in REFERENCES else method.replace("_", "-")
 
 
 def metric_label(metric: str) -> str:

@@ -8,10 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import method_name
 from analysis.front_configs import runnable_config
-from analysis.method_scores import GAP_CLOSED, interval_note, methods_table, with_interval
-from analysis.results_table import ResultsTable, parameter_name
+from analysis.method_scores import (
+    AUDIT_DICE,
+    GAP_CLOSED,
+    NETWORK_WORDS,
+    OWN_DICE,
+    gap_words,
+    interval_basis,
+    methods_table,
+    scored_columns,
+    share_with_interval,
+    with_interval,
+)
+from analysis.results_table import ResultsTable, method_name, parameter_name
 from analysis.selection import front_trials
 from analysis.tables import front_table, shown_metrics, trials_table
 from taskct_core import schema as S
@@ -29,27 +39,36 @@ def trials_html(table: ResultsTable) -> dict[str, Any]:
 
 
 def methods_html(table: ResultsTable) -> dict[str, Any]:
-    """``{"head", "rows", "note"}`` of the table of methods, each score with its interval."""
+    """``{"head", "rows", "basis", "own", "audit", "lower"}`` of the table of methods; each score with its
+    interval, ``own`` and ``audit`` saying whether those columns are there."""
     frame = methods_table(table)
-    metrics = shown_metrics(table)
+    scored = scored_columns(frame, shown_metrics(table))
     rows = [
         [
             row["name"],
-            row["method"],
-            row["why"],
-            *(with_interval(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics),
-            "–" if math.isnan(row[GAP_CLOSED]) else f"{row[GAP_CLOSED]:.0%}",
+            str(row["seeds"]) if row["trials"] else "–",
+            row["why"] or "–",
+            *(with_interval(row[c], row[f"{c}_low"], row[f"{c}_high"]) for c in scored),
+            share_with_interval(*(row[f"{GAP_CLOSED}{end}"] for end in ("", "_low", "_high"))),
         ]
         for row in frame.to_dict("records")
     ]
+    lower = gap_words(table)
     head = [
-        "",
         "method",
+        "seeds",
         "chosen for",
-        *(column_title(m) for m in metrics),
-        "Dice gap closed, FBP to full dose",
+        *(column_title(c) for c in scored),
+        f"Dice gap closed, {lower} to full dose",
     ]
-    return {"head": head, "rows": rows, "note": interval_note(table)}
+    return {
+        "head": head,
+        "rows": rows,
+        "basis": interval_basis(table),
+        "own": OWN_DICE in scored,
+        "audit": AUDIT_DICE in scored,
+        "lower": lower,
+    }
 
 
 def front_html(table: ResultsTable) -> dict[str, Any]:
@@ -73,6 +92,9 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
 
 
 def column_title(column: str) -> str:
+    for suffix, words in NETWORK_WORDS.items():
+        if column.endswith(suffix):
+            return f"{column_title(column.removesuffix(suffix))}, {words}"
     if column in S.METRICS:
         metric = S.METRICS[column]
         return f"{metric.label} [{metric.unit}]" if metric.unit else metric.label

@@ -9,8 +9,15 @@ import pandas as pd
 
 from analysis import panels
 from analysis.figures.points import hover_text
-from analysis.figures.style import METHOD_MARKERS, architecture_colours, method_name
-from analysis.results_table import ARCHITECTURE, SEARCH_SPLIT, ResultsTable, format_value, parameter_name
+from analysis.figures.style import METHOD_MARKERS, architecture_colours
+from analysis.results_table import (
+    ARCHITECTURE,
+    SEARCH_SPLIT,
+    ResultsTable,
+    format_value,
+    method_name,
+    parameter_name,
+)
 from analysis.selection import front_trials, picks
 from analysis.tables import shown_metrics
 from analysis.unavailable import Unavailable

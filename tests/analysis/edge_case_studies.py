@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from seed_table import write_seed_table
 from study_factory import Recipe, write_study, write_table
 
 from taskct_core import schema as S
@@ -43,6 +44,7 @@ def _strange_names(folder: Path) -> Path:
 
 STUDIES: dict[str, Callable[[Path], Path]] = {
     "everything": _recipe(seeds=2, patients=8),
+    "seeds, own networks and an audit": lambda folder: write_seed_table(folder, slices=6),
     "enough trials for importances": _recipe(trials=24, panels=False, configs=False),
     "one trial": _recipe(trials=1, pruned=0, failed=0, running=0),
     "all failed": _recipe(trials=0, pruned=0, running=0, failed=3),

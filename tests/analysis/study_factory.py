@@ -275,7 +275,7 @@ def _write_panels(folder: Path, trials: list[dict[str, Any]], size: int = 64) ->
     path.mkdir(exist_ok=True)
     slices = [{"patient": f"test-{k}", "slice_index": k, "split": "test"} for k in range(2)]
     (path / S.PANEL_SLICES_FILE).write_text(json.dumps(slices))
-    image, label = _shapes(size)
+    image, label = panel_arrays(size, 2)
     np.savez_compressed(path / "truth.npz", label=label)
     drawn = [("full_dose", 0.0, 0), ("fbp", 0.01, 3)]
     drawn += [
@@ -290,8 +290,9 @@ def _write_panels(folder: Path, trials: list[dict[str, Any]], size: int = 64) ->
         )
 
 
-def _shapes(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A disc with a square "liver" and a round "tumour": normalised attenuation and labels (2, H, W)."""
+def panel_arrays(size: int, slices: int) -> tuple[np.ndarray, np.ndarray]:
+    """A disc with a square "liver" and a round "tumour": normalised attenuation and labels (slice, H, W),
+    every other slice upside down."""
     y, x = np.mgrid[:size, :size] / size - 0.5
     label = np.where((abs(x + 0.1) < 0.18) & (abs(y) < 0.2), S.LIVER, 0)
     label = np.where((x + 0.1) ** 2 + y**2 < 0.06**2, S.TUMOUR, label).astype(np.uint8)
@@ -299,4 +300,5 @@ def _shapes(size: int) -> tuple[np.ndarray, np.ndarray]:
         np.where(x**2 + y**2 < 0.2, 20.4, 0.02) + 1.6 * (label == S.LIVER) + 0.8 * (label == S.TUMOUR)
     )
     image = (attenuation / 81.35858).astype(np.float32)
-    return np.stack([image, image[::-1]]), np.stack([label, label[::-1]])
+    images, labels = ([[array, array[::-1]][k % 2] for k in range(slices)] for array in (image, label))
+    return np.stack(images), np.stack(labels)

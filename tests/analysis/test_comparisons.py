@@ -9,7 +9,7 @@ from study_factory import Recipe, plain_scores, write_study
 
 import analysis
 from analysis import comparisons, sample_scores, selection
-from analysis.method_scores import GAP_CLOSED, methods_table, with_interval
+from analysis.method_scores import GAP_CLOSED, interval_basis, methods_table, with_interval
 from analysis.statistics import as_observed
 from analysis.summary import summarise
 from analysis.unavailable import Unavailable
@@ -19,7 +19,7 @@ from taskct_core import schema as S
 @pytest.fixture(scope="module")
 def many_patients(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
-    return analysis.load(write_study(folder, Recipe(patients=12, seeds=2, panels=False)))
+    return analysis.load(write_study(folder, Recipe(patients=12, seeds=3, panels=False)))
 
 
 def test_point_estimates_equal_the_plain_scores_for_every_metric(table):
@@ -52,7 +52,7 @@ def test_a_draw_equals_the_plain_scores_of_the_drawn_slices(table):
 
 def test_differences_are_those_of_the_ground_truth(many_patients):
     pairs = [
-        (comparisons.contestant(many_patients, 20), comparisons.contestant(many_patients, 0)),  # alpha 1, 0
+        (comparisons.contestant(many_patients, 30), comparisons.contestant(many_patients, 0)),  # alpha 1, 0
         (comparisons.contestant(many_patients, 0), comparisons.contestant(many_patients, 0)),
     ]
     rows = comparisons.compare_methods(many_patients, pairs).rows
@@ -65,7 +65,7 @@ def test_differences_are_those_of_the_ground_truth(many_patients):
 
 
 def test_seeds_of_a_configuration_count_together_and_repeats_of_a_seed_once(many_patients):
-    assert comparisons.contestant(many_patients, 0).trials == (0, 1)
+    assert comparisons.contestant(many_patients, 0).trials == (0, 1, 2)
     assert comparisons.contestant(many_patients, -2).trials == (-2,)
     repeated = many_patients.rows.assign(config_seed=0.0)
     again = analysis.ResultsTable(many_patients.folder, repeated, many_patients.samples, many_patients.study)
@@ -88,12 +88,14 @@ def test_the_baseline_is_the_best_trial_without_task_loss(table):
     assert selection.baseline(analysis.load(table.folder.location)) == selection.baseline(table)
 
 
-def test_one_patient_gives_no_interval_and_says_so(tmp_path):
+def test_intervals_of_one_patient_are_over_slices_and_say_so_and_make_no_claim(tmp_path):
     table = analysis.load(write_study(tmp_path, Recipe(patients=1, panels=False)))
     found = comparisons.compare_methods(table)
-    assert isinstance(found, Unavailable) and "one patient" in found.reason
-    assert any("one patient" in sentence for sentence in summarise(table))
-    assert methods_table(table)[f"{S.PRIMARY_DICE}_low"].isna().all()
+    assert "slices of the one patient" in found.basis and not found.enough_patients
+    text = " ".join(summarise(table))
+    assert "nothing is said of other patients" in text and "higher by" not in text
+    assert "slices of the one patient" in interval_basis(table)
+    assert isinstance(sample_scores.intervals(table, [0], [S.PRIMARY_DICE]), Unavailable)
 
 
 def test_few_patients_make_no_claim(table, many_patients):
@@ -117,18 +119,21 @@ def test_validation_only_is_called_optimistic(tmp_path):
 
 def test_methods_table_holds_intervals_and_the_gap_closed(many_patients):
     frame = methods_table(many_patients)
-    assert frame.loc[-1, GAP_CLOSED] == pytest.approx(1) and frame.loc[-2, GAP_CLOSED] == pytest.approx(0)
+    # TV is the best traditional reference, so the gap is measured from it and not from FBP.
+    assert frame.loc[-1, GAP_CLOSED] == pytest.approx(1) and frame.loc[-3, GAP_CLOSED] == pytest.approx(0)
+    assert frame.loc[-2, GAP_CLOSED] < 0
     best = frame[frame["why"].str.contains("best Dice")].iloc[0]
     assert best[f"{S.PRIMARY_DICE}_low"] < best[S.PRIMARY_DICE] < best[f"{S.PRIMARY_DICE}_high"]
-    # alpha 1: Dice 0.80 between FBP 0.45 and full dose 0.875
-    assert best[GAP_CLOSED] == pytest.approx((0.80 - 0.45) / (0.875 - 0.45), abs=0.03)
+    # alpha 1: Dice 0.80 between TV 0.51 and full dose 0.875
+    assert best[GAP_CLOSED] == pytest.approx((0.80 - 0.51) / (0.875 - 0.51), abs=0.03)
+    assert best[f"{GAP_CLOSED}_low"] < best[GAP_CLOSED] < best[f"{GAP_CLOSED}_high"]
 
 
 def test_gap_interval_holds_the_share_and_needs_both_references(many_patients, tmp_path):
-    share, low, high = sample_scores.gap_closed_interval(many_patients, 20, S.PRIMARY_DICE)
+    share, low, high = analysis.gap_closed_interval(many_patients, 20, S.PRIMARY_DICE)
     assert low < share < high
     table = analysis.load(write_study(tmp_path, Recipe(references=False, panels=False)))
-    assert isinstance(sample_scores.gap_closed_interval(table, 0, S.PRIMARY_DICE), Unavailable)
+    assert isinstance(analysis.gap_closed_interval(table, 0, S.PRIMARY_DICE), Unavailable)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,26 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.88 <= covered / 150 <= 0.995
 
 
+@pytest.mark.parametrize("runs", [3, 8])
+def test_intervals_over_patients_and_few_runs_cover_the_truth(runs):
+    generator = np.random.default_rng(4)
+    patients = np.arange(15)
+    covered = 0
+    for repeat in range(200):
+        of_run = generator.normal(0, 0.3, runs)
+        values = generator.normal(0, 1, 15)[:, None] + of_run
+        score, draws = statistics.bootstrap(patients, lambda r, v=values: r.slice_means(v), 300, seed=repeat)
+        mean = draws.mean(axis=1) + statistics.run_draws(score, 300, seed=repeat)
+        low, high = statistics.percentile_interval(mean[:, None])
+        covered += low[0] <= 0 <= high[0]
+    assert 0.90 <= covered / 200 <= 0.995
+
+
+def test_one_run_adds_no_spread_and_equal_runs_none_either():
+    assert not statistics.run_draws(np.array([0.7]), 50).any()
+    assert not statistics.run_draws(np.array([0.5, 0.5, 0.5]), 50).any()
+
+
 def test_interval_of_a_column_without_values_is_nan():
     low, high = statistics.percentile_interval(np.array([[np.nan, 1.0], [np.nan, 3.0]]))
     assert np.isnan([low[0], high[0]]).all() and low[1] < high[1]

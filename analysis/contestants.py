@@ -1,0 +1,99 @@
+"""What methods are compared as: a configuration with all its seeds, or a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.results_table import (
+    ALPHA,
+    ALPHA_MODES,
+    CONFIG_SEED,
+    ResultsTable,
+    format_value,
+    method_name,
+    parameter_name,
+)
+from analysis.selection import baseline, picks
+from taskct_core import schema as S
+
+# A study of at most so many configurations, which differ in mode, alpha and at most one thing more, is
+# shown whole and by names that say what each one is; of a larger one the chosen trials stand for the rest.
+MOST_SHOWN = 16
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A configuration that takes part in comparisons: its trials are its seeds."""
+
+    label: str
+    trials: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The label, with the number of seeds where there are several."""
+        return self.label if len(self.trials) == 1 else f"{self.label} ({len(self.trials)} seeds)"
+
+
+def contestant(table: ResultsTable, trial: int) -> Contestant:
+    """The configuration of a trial with all its complete seeds; a reference stands for itself."""
+    if trial in table.references.index:
+        return Contestant(table.label(trial), (trial,))
+    trials = _seeds_of(table, trial)
+    return Contestant(_words(table, trial) if shown_whole(table) else table.label(trial), trials)
+
+
+def shown_contestants(table: ResultsTable) -> dict[Contestant, str]:
+    """Configuration -> why it is shown: chosen ones first, then, of a small study, all others."""
+    chosen = picks(table)
+    base = baseline(table)
+    reasons: dict[Contestant, list[str]] = {}
+    for pick in [*chosen, *([base] if base else [])]:
+        reasons.setdefault(contestant(table, pick.trial), []).append(pick.why)
+    if shown_whole(table):
+        for trial in _first_trials(table):
+            reasons.setdefault(contestant(table, trial), [])
+    return {one: "; ".join(dict.fromkeys(why)) for one, why in reasons.items()}
+
+
+def shown_whole(table: ResultsTable) -> bool:
+    """Whether the study has few enough configurations, alike enough, to name and show every one."""
+    return len(_first_trials(table)) <= MOST_SHOWN and len(_told_apart_by(table)) <= 1
+
+
+def alpha_of(table: ResultsTable, trial: int) -> float | None:
+    """The alpha that a trial's mixed loss had; None where its mode mixes no losses."""
+    if ALPHA not in table.trials or str(table.trials.at[trial, S.METHOD]) not in ALPHA_MODES:
+        return None
+    value = table.trials.at[trial, ALPHA]
+    return None if pd.isna(value) else float(value)
+
+
+def _seeds_of(table: ResultsTable, trial: int) -> tuple[int, ...]:
+    same = table.trials[table.configurations == table.configurations[trial]]
+    same = same[same[S.STATUS] == S.COMPLETE]
+    if CONFIG_SEED in same:  # the same seed again is the same run again, not a second one
+        same = same.drop_duplicates(CONFIG_SEED)
+    return tuple(int(t) for t in same.index) or (trial,)
+
+
+def _first_trials(table: ResultsTable) -> list[int]:
+    complete = table.trials[table.trials[S.STATUS] == S.COMPLETE]
+    return [int(trial) for trial in dict.fromkeys(table.configurations[complete.index])]
+
+
+def _told_apart_by(table: ResultsTable) -> list[str]:
+    """The searched parameters beside mode and alpha."""
+    return [column for column in table.searched if column not in (S.METHOD, ALPHA)]
+
+
+def _words(table: ResultsTable, trial: int) -> str:
+    row = table.trials.loc[trial]
+    words = [method_name(str(row[S.METHOD]))]
+    alpha = alpha_of(table, trial)
+    words += [] if alpha is None else [f"alpha {alpha:.3g}"]
+    for column in _told_apart_by(table):
+        if not pd.isna(row[column]):
+            words.append(f"{parameter_name(column)} {format_value(row[column])}")
+    return ", ".join(words)

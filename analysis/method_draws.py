@@ -1,0 +1,98 @@
+"""Scores of methods as draws: over patients, and over training runs where a method has several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis import statistics
+from analysis.contestants import Contestant, contestant
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
+from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
+from analysis.selection import best_trial
+from analysis.statistics import Array
+from analysis.unavailable import Unavailable
+from taskct_core import schema as S
+
+TRADITIONAL = ("fbp", "tv", "sirt")  # the references that nobody trained
+
+
+def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric: str) -> tuple[Array, Array]:
+    """The metric of each method, ``(method,)``, and of every draw, ``(draw, method)``.
+
+    A method's score is the mean over its seeds. Patients (and their slices) are drawn once for all
+    methods, which pairs them; what other seeds would give is drawn for each method by itself.
+    """
+    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
+    columns = [[samples.trials.index(trial) for trial in method.trials] for method in methods]
+    means = np.stack([score[of_method].mean() for of_method in columns])
+    spread = [
+        statistics.run_draws(score[of_method], len(draws), seed=abs(method.trials[0]) + 1)
+        for method, of_method in zip(methods, columns, strict=True)
+    ]
+    drawn = [draws[:, of_method].mean(axis=1) for of_method in columns]
+    return means, np.stack(drawn, axis=1) + np.stack(spread, axis=1)
+
+
+def basis(samples: AlignedSamples, methods: Sequence[Contestant]) -> str:
+    """What intervals of these methods cover, in words that follow "intervals are over"."""
+    repeated = any(len(method.trials) > 1 for method in methods)
+    seeds = ", and over training runs where a method has several seeds" if repeated else ""
+    if samples.patient_count > 1:
+        return f"the {samples.patient_count} patients of the {samples.split} split{seeds}"
+    return (
+        f"the {len(samples.patients)} slices of the one patient of the {samples.split} split{seeds}; "
+        "there is none over patients, and nothing is said of other patients"
+    )
+
+
+def best_traditional(table: ResultsTable) -> int | None:
+    """The reference without training that has the best mean Dice (validation; else the split of claims)."""
+    found = [table.reference(name) for name in TRADITIONAL]
+    references = [number for number in found if number is not None]
+    for split in (SEARCH_SPLIT, table.claim_split):
+        scores = table.scores(split, [S.PRIMARY_DICE])
+        if S.PRIMARY_DICE in scores:
+            best = best_trial(scores.loc[scores.index.isin(references), S.PRIMARY_DICE], S.PRIMARY_DICE)
+            if best is not None:
+                return best
+    return None
+
+
+def gap_closed_interval(
+    table: ResultsTable, trial: int, metric: str, lower: str | None = None, upper: str = "full_dose"
+) -> tuple[float, float, float] | Unavailable:
+    """Share of the way from the lower to the upper reference: score and ends of the 95 % interval.
+
+    Args:
+        table: the study.
+        trial: one of the method's; all its seeds count.
+        metric: that the gap is in.
+        lower: a reference; the best traditional one if not given.
+        upper: a reference.
+    """
+    bounds = [best_traditional(table) if lower is None else table.reference(lower), table.reference(upper)]
+    method = contestant(table, trial)
+    if None in bounds:
+        return Unavailable(f"The gap needs {lower or 'a traditional reference'} and {upper}.")
+    sides = [method, *(contestant(table, bound) for bound in bounds if bound is not None)]
+    samples = align(table, [t for side in sides for t in side.trials], table.claim_split)
+    if isinstance(samples, Unavailable):
+        return samples
+    missing = {t for side in sides for t in side.trials} - set(samples.trials)
+    if missing or not can_resample(samples, metric):
+        return Unavailable(
+            f"The gap needs the {metric} of the method and both references on the same slices."
+        )
+    score, draws = method_draws(samples, sides, metric)
+    shares = gap_shares(np.vstack([score, draws]), 1, 2)[:, 0]
+    low, high = statistics.percentile_interval(shares[1:, None])
+    return float(shares[0]), float(low[0]), float(high[0])
+
+
+def gap_shares(scores: Array, lower: int, upper: int) -> Array:
+    """``(draw, method)`` scores as shares of the way from the method of column ``lower`` to ``upper``."""
+    gap = scores[:, [upper]] - scores[:, [lower]]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(gap != 0, (scores - scores[:, [lower]]) / gap, np.nan)
