@@ -271,12 +271,13 @@ def export_study(folder: Path, out: Path, formats: list[str]) -> None:
 
 
 def write_study_report(folder: Path, out: Path | None = None) -> None:
-    """Write a study's report and say where it is."""
-    from analysis import write_report
+    """Write a study's report, print its table of methods, and say where the report is."""
+    from analysis import load, methods_console, write_report
 
     started = time.monotonic()
     path = out or folder / REPORT_FILE
     write_atomically(path, lambda temporary: write_report(str(folder), temporary))
+    console.print(methods_console(load(str(folder)), intervals=console.width >= 120), soft_wrap=False)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
 
 
