@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 Arrays = dict[str, NDArray[np.generic]]
+_NAMES_FILE = "arrays.json"  # which arrays an entry has
 
 
 def cache_folder() -> Path:
@@ -40,16 +41,9 @@ def cached_arrays(kind: str, key: dict[str, Any], build: Callable[[], Arrays]) -
         kind: names the entry's folder, before a hash of the key.
         key: plain JSON values on which the arrays depend, a format version included.
     """
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    entry = cache_folder() / f"{kind}-{digest}"
-    if entry.is_dir():
-        return _read(entry)
+    entry = cache_folder() / f"{kind}-{_digest(key)}"
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{entry}.lock"):
-            if not entry.is_dir():
-                return _build_into(entry, build)
-        return _read(entry)
+        return _cached(entry, build)
     except OSError as error:
         warnings.warn(
             f"The cache {entry.parent} cannot be used ({error}), so this process builds its own matrix in "
@@ -59,18 +53,42 @@ def cached_arrays(kind: str, key: dict[str, Any], build: Callable[[], Arrays]) -
         return build()
 
 
+def _cached(entry: Path, build: Callable[[], Arrays]) -> Arrays:
+    if (arrays := _read(entry)) is not None:
+        return arrays
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{entry}.lock"):
+        if (arrays := _read(entry)) is not None:  # built by another process meanwhile
+            return arrays
+        return _build_into(entry, build)
+
+
+def _digest(key: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _build_into(entry: Path, build: Callable[[], Arrays]) -> Arrays:
+    arrays = build()
     unfinished = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", dir=entry.parent))
     try:
-        for name, array in build().items():
+        for name, array in arrays.items():
             np.save(unfinished / f"{name}.npy", array)
+        names = json.dumps(sorted(arrays))
+        (unfinished / _NAMES_FILE).write_text(names, encoding="utf-8")
+        if entry.exists():  # damaged
+            shutil.rmtree(entry)
         unfinished.rename(entry)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    return _read(entry)
+    return _read(entry) or arrays
 
 
-def _read(entry: Path) -> Arrays:
-    # Copy on write: PyTorch wants writable memory, and nobody writes, so all processes share the pages.
-    return {file.stem: np.load(file, mmap_mode="c") for file in entry.glob("*.npy")}
+def _read(entry: Path) -> Arrays | None:
+    """An entry's arrays; None where it is missing or damaged, such as by a tidy-up of temporary files."""
+    try:
+        names = json.loads((entry / _NAMES_FILE).read_text(encoding="utf-8"))
+        # Copy on write: PyTorch wants writable memory, and nobody writes, so all processes share the pages.
+        return {name: np.load(entry / f"{name}.npy", mmap_mode="c") for name in names}
+    except (OSError, ValueError, EOFError):
+        return None

@@ -32,7 +32,7 @@ class RayTransform(nn.Module):
         """(batch, 1, height, width) -> (batch, 1, angle, detector).
 
         Raises:
-            DataError: if the shape or dtype is wrong.
+            DataError: if the shape or dtype is wrong, or a value on the CPU is not finite.
         """
         _check(image, "image", self.geometry.image_shape)
         return _Project.apply(image, self.geometry)
@@ -43,7 +43,7 @@ class RayTransform(nn.Module):
         <forward(x), y> = <x, adjoint(y)> with plain sums as inner products.
 
         Raises:
-            DataError: if the shape or dtype is wrong.
+            DataError: if the shape or dtype is wrong, or a value on the CPU is not finite.
         """
         _check(sinogram, "sinogram", self.geometry.sinogram_shape)
         return _Backproject.apply(sinogram, self.geometry)
@@ -57,7 +57,7 @@ class RayTransform(nn.Module):
 
         Raises:
             ConfigError: if the filter is unknown, or the geometry is no parallel beam.
-            DataError: if the shape or dtype is wrong.
+            DataError: if the shape or dtype is wrong, or a value on the CPU is not finite.
         """
         if not isinstance(self.geometry, ParallelBeam):
             raise ConfigError(
@@ -121,6 +121,14 @@ def _check(tensor: Tensor, what: str, shape: tuple[int, int]) -> None:
             f"the {what} must be float32 or float64",
             str(tensor.dtype),
             f"Convert it: {what}.float(); under autocast, leave the ray transform out of it.",
+        )
+    # Asking a GPU would make the CPU wait for it in every call of an unrolled network.
+    if not tensor.is_cuda and not torch.isfinite(tensor).all():
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise DataError(
+            f"the {what} must be finite",
+            f"{bad} NaN or infinite values",
+            "Check what made it: a diverged training, a division by zero, unread voxels.",
         )
 
 

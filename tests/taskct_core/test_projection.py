@@ -400,6 +400,20 @@ def test_wrong_images_are_refused(tensor: torch.Tensor, match: str) -> None:
         RayTransform(TINY)(tensor)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    transform, image, sinogram = RayTransform(TINY), random_images(TINY), random_sinograms(TINY)
+    image[0, 0, 3, 5] = value
+    sinogram[-1, 0, 0, 0] = value
+    for call, tensor in [
+        (transform, image),
+        (transform.adjoint, sinogram),
+        (transform.fbp, sinogram),
+    ]:
+        with pytest.raises(DataError, match="1 NaN or infinite"):
+            call(tensor)
+
+
 def test_wrong_filters_are_refused() -> None:
     sinogram = random_sinograms(TINY)
     with pytest.raises(ConfigError, match="ram-lak"):

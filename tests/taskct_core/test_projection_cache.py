@@ -69,3 +69,19 @@ def test_a_reader_cannot_change_what_others_read(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
     cached_arrays("test", {}, lambda: {"values": np.zeros(3)})["values"][:] = 7
     assert cached_arrays("test", {}, dict)["values"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "no list"])
+def test_a_damaged_entry_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str) -> None:
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
+    build = {"values": np.arange(1000.0), "more": np.arange(3)}
+    cached_arrays("test", {}, lambda: build)
+    (file,) = tmp_path.glob("test-*/values.npy")
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:200])
+    else:
+        (file if damage == "missing" else file.with_name("arrays.json")).unlink()
+    assert cached_arrays("test", {}, lambda: build)["values"].tolist() == build["values"].tolist()
+    assert cached_arrays("test", {}, dict)["values"].tolist() == build["values"].tolist()  # whole again
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert sorted(path.name for path in folder.iterdir()) == ["arrays.json", "more.npy", "values.npy"]
