@@ -22,9 +22,9 @@ def watch_report(
 ) -> Path | None:
     """Rewrite the report whenever the results change, until no trial runs or the caller stops it.
 
-    The open page does not reload by itself; reload it in the browser. A study that has not written
-    results yet is waited for. Results that cannot be read just now are tried again at the next turn;
-    twice in a row is an error.
+    The open page loads itself again at the same interval, until it is the last one. A study that has not
+    written results yet is waited for. Results that cannot be read just now are tried again at the next
+    turn; twice in a row is an error.
 
     Returns:
         The report's path, None if stopped before there was one.
@@ -39,7 +39,7 @@ def watch_report(
         if state is not None and state != seen:
             try:
                 finished = _finished(folder)  # before the report, which then shows the end
-                path = write_report(folder, out)
+                path = write_report(folder, out, None if finished else interval_seconds)
                 seen, failed = state, False
             except DataError:
                 if failed:

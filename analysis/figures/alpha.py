@@ -113,7 +113,7 @@ def _summarise(
 
 def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     """Points, curves with their bands, and the references as horizontal lines."""
-    colours = style.architecture_colours(data.points["architecture"])
+    colours = style.colours_of(data.points)
     figure = style.figure(x="alpha (weight of the task loss)", y=style.metric_label(data.metric), height=360)
     for architecture, curves in data.curves.groupby("architecture"):
         traces = _curve_traces(curves, colours[str(architecture)])

@@ -100,7 +100,7 @@ def _front_trials(points: pd.DataFrame, x: str, y: str) -> list[int]:
 
 def draw_front(data: FrontData) -> go.Figure:
     """Scatter with the front as a line that steps nowhere: it only joins what was measured."""
-    colours = style.architecture_colours(data.points["architecture"])
+    colours = style.colours_of(data.points)
     figure = style.figure(x=style.metric_label(data.x), y=style.metric_label(data.y), height=480)
     by_trial = data.points.set_index("trial")
     for name, trials in data.fronts.items():

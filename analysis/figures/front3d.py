@@ -48,7 +48,7 @@ def compute_front_3d(
 
 def draw_front_3d(data: Front3DData) -> go.Figure:
     """Large markers are the front, small ones the rest. Needs WebGL in a browser."""
-    colours = style.architecture_colours(data.points["architecture"])
+    colours = style.colours_of(data.points)
     figure = style.figure(x="", y="", height=560)
     for (architecture, method), group in data.points.groupby(["architecture", "method"]):
         symbol = style.METHOD_MARKERS.get(str(method), "circle")

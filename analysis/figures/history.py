@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import hover_text
+from analysis.figures.points import hover_text, study_colours
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.search_history import hypervolume_history, reference_point
 from analysis.unavailable import Unavailable
@@ -78,7 +78,7 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
 
 @dataclass(frozen=True)
 class LearningCurveData:
-    """Rows of trial, architecture, status, epoch, score, text; sorted by trial and epoch."""
+    """Rows of trial, architecture, colour, status, epoch, score, text; sorted by trial and epoch."""
 
     metric: str
     curves: pd.DataFrame
@@ -107,6 +107,7 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
         {
             "trial": trials,
             "architecture": trials.map(architectures),
+            "colour": trials.map(architectures).map(study_colours(table)),
             "status": trials.map(table.trials[S.STATUS]),
             "epoch": rows[S.EPOCH],
             "score": rows[metric].astype(float),
@@ -118,7 +119,7 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
 
 def draw_learning_curves(data: LearningCurveData) -> go.Figure:
     """One line a trial; a cross ends those that were pruned, a ring those still running."""
-    colours = style.architecture_colours(data.curves["architecture"])
+    colours = style.colours_of(data.curves)
     figure = style.figure(x="epoch", y=style.metric_label(data.metric), height=380)
     for architecture, group in data.curves.groupby("architecture"):
         figure.add_trace(_lines(group, str(architecture), colours[str(architecture)]))

@@ -74,7 +74,7 @@ def draw_judges(data: JudgesData) -> go.Figure:
     span = [float(both.min()) - margin, float(both.max()) + margin]
     line = {"color": style.NEUTRAL, "width": 1, "dash": "dash"}
     figure.add_shape(type="line", x0=span[0], y0=span[0], x1=span[1], y1=span[1], line=line, layer="below")
-    colours = style.architecture_colours(data.points["architecture"])
+    colours = style.colours_of(data.points)
     figure.add_traces(series_traces(data.points, data.metric, OTHER, colours))
     figure.add_traces(reference_traces(data.references, data.metric, OTHER))
     figure.update_xaxes(range=span)

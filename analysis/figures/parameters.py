@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
-from analysis.figures.points import hover_text
+from analysis.figures.points import hover_text, study_colours
 from analysis.importance import Importance, parameter_importance
 from analysis.results_table import ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials
@@ -67,7 +67,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class ParallelData:
-    """Rows of trial, architecture, on_front, text, and the heights "0", "1", ... on each axis."""
+    """Rows of trial, architecture, colour, on_front, text, and the heights "0", "1", ... on each axis."""
 
     axes: list[Axis]
     lines: pd.DataFrame
@@ -85,11 +85,12 @@ def compute_parallel(table: ResultsTable) -> ParallelData | Unavailable:
     for k, (title, column) in enumerate(columns.items()):
         axis, heights[k] = _axis(title, column)
         axes.append(axis)
-    front = set(front_trials(table, table.claim_split))
+    front, colours = set(front_trials(table, table.claim_split)), study_colours(table)
     lines = pd.DataFrame(
         {
             "trial": scores.index.astype(int),
             "architecture": [table.architecture(t) for t in scores.index],
+            "colour": [colours[table.architecture(t)] for t in scores.index],
             "on_front": [t in front for t in scores.index],
             "text": [hover_text(table, t) for t in scores.index],
             **{str(k): values for k, values in heights.items()},
@@ -124,7 +125,7 @@ def _numeric_axis(title: str, values: np.ndarray) -> tuple[Axis, np.ndarray]:
 
 def draw_parallel(data: ParallelData) -> go.Figure:
     """A polyline a trial; those of the front are strong. Below an axis: the parameter does not apply."""
-    colours = style.architecture_colours(data.lines["architecture"])
+    colours = style.colours_of(data.lines)
     figure = style.figure(x="", y="", height=440)
     for (architecture, on_front), group in data.lines.groupby(["architecture", "on_front"]):
         long = group.melt(

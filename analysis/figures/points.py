@@ -14,15 +14,16 @@ from taskct_core import schema as S
 
 
 def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
-    """One row a trial that has all the scores: trial, architecture, method, status, alpha, text, columns."""
+    """One row a trial that has all the scores: trial, architecture, colour, method, status, alpha, text, columns."""
     scores = table.scores(split, columns)
     scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
     scores = scores.loc[scores.index.intersection(table.trials.index)]
-    trials = table.trials.loc[scores.index]
+    trials, colours = table.trials.loc[scores.index], study_colours(table)
     points = pd.DataFrame(
         {
             "trial": scores.index.astype(int),
             "architecture": [table.architecture(trial) for trial in scores.index],
+            "colour": [colours[table.architecture(trial)] for trial in scores.index],
             "method": trials[S.METHOD].to_numpy(),
             "status": trials[S.STATUS].to_numpy(),
             "alpha": trials[ALPHA].to_numpy(dtype=float) if ALPHA in trials else np.nan,
@@ -30,6 +31,11 @@ def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.
         }
     )
     return points.join(scores.reset_index(drop=True))
+
+
+def study_colours(table: ResultsTable) -> dict[str, str]:
+    """The colour of each of the study's architectures: the same in every chart, whatever trials it shows."""
+    return style.architecture_colours({table.architecture(trial) for trial in table.trials.index})
 
 
 def reference_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:

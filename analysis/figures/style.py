@@ -24,6 +24,14 @@ OKABE_ITO = {
 }
 # For the seventh architecture and later: from Paul Tol's "muted" scheme (Colour Schemes, SRON 2021).
 TOL_MUTED = ("#332288", "#117733", "#882255", "#999933", "#AA4499")
+# From the twelfth on: the colours of visible lightness that lie furthest (CIEDE2000, 18 and more) from all
+# before them. So many hues are not safe for the colour-blind; the page says so and names trials on hover.
+FURTHER = (
+    "#665533", "#11DD00", "#EEBBAA", "#EE0044", "#9988FF", "#006666", "#AACCAA",
+    "#00CCCC", "#6644FF", "#993311", "#FF00FF", "#996666", "#AA8866",
+)  # fmt: skip
+PALETTE = (*OKABE_ITO.values(), *TOL_MUTED, *FURTHER)
+SAFE_COLOURS = len(OKABE_ITO) + len(TOL_MUTED)
 NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
 LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
@@ -39,9 +47,13 @@ FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 
 def architecture_colours(architectures: Iterable[str]) -> dict[str, str]:
-    """A colour for each architecture, the same for the same set; from the twelfth on they repeat."""
-    palette = [*OKABE_ITO.values(), *TOL_MUTED]
-    return {name: palette[i % len(palette)] for i, name in enumerate(sorted(set(architectures)))}
+    """A colour for each architecture, the same for the same set; beyond ``PALETTE`` they repeat."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(set(architectures)))}
+
+
+def colours_of(frame: pd.DataFrame) -> dict[str, str]:
+    """Architecture -> colour of a frame that has both as columns, one colour for each architecture."""
+    return dict(zip(frame["architecture"].astype(str), frame["colour"], strict=True))
 
 
 def metric_label(metric: str) -> str:

@@ -12,12 +12,15 @@ from taskct_core.errors import ConfigError
 from taskct_core.schema import REPORT_FILE
 
 
-def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
+def write_report(
+    folder: str | Path, out: str | Path | None = None, reload_seconds: float | None = None
+) -> Path:
     """Write the report of a study, finished or running, and return its path.
 
     Args:
         folder: the study folder (path or fsspec URL).
         out: the HTML file to write; ``report.html`` in the study folder if not given.
+        reload_seconds: how often the open page loads itself again, if somebody goes on writing it.
 
     Raises:
         DataError: if the folder holds no readable results of this schema version.
@@ -25,7 +28,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     table = load(folder)
     path = Path(out) if out is not None else _default_path(table)
-    write_whole(path, render_page(table))
+    write_whole(path, render_page(table, reload_seconds))
     return path
 
 

@@ -36,14 +36,15 @@ SECTIONS = {
 KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 
 
-def render_page(table: ResultsTable) -> str:
-    """The whole page as text; nothing in it is fetched from elsewhere."""
+def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str:
+    """The whole page as text; nothing in it is fetched from elsewhere. See ``write_report``."""
     grid = image_grid(table)
     return (
         environment()
         .get_template("page.html")
         .render(
             table=table,
+            reload_seconds=reload_seconds,
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             summary=summarise(table),
             sections=SECTIONS,

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis import panels
-from analysis.figures.points import hover_text
-from analysis.figures.style import METHOD_MARKERS, architecture_colours
+from analysis.figures.points import hover_text, study_colours
+from analysis.figures.style import METHOD_MARKERS, PALETTE, SAFE_COLOURS
 from analysis.results_table import (
     ARCHITECTURE,
     SEARCH_SPLIT,
@@ -47,7 +47,7 @@ MOST_SLICES = 2
 def filters(table: ResultsTable) -> list[dict[str, Any]]:
     """The filters with more than one value: title, column and values (with the architectures' colours)."""
     shown = []
-    colours = architecture_colours({table.architecture(trial) for trial in table.trials.index})
+    colours = study_colours(table)
     for column, title in FILTERED.items():
         if column not in table.trials:
             continue
@@ -65,13 +65,23 @@ def filters(table: ResultsTable) -> list[dict[str, Any]]:
     return shown
 
 
-def trial_key(table: ResultsTable) -> dict[str, dict[str, str]]:
-    """The charts' common key: architecture -> colour, method -> SVG path of its marker."""
+def trial_key(table: ResultsTable) -> dict[str, Any]:
+    """The charts' common key: architecture -> colour, method -> SVG path of its marker, a note or none."""
+    colours = study_colours(table)
     methods = [name for name in METHOD_MARKERS if (table.trials[S.METHOD] == name).any()]
     return {
-        "colours": architecture_colours({table.architecture(trial) for trial in table.trials.index}),
+        "colours": colours,
+        "note": _colour_note(len(colours)),
         "markers": {method_name(name): _MARKER_PATHS[METHOD_MARKERS[name]] for name in methods},
     }
+
+
+def _colour_note(count: int) -> str:
+    if count > len(PALETTE):
+        return f"{count} architectures: after {len(PALETTE)} colours repeat. Hover names the trial; filters single out."
+    if count > SAFE_COLOURS:
+        return f"More than {SAFE_COLOURS} colours are hard to tell apart: hover names the trial, filters single out."
+    return ""
 
 
 def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:

@@ -20,7 +20,7 @@ from analysis.figures.front import compute_front, compute_fronts_by_architecture
 from analysis.figures.front3d import compute_front_3d
 from analysis.figures.history import compute_hypervolume, compute_learning_curves
 from analysis.figures.parameters import compute_importance, compute_parallel
-from analysis.figures.style import architecture_colours
+from analysis.figures.style import architecture_colours, colours_of
 from analysis.importance import Importance
 from analysis.search_history import hypervolume_history
 from analysis.unavailable import Unavailable
@@ -211,3 +211,19 @@ def test_colours_are_the_same_for_the_same_architectures():
     assert architecture_colours(["b", "a", "b"]) == architecture_colours({"a", "b"})
     assert len(set(architecture_colours(BONUS_DB).values())) == 3
     assert len(set(architecture_colours(RECONSTRUCTORS).values())) == len(RECONSTRUCTORS)
+    assert len(set(architecture_colours(map(str, range(24))).values())) == 24
+
+
+def test_an_architecture_has_one_colour_in_every_chart_whatever_trials_it_shows(tmp_path):
+    architectures = ("dncnn", "learned_primal_dual", "unet")
+    table = analysis.load(write_study(tmp_path, Recipe(architectures=architectures, panels=False)))
+    rows = table.rows.copy()
+    is_first = rows["config_architecture"] == "dncnn"
+    rows.loc[is_first, S.STATUS] = S.PRUNED  # in the learning curves, and in no front
+    rows = rows[~(is_first & (rows[S.SPLIT] == "test"))]
+    pruned = analysis.ResultsTable(table.folder, rows, table.samples, table.study)
+    front = colours_of(compute_front(pruned, S.PRIMARY_PSNR, S.PRIMARY_DICE).points)
+    curves = colours_of(compute_learning_curves(pruned, S.PRIMARY_DICE).curves)
+    lines = colours_of(compute_parallel(pruned).lines)
+    assert set(front) == set(lines) == {"learned_primal_dual", "unet"} and set(curves) == set(architectures)
+    assert front == lines == {name: curves[name] for name in front}

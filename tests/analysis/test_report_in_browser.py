@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 import analysis
+from analysis.figures import FIGURES
+from analysis.report import write_whole
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # What keeps Chromium quiet and runnable as root; SwiftShader draws WebGL without a GPU.
@@ -173,4 +175,39 @@ def test_nothing_is_wider_than_a_small_screen(browser, report, width):
     page.goto(report.as_uri())
     _show(page, "front_dice_psnr")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorting(
+    browser, study, tmp_path, monkeypatch
+):
+    few = {spec.section: (name, spec) for name, spec in FIGURES.items()}  # one a section: quick to load
+    monkeypatch.setattr("analysis.report.page.FIGURES", dict(few.values()))
+    out = tmp_path / "running.html"
+    analysis.write_report(study, out, reload_seconds=2)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    errors, requests = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(out.as_uri())
+    page.locator("#filters input[value='unet']").uncheck()
+    page.locator("#trials-table thead button", has_text="PSNR (lodopab)").click()
+    page.locator("#correlation").scroll_into_view_if_needed()
+    page.evaluate("window.first = true; document.getElementById('correlation').scrollIntoView()")
+    place = "document.getElementById('correlation').getBoundingClientRect().top"
+    before = page.evaluate(place)
+    written = page.locator(".written").first.text_content()
+    write_whole(out, out.read_text().replace(written, "Written a second time."))
+    page.wait_for_function("!window.first && document.body.textContent.includes('a second time')")
+    assert page.evaluate(place) == pytest.approx(before, abs=40)
+    assert not page.locator("#filters input[value='unet']").is_checked()
+    assert page.locator("#trials-table th[aria-sort='ascending']").count() == 1
+    assert page.locator("#trials-table tbody tr:visible").count() < 27
+    analysis.write_report(study, out)  # the last one
+    page.wait_for_function("!document.getElementById('reload')")
+    page.evaluate("window.last = true")
+    page.wait_for_timeout(2500)
+    assert page.evaluate("window.last") and errors == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
     context.close()

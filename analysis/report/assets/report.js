@@ -207,3 +207,56 @@ for (const table of document.querySelectorAll("table")) {
 document.getElementById("theme").addEventListener("click", () =>
   setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 setTheme(storedTheme() ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+
+// ---- a running study: the page loads itself again -------------------------------------------------
+
+const reload = document.getElementById("reload");
+const KEPT = `taskct-page:${location.pathname}`;
+let pressed = false;
+addEventListener("pointerdown", () => { pressed = true; });
+addEventListener("pointerup", () => { pressed = false; });
+
+// What a reader has set and where they read: kept over the page's own reload, and over no other.
+function keepPage() {
+  const places = [...document.querySelectorAll("section[id], .chart[id]")];
+  const place = places.filter((one) => one.getBoundingClientRect().top <= innerHeight / 3).pop();
+  const sorted = document.querySelector("#trials-table th[aria-sort]");
+  const page = {
+    place: place?.id, top: place ? place.getBoundingClientRect().top : -scrollY,
+    hidden: [...document.querySelectorAll("#filters input:not(:checked)")].map((box) => [box.closest("fieldset").dataset.column, box.value]),
+    open: [...document.querySelectorAll("details")].map((details) => details.open),
+    sorted: sorted && [sorted.cellIndex, sorted.getAttribute("aria-sort")],
+  };
+  try { sessionStorage.setItem(KEPT, JSON.stringify(page)); } catch { /* then the page starts afresh */ }
+}
+
+function restorePage() {
+  let page = null;
+  try {
+    page = JSON.parse(sessionStorage.getItem(KEPT));
+    sessionStorage.removeItem(KEPT);
+  } catch { /* no storage: nothing was kept */ }
+  if (!page) return;
+  history.scrollRestoration = "manual";
+  document.querySelectorAll("details").forEach((details, i) => { details.open = page.open[i] ?? false; });
+  for (const box of document.querySelectorAll("#filters input")) {
+    box.checked = !page.hidden.some(([column, value]) => column === box.closest("fieldset").dataset.column && value === box.value);
+  }
+  if (form) applyFilters();
+  if (page.sorted) {
+    const table = document.getElementById("trials-table");
+    sortTable(table, page.sorted[0]);
+    if (page.sorted[1] === "descending") sortTable(table, page.sorted[0]);
+  }
+  const place = page.place && document.getElementById(page.place);
+  scrollBy({ top: (place ? place.getBoundingClientRect().top : -scrollY) - page.top, behavior: "instant" });
+}
+
+restorePage();
+if (reload) {
+  setInterval(() => {
+    if (!reload.checked || document.hidden || card.open || pressed) return;
+    keepPage();
+    location.reload();
+  }, 1000 * reload.dataset.seconds);
+}
