@@ -4,9 +4,11 @@
     python benchmarks/streaming.py --preset lodopab --json result.json   # flat keys
 
 The U-Net trains the same epochs from: tensors in memory; a DataLoader on a memory-mapped file; the blocks of a
-materialized dataset (``MemoryFeed``); shards streamed by Ray Data (``StreamFeed``). The four are interleaved.
+materialized dataset (``MemoryFeed``); shards streamed by Ray Data (``StreamFeed``). They take turns, in another
+order every round.
 
-``materialized_ratio``, ``streamed_ratio``, ``memmap_ratio``: samples a second over those from memory.
+``materialized_ratio``, ``streamed_ratio``, ``memmap_ratio``: samples a second over those from memory in the same
+round, medians over rounds. ``*_feed_samples_per_s``: of the feed alone, without training.
 ``first_batch_s``: until a stream's first batch. ``peak_memory_mb``: of this process, streaming.
 """
 
@@ -40,6 +42,7 @@ from taskct_core.task_networks import load_task_network
 from taskct_core.training import Training, build_training
 
 COLUMNS = (schema.FULL_DOSE, schema.FBP, schema.LABELS)
+PATIENTS = {"tiny": 40, "small": 30, "lodopab": 8}  # an epoch takes some 10 s on one core
 Epoch = Callable[[int], Iterator[Batch]]
 
 
@@ -64,6 +67,13 @@ def train_seconds(training: Training, epoch: Epoch, number: int) -> tuple[float,
     start = time.perf_counter()
     losses = training.train_epoch(epoch(number))
     return time.perf_counter() - start, int(losses["samples"])
+
+
+def feed_rate(epoch: Epoch, number: int) -> float:
+    """Samples a second that a feed gives to a loop that does nothing with them."""
+    start = time.perf_counter()
+    samples = sum(len(batch[schema.LABELS]) for batch in epoch(number))
+    return samples / (time.perf_counter() - start)
 
 
 def in_memory(batches: list[Batch], batch_size: int) -> Epoch:
@@ -99,20 +109,23 @@ def measure(
         experiment.trial, geometry=ParallelBeam.from_dict(card.geometry), task_network=network
     )
     rates: dict[str, list[float]] = {name: [] for name in feeds}
+    names = list(feeds)
     for number in range(epochs + 1):
-        for name, epoch in feeds.items():
-            seconds, samples = train_seconds(training, epoch, number)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            seconds, samples = train_seconds(training, feeds[name], number)
             if number:  # the first epoch warms up
                 rates[name].append(samples / seconds)
     start = time.perf_counter()
     next(feeds["streamed"](epochs + 1))
     first_batch = time.perf_counter() - start
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+
+    def ratio(name: str) -> float:
+        return statistics.median(ours / bare for ours, bare in zip(rates[name], rates["memory"], strict=True))
+
     return {
-        "samples_per_s_in_memory": medians["memory"],
-        "materialized_ratio": medians["materialized"] / medians["memory"],
-        "streamed_ratio": medians["streamed"] / medians["memory"],
-        "memmap_ratio": medians["memmap"] / medians["memory"],
+        "samples_per_s_in_memory": statistics.median(rates["memory"]),
+        **{f"{name}_ratio": ratio(name) for name in names if name != "memory"},
+        **{f"{name}_feed_samples_per_s": feed_rate(feeds[name], epochs + 1) for name in names},
         "first_batch_s": first_batch,
         "peak_memory_mb": psutil.Process().memory_info().rss / 1e6,
     }
@@ -128,7 +141,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
-        experiment, workspace, card = prepare(Path(folder), arguments.preset)
+        phantoms = {"kind": "phantom", "patients": PATIENTS[arguments.preset], "slices_per_patient": 16}
+        experiment, workspace, card = prepare(Path(folder), arguments.preset, data={"source": phantoms})
         result = measure(experiment, workspace, card, arguments.epochs, Path(folder))
     for name, value in result.items():
         print(f"{name:>24}: {value:.3f}")
