@@ -78,7 +78,7 @@ def environment() -> jinja2.Environment:
 
 def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
     """Section -> its figures, each with its JSON or the reason why there is none."""
-    sections: dict[str, list[dict[str, Any]]] = {}
+    sections: dict[str, list[dict[str, Any]]] = {spec.section: [] for spec in FIGURES.values()}
     for name, spec in FIGURES.items():
         data = spec.compute(table)
         shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
@@ -92,7 +92,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
             shown["json"] = embedded_json(_without_hover_text(figure))
             shown["height"] = figure["layout"]["height"]
-        sections.setdefault(spec.section, []).append(shown)
+        sections[spec.section].append(shown)
     return sections
 
 
