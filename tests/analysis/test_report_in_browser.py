@@ -184,9 +184,10 @@ def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorti
     few = {spec.section: (name, spec) for name, spec in FIGURES.items()}  # one a section: quick to load
     monkeypatch.setattr("analysis.report.page.FIGURES", dict(few.values()))
     out = tmp_path / "running.html"
-    analysis.write_report(study, out, reload_seconds=2)
+    analysis.write_report(study, out, reload_seconds=600)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
+    page.clock.install()  # ten minutes pass when the test says so
     errors, requests = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
@@ -199,15 +200,17 @@ def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorti
     before = page.evaluate(place)
     written = page.locator(".written").first.text_content()
     write_whole(out, out.read_text().replace(written, "Written a second time."))
+    page.clock.fast_forward(601_000)
     page.wait_for_function("!window.first && document.body.textContent.includes('a second time')")
     assert page.evaluate(place) == pytest.approx(before, abs=40)
     assert not page.locator("#filters input[value='unet']").is_checked()
     assert page.locator("#trials-table th[aria-sort='ascending']").count() == 1
     assert page.locator("#trials-table tbody tr:visible").count() < 27
     analysis.write_report(study, out)  # the last one
+    page.clock.fast_forward(601_000)
     page.wait_for_function("!document.getElementById('reload')")
     page.evaluate("window.last = true")
-    page.wait_for_timeout(2500)
+    page.clock.fast_forward(3_601_000)
     assert page.evaluate("window.last") and errors == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
     context.close()
