@@ -78,9 +78,13 @@ def tune_resources(execution: ExecutionConfig) -> dict[str, float]:
     actor coordinates nothing and goes wherever there is room.
     """
     if execution.executor == "train":
-        kept = {execution.driver_resource: _DRIVER_SHARE} if execution.driver_resource else {}
-        return {"CPU": _MANAGER_CPUS, **kept}
+        return {"CPU": _MANAGER_CPUS, **driver_resources(execution)}
     return worker_resources(execution)
+
+
+def driver_resources(execution: ExecutionConfig) -> dict[str, float]:
+    """What keeps a driver or a trial's coordinator on nodes that are not preempted."""
+    return {execution.driver_resource: _DRIVER_SHARE} if execution.driver_resource else {}
 
 
 def worker_resources(execution: ExecutionConfig) -> dict[str, float]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from taskct_core.errors import ResourceError
+from taskct_core.errors import ResourceError, first_line
 
 # Read when Ray is imported and by its processes at their start, so they must be set before either.
 _ENVIRONMENT = {
@@ -58,6 +58,7 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         return
     if address is None:
         ray.init(
+            address="local",  # without it, Ray joins any cluster that it finds on this machine
             num_cpus=num_cpus,
             include_dashboard=True,
             dashboard_host=_LOOPBACK,
@@ -83,6 +84,12 @@ def _join(address: str) -> None:
 
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ray.exceptions.AuthenticationError as error:
+        raise ResourceError(
+            "a cluster with token authentication wants its token",
+            f"{address!r} ({first_line(error)})",
+            "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
+        ) from None
     except (ConnectionError, ValueError, TimeoutError) as error:
         raise ResourceError(
             "execution.address must be that of a running Ray cluster",

@@ -189,6 +189,19 @@ def run_search(experiment: ExperimentConfig) -> None:
     console.print(f"Study: {workspace.study}  ({counts}; {summary.seconds:.0f} s)")
 
 
+def submit_experiment(
+    config: Path, overrides: list[str], address: str, working_dir: Path | None, wait: bool
+) -> None:
+    """Run an experiment as a job of a Ray cluster, and show its output."""
+    from study.submit import follow, submit
+
+    client, job = submit(config, overrides, address, working_dir)
+    console.print(f"Job {job} at {address}  (stop it with `ray job stop {job}`)")
+    if wait:
+        follow(client, job, lambda text: console.print(text, end="", markup=False))
+        console.print(f"Job {job} has ended well.")
+
+
 def study_folder(experiment: ExperimentConfig) -> Path:
     """Where the experiment's study lives."""
     return Workspace.of(experiment).study

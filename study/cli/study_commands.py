@@ -10,7 +10,9 @@ import typer
 from study.cli.options import ConfigArgument, SetOption
 from study.remote import open_folder
 
-app = typer.Typer(help="Search alpha, losses and architectures: run, status, retry.", no_args_is_help=True)
+app = typer.Typer(
+    help="Search alpha, losses and architectures: run, submit, status, retry.", no_args_is_help=True
+)
 
 StudyFolder = Annotated[
     Path,
@@ -36,6 +38,32 @@ def run(config: ConfigArgument, overrides: SetOption = None) -> None:
     experiment = load_experiment(config, overrides)
     stages.run_search(experiment)
     typer.echo(f"Next: taskct report {stages.study_folder(experiment)}")
+
+
+@app.command()
+def submit(
+    config: ConfigArgument,
+    address: Annotated[
+        str,
+        typer.Option(
+            envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard, e.g. http://127.0.0.1:8265."
+        ),
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder that travels along, such as one with plug-ins; holds CONFIG."),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Show the job's output until it ends.")] = True,
+    overrides: SetOption = None,
+) -> None:
+    """Run the whole experiment as a job of a running Ray cluster (docs/cluster.md).
+
+    As `ray job submit` does, with `taskct run CONFIG` on the cluster's side. Ctrl-C leaves the job running.
+    Submitted again, the experiment continues where it stopped.
+    """
+    from study import stages
+
+    stages.submit_experiment(config, overrides or [], address, working_dir, wait)
 
 
 @app.command()

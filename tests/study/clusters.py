@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ _ENVIRONMENT = {
 def main(folder: Path) -> dict[str, Any]:
     """Start the cluster and a driver, kill a node, and tell where trials ran."""
     os.environ.update(_ENVIRONMENT)
+    # A folder of its own, so that no other Ray of this machine takes it for a cluster to join; sockets want it short.
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
     from ray.cluster_utils import Cluster
 
     here: dict[str, Any] = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
@@ -51,6 +55,7 @@ def main(folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     result |= {"head": cluster.head_node.node_id, "killed": doomed.node_id}
     cluster.shutdown()
+    shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
     return result
 
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
 from studies import EPOCHS, Killed, run_here, study_config, table
 
-from study import epoch_log, stages
-from study.config import ExperimentConfig
+from study import epoch_log
 from study.events import EpochReported, Event, TrialErrored
 from study.remote import check_writable, create_exclusively, is_remote, open_folder
 from study.results import export_results
-from study.run import load_study, run_study
+from study.run import run_study
 from study.search.lock import LOCK_FILE, read_driver, study_lock
-from study.search.records import read_records, trial_folder
+from study.search.records import trial_folder
 from study.status import study_status
-from study.trial import CHECKPOINT_FILE, FINAL_FILE
-from taskct_core import schema
 from taskct_core.errors import ConfigError, StudyError
-from taskct_core.schema import COMPLETE, PRIMARY_DICE
+from taskct_core.schema import COMPLETE
 
 
 def database(folder: Path) -> str:
@@ -119,48 +115,3 @@ def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Pat
     assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
     assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]
     assert len(epoch_log.read(trial_folder(folder, 0))) == EPOCHS
-
-
-@pytest.fixture
-def in_a_bucket(s3_bucket: str, tmp_path: Path) -> ExperimentConfig:
-    settings: dict[str, Any] = {
-        "name": "whole",
-        "output": f"{s3_bucket}/runs",
-        "data": {"source": {"patients": 3, "slices_per_patient": 3, "pixels": 64}, "rows_per_shard": 2},
-        "simulation": {"preset": "tiny", "num_angles": 16, "photons_per_ray": 2000.0},
-        "task_network": {"epochs": 1, "architecture_parameters": {"width": 4}},
-        "trial": {"epochs": 2, "architecture_parameters": {"width": 4}, "batch_size": 4},
-        "study": {
-            "trials": 2,
-            "storage": database(tmp_path),
-            "space": {"alpha": {"kind": "choice", "values": [0.0, 0.9]}},
-        },
-        "execution": {"executor": "train"},
-    }
-    return ExperimentConfig.parse(settings)
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_every_stage_reads_and_writes_a_bucket(in_a_bucket: ExperimentConfig, s3_bucket: str) -> None:
-    stages.run_all(in_a_bucket)
-    folder = open_folder(f"{s3_bucket}/runs/whole/study")
-    records = read_records(load_study(folder))
-    assert [record.status for record in records] == [COMPLETE] * 2
-    for record in records:
-        trial = trial_folder(folder, record.trial)
-        assert all((trial / name).is_file() for name in (CHECKPOINT_FILE, FINAL_FILE, "config.yaml"))
-    assert PRIMARY_DICE in (folder / schema.REPORT_FILE).read_text(encoding="utf-8")
-    stages.evaluate_trials(folder, None, [0], "test", None)
-    assert (folder / "evaluations.parquet").is_file()
-    # Extended with another executor, it goes on where it is, and the shards are read from the bucket.
-    longer = in_a_bucket.model_copy(
-        update={
-            "study": in_a_bucket.study.model_copy(update={"trials": 3}),
-            "execution": in_a_bucket.execution.model_copy(
-                update={"executor": "actor", "data_path": "stream"}
-            ),
-        }
-    )
-    stages.run_search(longer)
-    assert [record.status for record in read_records(load_study(folder))] == [COMPLETE] * 3
