@@ -9,15 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.plugins import objective
     from study.run import StudySummary, load_study, retry_failed, run_study
     from study.status import StudyStatus, study_status
 
-__all__ = ["StudyStatus", "StudySummary", "load_study", "retry_failed", "run_study", "study_status"]
+__all__ = [
+    "StudyStatus",
+    "StudySummary",
+    "load_study",
+    "objective",
+    "retry_failed",
+    "run_study",
+    "study_status",
+]
 
 _MODULES = {
     "StudyStatus": "study.status",
     "StudySummary": "study.run",
     "load_study": "study.run",
+    "objective": "study.plugins",
     "retry_failed": "study.run",
     "run_study": "study.run",
     "study_status": "study.status",

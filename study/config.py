@@ -95,7 +95,9 @@ class StudyConfig(StrictModel):
     """Many trials under one search."""
 
     trials: Count = 24
+    # Metric columns, or "package.module:name" of one's own (docs/study.md).
     objectives: list[str] = [PRIMARY_DICE, PRIMARY_PSNR]
+    trainable: str | None = None  # "package.module:name" of one's own; None: the experiment's trial
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.

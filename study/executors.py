@@ -10,6 +10,7 @@ Both call ``study.trial.run_trial``, so a configuration and its seed give the sa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 from study.config import ExecutionConfig
 from study.feed import Feed, Share, StreamFeed
 from study.remote import arrow_filesystem, open_folder
-from study.trial import Row, TrialInputs, Worker, run_trial
+from study.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TaskctError
+from taskct_core.registry import load
 
 Trainable = Callable[[dict[str, Any]], None]
 # Of the Tune function that only waits for its Ray Train workers; Ray refuses 0 CPUs.
@@ -69,6 +71,31 @@ def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionC
         run(TrialTask.from_search(base, proposal), inputs, execution, tune.report)
 
     return tune.with_parameters(trainable, base=base, inputs=inputs, execution=execution)
+
+
+def make_own_trainable(name: str, base: TrialConfig, inputs: TrialInputs) -> Trainable:
+    """The user's own Ray Tune trainable that ``study.trainable`` names; see docs/study.md.
+
+    It is called with the search's proposal and, where it has arguments of these names, ``base`` (the experiment's
+    TrialConfig, which the proposal's values override) and ``inputs``.
+
+    Raises:
+        ConfigError: if it cannot be imported or called.
+    """
+    from ray import tune
+
+    if not callable(load(name, {}, "trainable")):
+        raise ConfigError("study.trainable must name a function", name, "docs/study.md shows one.")
+
+    def trainable(proposal: dict[str, Any], base: TrialConfig, inputs: TrialInputs) -> None:
+        function = load(name, {}, "trainable")  # imported where the trial runs
+        task = TrialTask.from_search(base, proposal)
+        write_trial_config(task.folder, task.config)
+        wanted = inspect.signature(function).parameters
+        offered = {"base": base, "inputs": inputs}
+        function(proposal, **{key: value for key, value in offered.items() if key in wanted})
+
+    return tune.with_parameters(trainable, base=base, inputs=inputs)
 
 
 def tune_resources(execution: ExecutionConfig) -> dict[str, float]:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard
 from study.events import Event, OnEvent, TrialFinished, ignore
-from study.executors import check_execution, make_trainable, tune_resources
+from study.executors import (
+    Trainable,
+    check_execution,
+    make_own_trainable,
+    make_trainable,
+    tune_resources,
+    worker_resources,
+)
 from study.files import write_json
 from study.inputs import open_inputs
+from study.plugins import metric_directions
 from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
 from study.references import write_references
@@ -38,17 +47,19 @@ def run_experiment_study(
         StudyError: if the folder's study was begun with other settings, or another driver runs it.
     """
     check_execution(experiment.execution)
+    directions = metric_directions(experiment.study.objectives)
     inputs = open_inputs(card, workspace, experiment.execution.data_path)
+    inputs = replace(inputs, objectives=tuple(experiment.study.objectives))
     check_before_study(experiment, workspace.study, inputs)
     exporter = _Exporter(experiment, workspace.study)
     summary = run_study(
         experiment.study,
         workspace.study,
-        trainable=make_trainable(experiment.trial, inputs, experiment.execution),
+        trainable=_trainable(experiment, inputs),
         fingerprint=_fingerprint(experiment, inputs),
         max_concurrent=experiment.study.max_concurrent_trials,
-        resources=tune_resources(experiment.execution),
-        metric_directions={name: metric.direction for name, metric in schema.METRICS.items()},
+        resources=_resources(experiment),
+        metric_directions=directions,
         epochs=experiment.trial.epochs,
         on_event=_both(exporter, on_event),
         on_open=lambda: _prepare(experiment, card, workspace, inputs),
@@ -57,15 +68,31 @@ def run_experiment_study(
     return summary
 
 
+def _trainable(experiment: ExperimentConfig, inputs: TrialInputs) -> Trainable:
+    own = experiment.study.trainable
+    if own is not None:
+        return make_own_trainable(own, experiment.trial, inputs)
+    return make_trainable(experiment.trial, inputs, experiment.execution)
+
+
+def _resources(experiment: ExperimentConfig) -> dict[str, float]:
+    """Of one trial; a trainable of the user's own runs in one process, as an actor does."""
+    if experiment.study.trainable is not None:
+        return worker_resources(experiment.execution)
+    return tune_resources(experiment.execution)
+
+
 def _prepare(
     experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, inputs: TrialInputs
 ) -> None:
     """Write what the study's reader needs besides its trials: study.json and the references."""
     dataset = card.model_dump(mode="json", exclude={"shards"})
+    all_directions = metric_directions(experiment.study.objectives)
     network = load_task_network_card(workspace.task_network).model_dump(mode="json")
     values = {
         "name": experiment.name,
         "objectives": experiment.study.objectives,
+        "directions": {name: all_directions[name] for name in experiment.study.objectives},
         "config": json.loads(experiment.model_dump_json()),
         "dataset": dataset,
         "task_network": network,
@@ -83,6 +110,7 @@ def _fingerprint(experiment: ExperimentConfig, inputs: TrialInputs) -> dict[str,
         "task network": load_task_network_card(open_folder(inputs.task_network)).content_hash,
         "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
         "metric policy": schema.POLICY_TEXT,
+        **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),
     }
 
 

@@ -20,12 +20,11 @@ def alive_nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def shared_folder_problems(folder: Path) -> list[str]:
-    """Whether every node sees ``folder``: a trial may go on in another node than it began in.
+def shared_folder_problems(folder: Path, nodes: Sequence[dict[str, Any]]) -> list[str]:
+    """Whether all nodes see ``folder``: a trial may go on in another node than it began in.
 
     A remote folder is taken to be reachable from everywhere.
     """
-    nodes = alive_nodes()
     if is_remote(folder) or len(nodes) < 2:
         return []
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from study.config import ExperimentConfig, StudyConfig
 from study.executors import TrialTask, tune_resources, worker_resources
 from study.feed import Feed, Share, StreamFeed
 from study.nodes import alive_nodes, shared_folder_problems
+from study.plugins import metric_directions
 from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
@@ -42,9 +43,12 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
     """
     streams = any(isinstance(feed, StreamFeed) for feed in inputs.feeds.values())
     problems = resource_problems(experiment, _cluster_resources(), streams)
-    problems += placement_problems(experiment, [node["Resources"] for node in alive_nodes()])
-    problems += shared_folder_problems(folder)
-    parameters, broken = _try_architectures(experiment, inputs)
+    nodes = alive_nodes()
+    problems += placement_problems(experiment, [node["Resources"] for node in nodes])
+    problems += shared_folder_problems(folder, nodes)
+    parameters, broken = 0, list[str]()
+    if experiment.study.trainable is None:
+        parameters, broken = _try_architectures(experiment, inputs)
     problems += broken
     problems += disk_problems(experiment.study, folder, parameters)
     if problems:
@@ -59,8 +63,10 @@ def check_space(experiment: ExperimentConfig) -> SearchSpace:
     """The study's search space, once its extreme values are seen to make valid trials. Needs no Ray.
 
     Raises:
-        ConfigError: if the space is not valid by itself, or not with the experiment's trial.
+        ConfigError: if the space is not valid by itself, or not with the experiment's trial, or an objective of the
+            user's own cannot be found.
     """
+    metric_directions(experiment.study.objectives)
     space = SearchSpace.parse(experiment.study.space)
     # Another dimension may be what makes a value valid: alpha above 1 goes with additive mixing.
     base = next(iter(space.examples("mixing")))

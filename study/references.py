@@ -17,6 +17,7 @@ import torch
 from study.feed import Batch, Feed, Share
 from study.files import write_json
 from study.panels import write_panel, write_panel_truth
+from study.plugins import own_scores
 from study.provenance import provenance
 from study.remote import open_folder
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE
@@ -56,6 +57,7 @@ def write_references(study_folder: Path, inputs: TrialInputs) -> None:
             rows.append(
                 {**identity, **cost, SETTINGS: settings, **_hashes(inputs, card.content_hash)}
                 | summarise(scored)
+                | own_scores(inputs.objectives, scored)
                 | provenance("cpu")
             )
         if inputs.panel:

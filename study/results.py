@@ -75,11 +75,14 @@ def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
     rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
-        method = state.get(f"{schema.CONFIG_PREFIX}mode")
-        rows = [
-            {schema.TRIAL: record.trial, schema.METHOD: method, schema.SPLIT: "validation", schema.EPOCH: 0}
-        ]
-    return [row | state for row in rows]
+        rows = [{schema.EPOCH: 0}]
+    # A trainable of the user's own need not log what its folder tells.
+    told = {
+        schema.TRIAL: record.trial,
+        schema.METHOD: state.get(f"{schema.CONFIG_PREFIX}mode"),
+        schema.SPLIT: "validation",
+    }
+    return [told | row | state for row in rows]
 
 
 def _config_columns(folder: Path) -> Row:

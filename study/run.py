@@ -22,6 +22,7 @@ from ray.tune import PlacementGroupFactory
 
 from study.config import StudyConfig
 from study.events import OnEvent, both, ignore
+from study.plugins import metric_directions as known_directions
 from study.ray_session import ray_session
 from study.remote import open_folder, scratch_folder
 from study.schedulers import make_pruner
@@ -62,7 +63,7 @@ def run_study(
     fingerprint: Mapping[str, str],
     max_concurrent: int,
     resources: dict[str, float] | PlacementGroupFactory,
-    metric_directions: Mapping[str, str],
+    metric_directions: Mapping[str, str] | None = None,
     epochs: int | None = None,
     on_event: OnEvent = ignore,
     on_open: Callable[[], None] = lambda: None,
@@ -78,7 +79,8 @@ def run_study(
         fingerprint: what must not change while the study lives, such as the data's hash, by name.
         max_concurrent: trials that run at a time.
         resources: of one trial.
-        metric_directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric.
+        metric_directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric; by default
+            those of the platform's metrics and of own objectives (:mod:`study.plugins`).
         epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
         on_event: called with every :mod:`study.events` event, in the driver.
         on_open: called once the study is locked and seen to be the one that ``config`` describes.
@@ -92,6 +94,8 @@ def run_study(
     started = time.monotonic()
     folder = folder.resolve()
     space = SearchSpace.parse(config.space)
+    if metric_directions is None:
+        metric_directions = known_directions(config.objectives)
     check_objectives(config, metric_directions)
     pruner = make_pruner(config, metric_directions)
     with storage_errors(folder), study_lock(folder) as lock:

@@ -31,6 +31,7 @@ from study import epoch_log
 from study.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
 from study.panels import write_panel
+from study.plugins import own_scores
 from study.provenance import config_hash, provenance
 from study.remote import buffered, open_folder
 from taskct_core import schema
@@ -59,6 +60,7 @@ class TrialInputs:
         data_hash: of the dataset.
         panel: the slices that reports show, as one batch; empty for none.
         evaluation_batch_size: slices scored at a time.
+        objectives: columns that the study optimises; a user's own are computed from the rows of the slices.
     """
 
     feeds: dict[str, Feed]
@@ -67,6 +69,7 @@ class TrialInputs:
     data_hash: str
     panel: Batch = field(default_factory=dict)
     evaluation_batch_size: int = 16
+    objectives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def run_trial(
         schema.METRIC_POLICY: schema.POLICY_TEXT,
     }
     if worker.is_first:
-        _write_config(folder, config)
+        write_trial_config(folder, config)
     done, seconds = _restore(training, folder, identity)
     for row in epoch_log.read(folder):
         if row[schema.EPOCH] <= done:
@@ -128,7 +131,8 @@ def run_trial(
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         losses = _reduced_losses(training, inputs, config, epoch, worker)
-        scores = summarise(_scored(training, inputs, "validation", worker))
+        scored = _scored(training, inputs, "validation", worker)
+        scores = summarise(scored) | own_scores(inputs.objectives, scored)
         seconds += time.perf_counter() - start
         row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
         row |= losses | scores | provenance(str(worker.device))
@@ -141,7 +145,8 @@ def run_trial(
     )
 
 
-def _write_config(folder: Path, config: TrialConfig) -> None:
+def write_trial_config(folder: Path, config: TrialConfig) -> None:
+    """Write what a trial is made with into its folder; ``read_trial_config`` reads it."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     write_atomically(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -213,7 +218,8 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
         if split not in inputs.feeds:
             continue
         rows = _scored(training, inputs, split, worker)
-        final.append(identity | {schema.SPLIT: split} | summarise(rows) | provenance(str(worker.device)))
+        scores = summarise(rows) | own_scores(inputs.objectives, rows)
+        final.append(identity | {schema.SPLIT: split} | scores | provenance(str(worker.device)))
         samples += [
             {
                 schema.TRIAL: identity[schema.TRIAL],

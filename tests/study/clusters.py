@@ -103,7 +103,7 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
     with ray_session(address):
         found = {
             "hosts": len(alive_nodes()),
-            "shared": shared_folder_problems(folder),
+            "shared": shared_folder_problems(folder, alive_nodes()),
             "blind": nodes_without(folder / "absent", alive_nodes()),
             "coordinators": run("coordinators", 1, coordinated, 1),
         }

@@ -43,6 +43,8 @@ def local_ray(s3_bucket: str) -> Iterator[None]:
 
     from study.ray_session import ray_session
 
-    cloudpickle.register_pickle_by_value(lookup_trainable)  # workers have no tests folder on their path
-    with ray_session(num_cpus=2):
-        yield
+    cloudpickle.register_pickle_by_value(lookup_trainable)  # as a driver of its own, in kills.py, does
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # for own_plugins
+        with ray_session(num_cpus=2):
+            yield

@@ -61,6 +61,7 @@ class Broken(nn.Module):
 def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr(preflight, "_cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(preflight, "alive_nodes", lambda: [{"Resources": {"CPU": 0.5}}])
     values = {"unet": {}, "learned_primal_dual": {}, "test_preflight:Broken": {}}
     experiment = _experiment(
         small,
@@ -77,5 +78,6 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
     message = str(caught.value)
     assert "4 trials at a time need 4.04 CPU" in message
     assert "test_preflight:Broken" in message
+    assert "1 CPU on one node" in message
     assert "sinogram" in message
     assert "unet:" not in message

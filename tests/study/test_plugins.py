@@ -1,0 +1,97 @@
+"""A user's own objective and own trainable, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from own_plugins import WORST_PSNR
+from studies import run_here, study_config
+
+from study import epoch_log, objective
+from study.config import ExperimentConfig
+from study.experiment_study import run_experiment_study
+from study.plugins import metric_directions, own_scores
+from study.results import read_rows
+from study.trial import FINAL_FILE, TrialInputs, Worker, run_trial
+from study.workspace import Workspace
+from taskct_core import schema
+from taskct_core.errors import ConfigError, TrainingError
+from taskct_core.geometry import ParallelBeam
+from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR
+
+
+def test_directions_are_those_declared() -> None:
+    directions = metric_directions([PRIMARY_DICE, WORST_PSNR, "own_plugins:broken"])
+    assert (directions[WORST_PSNR], directions["own_plugins:broken"]) == ("maximize", "minimize")
+    assert directions[PRIMARY_DICE] == "maximize"
+    with pytest.raises(ConfigError, match="maximize or minimize"):
+        objective("upwards")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_plugins:undeclared", "declares its direction"),
+        ("own_plugins:WORST_PSNR", "declares its direction"),
+        ("own_plugins:absent", "importable"),
+        ("no_such_module:f", "importable"),
+    ],
+)
+def test_an_objective_that_is_none_is_refused_before_the_study_starts(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_here(study_config(objectives=[name]), tmp_path, metric_directions=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_objective_that_raises_says_why() -> None:
+    rows = [{PRIMARY_PSNR: 30.0}, {PRIMARY_PSNR: 20.0}]
+    assert own_scores([PRIMARY_DICE, WORST_PSNR], rows) == {WORST_PSNR: 20.0}
+    with pytest.raises(TrainingError, match="own_plugins:broken: KeyError: 'no_such_column'"):
+        own_scores(["own_plugins:broken"], rows)
+
+
+def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path) -> None:
+    inputs = TrialInputs(
+        feeds={split: small.feed(split) for split in schema.SPLITS},
+        geometry=ParallelBeam.from_dict(small.card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=small.card.data_hash,
+    )
+    run_trial(
+        small.experiment.trial,
+        tmp_path,
+        replace(inputs, objectives=(WORST_PSNR,)),
+        Worker(),
+        lambda row: None,
+    )
+    for row in [*epoch_log.read(tmp_path), *read_rows(tmp_path / FINAL_FILE)]:
+        assert row[WORST_PSNR] <= row[PRIMARY_PSNR]
+    samples = pd.read_parquet(tmp_path / schema.SAMPLES_FILE)
+    assert row[WORST_PSNR] == pytest.approx(samples[samples[schema.SPLIT] == "test"][PRIMARY_PSNR].min())
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> None:
+    values = small.experiment.model_dump()
+    values["study"] |= {"objectives": [WORST_PSNR, PRIMARY_DICE], "trainable": "own_plugins:trainable"}
+    values |= {"output": str(tmp_path), "execution": {"executor": "actor"}}
+    experiment = ExperimentConfig.parse(
+        values | {"dataset": str(small.workspace.dataset), "pretrained": str(small.workspace.task_network)}
+    )
+    workspace = Workspace.of(experiment)
+    summary = run_experiment_study(experiment, small.card, workspace)
+    assert [record.status for record in summary.trials] == [COMPLETE] * 2
+    alphas = [record.values["alpha"] for record in summary.trials]
+    assert [record.objectives[WORST_PSNR] for record in summary.trials] == [2 + alpha for alpha in alphas]
+    results = pd.read_parquet(workspace.study / schema.RESULTS_FILE)
+    trials = results[results[schema.TRIAL] >= 0]
+    assert list(trials[f"{schema.CONFIG_PREFIX}alpha"]) == [alpha for alpha in alphas for _ in (1, 2)]
+    assert set(trials[schema.SPLIT]) == {"validation"} and trials[schema.METHOD].notna().all()
+    references = results[results[schema.TRIAL] < 0]
+    assert references[WORST_PSNR].notna().all()
