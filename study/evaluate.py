@@ -9,7 +9,7 @@ frozen network does not show in its columns.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +23,8 @@ import torch
 from study.dataset import DatasetCard, from_table, load_card, verify_shards
 from study.feed import Batch, to_batch
 from study.files import write_atomically
+from study.leakage import check_no_leakage
+from study.outside import OutsideCheckpoint
 from study.provenance import provenance
 from study.references import IMAGES
 from study.remote import buffered, open_folder
@@ -40,8 +42,11 @@ from taskct_core.training import Training, build_training, evaluate
 EVALUATIONS_FILE = "evaluations.parquet"
 DATASET = "dataset"  # folder that a row was scored on
 AUDIT_HASH = f"{schema.TASK_NETWORK_HASH}{schema.AUDIT_NETWORK_SUFFIX}"
+CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
+OUTSIDE_TRIAL = -100  # number of rows of networks from elsewhere, told apart by their method
 _BATCH_SIZE = 16
 Row = dict[str, Any]
+Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Judges:
 
     networks: dict[str, TaskNetwork]
     hashes: dict[str, str]  # column -> hash
+    patients: list[dict[str, list[str]]]  # of each network: split -> patients it was trained and chosen on
 
     @classmethod
     def load(cls, task_network: Path, audit: Path | None) -> Judges:
@@ -61,6 +67,7 @@ class Judges:
         """
         network, card = load_task_network(task_network)
         networks, hashes = {"": network}, {schema.TASK_NETWORK_HASH: card.content_hash}
+        patients = [card.patients]
         if audit is not None:
             second, second_card = load_task_network(audit)
             if second_card.content_hash == card.content_hash:
@@ -71,7 +78,8 @@ class Judges:
                 )
             networks[schema.AUDIT_NETWORK_SUFFIX] = second
             hashes[AUDIT_HASH] = second_card.content_hash
-        return cls(networks, hashes)
+            patients.append(second_card.patients)
+        return cls(networks, hashes, patients)
 
 
 def evaluate_study(
@@ -80,8 +88,9 @@ def evaluate_study(
     trials: Sequence[int] | None = None,
     split: str = "test",
     audit: Path | None = None,
+    outside: OutsideCheckpoint | None = None,
 ) -> pd.DataFrame:
-    """Score trials, the full-dose image and plain FBP on one split of a dataset.
+    """Score trials, the full-dose image, plain FBP and a network from elsewhere on one split of a dataset.
 
     Args:
         study_folder: that the trials belong to.
@@ -89,6 +98,7 @@ def evaluate_study(
         trials: numbers of trained trials; by default those of the front.
         split: of the dataset.
         audit: folder of a second task network.
+        outside: a reconstructor that was trained elsewhere, scored as well.
 
     Returns:
         The new rows, which are also appended to the study's evaluations; rows of the same trial, data and
@@ -97,21 +107,35 @@ def evaluate_study(
     Raises:
         ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
-    folders = _folders(study_folder)
+    record = _study_record(study_folder)
+    folders = record["folders"]
     dataset = dataset or open_folder(folders["dataset"])
     card = _checked(dataset, split)
     judges = Judges.load(open_folder(folders["task_network"]), audit)
+    scored = {split: card.patients[split]}
+    for patients in judges.patients:
+        check_no_leakage(scored, patients, "a task network")
+    check_no_leakage(scored, record["dataset"]["patients"], "a trial")
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study_folder))]
     shared = _shared_columns(card, dataset, split) | judges.hashes
-    rows: list[Row] = []
-    for number, (method, column) in enumerate(IMAGES.items(), start=1):
-        scored = evaluate(_batches(card, dataset, split), itemgetter(column), judges.networks)
-        rows.append({schema.TRIAL: -number, schema.METHOD: method, **shared, **summarise(scored)})
+
+    def score(identity: Row, reconstruct: Reconstruct) -> Row:
+        scored = evaluate(_batches(card, dataset, split), reconstruct, judges.networks)
+        return identity | shared | summarise(scored)
+
+    rows = [
+        score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
+        for number, (method, column) in enumerate(IMAGES.items(), start=1)
+    ]
+    if outside is not None:
+        reconstruct, parameters = outside.load(card)
+        identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
+        rows.append(score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct))
     for trial in trials:
         training = load_trained(trial_folder(study_folder, trial), card, judges.networks[""])
-        scored = evaluate(_batches(card, dataset, split), training.reconstruct, judges.networks)
-        rows.append({schema.TRIAL: trial, schema.METHOD: training.config.mode, **shared, **summarise(scored)})
+        identity = {schema.TRIAL: trial, schema.METHOD: training.config.mode}
+        rows.append(score(identity, training.reconstruct))
     frame = pd.DataFrame(rows)
     _append(study_folder / EVALUATIONS_FILE, frame)
     return frame
@@ -138,14 +162,14 @@ def load_trained(folder: Path, card: DatasetCard, task_network: TaskNetwork) -> 
     return training
 
 
-def _folders(study_folder: Path) -> dict[str, str]:
+def _study_record(study_folder: Path) -> dict[str, Any]:
     path = study_folder / schema.STUDY_FILE
     if not path.is_file():
         raise DataError(
             f"a study folder must hold {schema.STUDY_FILE}", str(study_folder), "Run the study first."
         )
-    folders: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["folders"]
-    return folders
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
 
 
 def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> Row:
@@ -182,7 +206,8 @@ def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
 
 
 def _append(path: Path, new: pd.DataFrame) -> None:
-    identity = [schema.TRIAL, schema.SPLIT, schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
+    hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
+    identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes]
     if path.is_file():
         new = pd.concat([pd.read_parquet(buffered(path)), new], ignore_index=True)
     new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])

@@ -46,7 +46,7 @@ def pretrain(
             "Give the validation split a patient (data.split) and simulate again.",
         )
     feeds = open_feeds(card, workspace.dataset, experiment.execution.data_path)
-    for row in _run_remotely(experiment, feeds, folder, card.data_hash):
+    for row in _run_remotely(experiment, feeds, folder, card):
         on_epoch(row)
     return load_task_network_card(folder)
 
@@ -70,7 +70,7 @@ def _same_network(folder: Path, config: TaskNetworkConfig, card: DatasetCard) ->
 
 
 def _run_remotely(
-    experiment: ExperimentConfig, feeds: dict[str, Feed], folder: Path, data_hash: str
+    experiment: ExperimentConfig, feeds: dict[str, Feed], folder: Path, card: DatasetCard
 ) -> Iterator[dict[str, Any]]:
     import ray
 
@@ -78,13 +78,16 @@ def _run_remotely(
     # Threads of one process: this job runs alone, so it may use what trials will share later.
     threads = max(1, min(_THREADS_ON_CPU, int(ray.cluster_resources().get("CPU", 1))))
 
+    patients = {} if experiment.task_network.is_imported else card.patients
+
     @ray.remote(num_cpus=1, num_gpus=gpus)
     def train() -> Iterator[dict[str, Any]]:
         yield from train_task_network(
             experiment.task_network,
             feeds,
             folder,
-            data_hash,
+            data_hash=card.data_hash,
+            patients=patients,
             device="cuda" if gpus else "cpu",
             threads=threads,
         )
@@ -98,7 +101,9 @@ def train_task_network(
     config: TaskNetworkConfig,
     feeds: dict[str, Feed],
     folder: Path,
+    *,
     data_hash: str,
+    patients: dict[str, list[str]],
     device: str,
     threads: int,
 ) -> Iterator[dict[str, Any]]:
@@ -114,7 +119,7 @@ def train_task_network(
     make = _imported if config.is_imported else _trained
     network, best = yield from make(config, feeds, device)
     segmentation = {name: best[name] for name in schema.SEGMENTATION_METRICS if not math.isnan(best[name])}
-    save_task_network(network, folder, data_hash=data_hash, scores=segmentation)
+    save_task_network(network, folder, data_hash=data_hash, patients=patients, scores=segmentation)
 
 
 def _trained(

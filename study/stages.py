@@ -148,12 +148,11 @@ def train_one(experiment: ExperimentConfig) -> None:
     from study.executors import TrialTask, check_execution
     from study.inputs import open_inputs
     from study.single import train_trial
-    from taskct_core.task_networks import load_task_network
 
     workspace = _workspace(experiment)
     check_execution(experiment.execution)
     card = _checked_dataset(workspace)
-    load_task_network(workspace.task_network)  # a bad one is found before Ray is started
+    _check_task_network(workspace, card)  # a bad one is found before Ray is started
     task = TrialTask(experiment.trial, workspace.trial, 0)
     with session(experiment), progress("Training", experiment.trial.epochs) as advance:
         inputs = open_inputs(card, workspace, experiment.execution.data_path)
@@ -167,11 +166,10 @@ def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
     from study.preflight import check_space
     from study.search.storage import check_storage
-    from taskct_core.task_networks import load_task_network
 
     workspace = _workspace(experiment)
     card = _checked_dataset(workspace)
-    load_task_network(workspace.task_network)
+    _check_task_network(workspace, card)
     check_space(experiment)
     check_storage(workspace.study, experiment.study.storage)
     if _study_is_done(experiment, workspace):
@@ -243,12 +241,22 @@ def retry_failed_trials(folder: Path) -> None:
 
 
 def evaluate_trials(
-    folder: Path, data: Path | None, trials: list[int] | None, split: str, audit: Path | None
+    folder: Path,
+    data: Path | None,
+    trials: list[int] | None,
+    split: str,
+    audit: Path | None,
+    outside: tuple[Path, str | None, str] | None = None,
 ) -> None:
-    """Score trials without training, and show the scores."""
-    from study.evaluate import EVALUATIONS_FILE, evaluate_study
+    """Score trials without training, and show the scores.
 
-    for row in evaluate_study(folder, data, trials, split, audit).to_dict("records"):
+    ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML.
+    """
+    from study.evaluate import EVALUATIONS_FILE, evaluate_study
+    from study.outside import OutsideCheckpoint
+
+    checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
+    for row in evaluate_study(folder, data, trials, split, audit, checkpoint).to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
         audited = {PRIMARY_DICE: row[f"{PRIMARY_DICE}{AUDIT_NETWORK_SUFFIX}"]} if audit is not None else {}
         console.print(
@@ -310,3 +318,12 @@ def _checked_dataset(workspace: Workspace) -> DatasetCard:
     card = load_card(workspace.dataset)
     verify_shards(workspace.dataset, card)
     return card
+
+
+def _check_task_network(workspace: Workspace, card: DatasetCard) -> None:
+    """Refuse a broken task network, and one that was trained on patients of whom the dataset gives scores."""
+    from study.leakage import check_no_leakage
+    from taskct_core.task_networks import load_task_network
+
+    _, network = load_task_network(workspace.task_network)
+    check_no_leakage(card.patients, network.patients, "the task network")

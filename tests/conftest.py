@@ -60,7 +60,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     feeds = {split: _table_feed(workspace.dataset, card, split) for split in card.shards}
     list(
         train_task_network(
-            experiment.task_network, feeds, workspace.task_network, card.data_hash, device="cpu", threads=1
+            experiment.task_network,
+            feeds,
+            workspace.task_network,
+            data_hash=card.data_hash,
+            patients=card.patients,
+            device="cpu",
+            threads=1,
         )
     )
     return Small(experiment, workspace, card)

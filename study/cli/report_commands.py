@@ -33,6 +33,21 @@ def evaluate(
             help="Folder of a second task network, which took no part in training, to judge as well.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A reconstructor trained elsewhere, to be scored as well: its weights, .safetensors or a "
+            "state_dict that torch.save wrote. Needs --architecture.",
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="That reconstructor's architecture: a built-in one, or package.module:Name."),
+    ] = None,
+    architecture_parameters: Annotated[
+        str, typer.Option(metavar="YAML", help="Its parameters, e.g. '{width: 16}'.")
+    ] = "{}",
 ) -> None:
     """Score trained trials, and the full-dose and FBP references, on any dataset: another dose, other patients.
 
@@ -41,7 +56,8 @@ def evaluate(
     """
     from study import stages
 
-    stages.evaluate_trials(stages.find_study(folder), data, trial, split, audit)
+    outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
+    stages.evaluate_trials(stages.find_study(folder), data, trial, split, audit, outside)
 
 
 def report(

@@ -35,6 +35,7 @@ class TaskNetworkCard(StrictModel):
     Attributes:
         network: architecture, its parameters, window, classes, and how it was pre-trained.
         data_hash: of the dataset it was trained on; empty if it came from elsewhere.
+        patients: split of that dataset -> its patients, so that nobody is tested on whom it was trained.
         scores: metric column -> value on full-dose validation slices; null where undefined.
         content_hash: ``TaskNetwork.weights_hash()``.
         script_sha256: of the TorchScript program, for a network that came as one.
@@ -43,19 +44,26 @@ class TaskNetworkCard(StrictModel):
     format_version: int = CARD_FORMAT_VERSION
     network: TaskNetworkConfig
     data_hash: str
+    patients: dict[str, list[str]] = {}
     scores: dict[str, float | None]
     content_hash: str
     script_sha256: str | None = None
 
 
 def save_task_network(
-    network: TaskNetwork, folder: Path, *, data_hash: str, scores: dict[str, float]
+    network: TaskNetwork,
+    folder: Path,
+    *,
+    data_hash: str,
+    scores: dict[str, float],
+    patients: dict[str, list[str]] | None = None,
 ) -> TaskNetworkCard:
     """Write a task network's folder, and return its card.
 
     Args:
         data_hash: of the dataset it was trained on.
         scores: metric column -> value on full-dose validation slices.
+        patients: split of that dataset -> its patients.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script = _script_bytes(network)
@@ -67,6 +75,7 @@ def save_task_network(
     card = TaskNetworkCard(
         network=network.config,
         data_hash=data_hash,
+        patients=patients or {},
         scores={name: value if math.isfinite(value) else None for name, value in scores.items()},
         content_hash=network.weights_hash(),
         script_sha256=None if script is None else hashlib.sha256(script).hexdigest(),

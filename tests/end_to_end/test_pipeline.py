@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
+import torch
 import yaml
 
 from taskct_core import schema
@@ -169,10 +171,38 @@ def test_evaluation_on_another_dose_and_by_another_network(finished: tuple) -> N
     assert rows.loc[-2, schema.PRIMARY_PSNR] < here.loc[-2, schema.PRIMARY_PSNR] - 1  # fewer photons
     assert rows.loc[0, schema.DATA_HASH] != here.loc[0, schema.DATA_HASH]
     assert f"{schema.PRIMARY_DICE}{schema.AUDIT_NETWORK_SUFFIX}" in rows
-    taskct("evaluate", root, "--trial", 0)
+    elsewhere = _reconstructor_of(root / "study" / "trials" / "0000", root.parent / "elsewhere.safetensors")
+    unet = ["--architecture", "unet", "--architecture-parameters", "{width: 8}"]
+    taskct("evaluate", root, "--trial", 0, "--checkpoint", elsewhere, *unet)
     again = pd.read_parquet(root / "study" / "evaluations.parquet")
-    same = again[(again[schema.TRIAL] == 0) & (again[schema.DATA_HASH] == here.loc[0, schema.DATA_HASH])]
-    assert same[schema.PRIMARY_PSNR].item() == pytest.approx(here.loc[0, schema.PRIMARY_PSNR], abs=1e-3)
+    again = again[again[schema.DATA_HASH] == here.loc[0, schema.DATA_HASH]].set_index(schema.METHOD)
+    for method in ("task_adaptive", "outside: elsewhere"):  # the same weights, by two ways
+        for column in (schema.PRIMARY_PSNR, schema.PRIMARY_DICE):
+            assert again.loc[method, column] == pytest.approx(here.loc[0, column], abs=1e-3)
+
+
+def test_outside_checkpoints_that_cannot_be_scored(finished: tuple) -> None:
+    _, root, _ = finished
+    weights = _reconstructor_of(root / "study" / "trials" / "0000", root.parent / "weights.safetensors")
+    for options, message in [
+        (["--checkpoint", weights], "--checkpoint needs --architecture"),
+        (["--checkpoint", weights, "--architecture", "dncnn"], "must hold the state_dict"),
+        (["--checkpoint", root / "none.pt", "--architecture", "unet"], "must be an existing file"),
+        (
+            ["--checkpoint", weights, "--architecture", "unet", "--architecture-parameters", "8"],
+            "YAML mapping",
+        ),
+    ]:
+        result = taskct("evaluate", root, "--trial", 0, *options, check=False)
+        assert result.returncode == 2, result.stdout + result.stderr
+        assert message in " ".join(result.stderr.split())
+        assert "Traceback" not in result.stderr
+
+
+def _reconstructor_of(trial: Path, file: Path) -> Path:
+    checkpoint = torch.load(trial / "checkpoint.pt", weights_only=True)
+    safetensors.torch.save_file(checkpoint["training"]["reconstructor"], file)
+    return file
 
 
 def test_changed_settings_are_refused_with_the_difference(finished: tuple) -> None:
