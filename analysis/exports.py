@@ -25,6 +25,7 @@ TABLES: dict[str, Callable[[ResultsTable], pd.DataFrame]] = {
     "trials": trials_table,
 }
 _WIDTH_PIXELS = 900
+_TITLE_PIXELS = 80  # for the title and the legend above a chart
 _PNG_SCALE = 3  # 300 dpi at 9 inches, a full text width
 
 
@@ -55,8 +56,12 @@ def export_figures(
         data = FIGURES[name].compute(table)
         if not isinstance(data, Unavailable):
             drawn[name] = FIGURES[name].draw(data)
-            drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=FIGURES[name].title)
-            drawn[name].update_layout(margin={"t": 110})
+            title = {"text": FIGURES[name].title, "y": 0.985, "yanchor": "top"}
+            drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=title)
+            top = drawn[name].layout.margin.t or 0
+            drawn[name].update_layout(
+                margin={"t": top + _TITLE_PIXELS}, height=drawn[name].layout.height + _TITLE_PIXELS
+            )
     written = []
     for kind in formats:
         paths = [folder / f"{name}.{kind}" for name in drawn]
@@ -86,7 +91,12 @@ def _write_pictures(figures: list, paths: list[Path], kind: str) -> None:
         )
     # One call for all: Chromium starts once.
     plotly.io.write_images(
-        figures, paths, format=kind, width=_WIDTH_PIXELS, scale=_PNG_SCALE if kind == "png" else 1
+        figures,
+        paths,
+        format=kind,
+        width=_WIDTH_PIXELS,
+        height=[figure.layout.height for figure in figures],  # it would otherwise take 500 for all
+        scale=_PNG_SCALE if kind == "png" else 1,
     )
 
 

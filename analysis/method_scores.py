@@ -89,8 +89,14 @@ def with_interval(score: float, low: float, high: float) -> str:
     """``0.812 (0.79 to 0.83)``; a dash where there is no score."""
     if math.isnan(score):
         return "–"
-    text = "∞" if math.isinf(score) else f"{score:.4g}"
-    return f"{text} ({low:.4g} to {high:.4g})" if math.isfinite(low) and math.isfinite(high) else text
+    text = "∞" if math.isinf(score) else _digits(score)
+    shown = math.isfinite(low) and math.isfinite(high) and low < high
+    return f"{text} ({_digits(low)} to {_digits(high)})" if shown else text
+
+
+def _digits(value: float) -> str:
+    """Hundredths of a dB, thousandths of a Dice."""
+    return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def share_with_interval(score: float, low: float, high: float) -> str:

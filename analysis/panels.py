@@ -1,7 +1,7 @@
 """Image panels: what the network saw and drew, as small pictures.
 
 Reads ``panels/slices.json``, ``truth.npz`` and ``<method or trial-0003>.npz``. Images are shown in the
-liver window; outlines are the truth (white) and the prediction (blue liver, orange tumour).
+liver window; outlines are the truth (white) and the prediction, masks are filled (blue liver, orange tumour).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ERROR_HU = 100.0  # error maps run from -100 HU (blue) over 0 (white) to +100 HU
 # LoDoPaB-CT's constants (Leuschner et al. 2021): images are attenuation divided by mu_max.
 _MU_MAX, _MU_WATER, _MU_AIR = 81.35858, 20.0, 0.02
 _SMALLEST_PIXELS = 256
-_OUTLINES = {S.LIVER: (86, 180, 233), S.TUMOUR: (230, 159, 0)}
+_MASK_SHARE = 0.65  # of a mask's colour; the rest is the image below it
+_COLOURS = {S.LIVER: (86, 180, 233), S.TUMOUR: (230, 159, 0)}
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,29 @@ def title(key: str) -> str:
 
 def draw_image(panel: Panel, k: int, truth: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     """Slice ``k`` in the liver window with outlines: uint8 (height, width, 3), at least 256 pixels high."""
-    low, high = WINDOW_HU
-    grey = np.clip((to_hu(panel.image[k]) - low) / (high - low), 0, 1)
-    picture = _enlarge((255 * np.nan_to_num(grey)).astype(np.uint8), Image.Resampling.BICUBIC)
-    picture = np.repeat(picture[..., None], 3, axis=2)
+    picture = draw_plain(panel, k)
     if truth is not None:
         for structure in (S.LIVER, S.TUMOUR):
             picture[_outline(truth[k] >= structure)] = 255
-    for structure, colour in _OUTLINES.items():
+    for structure, colour in _COLOURS.items():
         picture[_outline(panel.prediction[k] >= structure)] = colour
+    return picture
+
+
+def draw_plain(panel: Panel, k: int) -> NDArray[np.uint8]:
+    """Slice ``k`` in the liver window: uint8 (height, width, 3), at least 256 pixels high."""
+    low, high = WINDOW_HU
+    grey = np.clip((to_hu(panel.image[k]) - low) / (high - low), 0, 1)
+    picture = _enlarge((255 * np.nan_to_num(grey)).astype(np.uint8), Image.Resampling.BICUBIC)
+    return np.repeat(picture[..., None], 3, axis=2)
+
+
+def draw_mask(panel: Panel, k: int, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels (height, width) as filled colours over the darkened slice ``k``."""
+    picture = (draw_plain(panel, k) * 0.6).astype(np.uint8)
+    for structure, colour in _COLOURS.items():
+        inside = _enlarge((labels >= structure).astype(np.uint8), Image.Resampling.NEAREST).astype(bool)
+        picture[inside] = _MASK_SHARE * np.array(colour) + (1 - _MASK_SHARE) * picture[inside]
     return picture
 
 
@@ -119,6 +134,30 @@ def draw_error(panel: Panel, full_dose: Panel, k: int) -> NDArray[np.uint8]:
     fade = 1 - np.clip(np.abs(difference), 0, 1)[..., None]
     hue = np.where(difference[..., None] > 0, (178, 24, 43), (33, 102, 172))
     return _enlarge((hue + fade * (255 - hue)).astype(np.uint8), Image.Resampling.NEAREST)
+
+
+def slice_scores(table: ResultsTable, trial: int | None, shown: dict[str, Any]) -> list[str]:
+    """PSNR, SSIM and Dice of one slice in words, as far as ``samples.parquet`` holds them."""
+    samples = table.samples
+    found = samples[samples[S.TRIAL] == trial]
+    for key in (S.SPLIT, S.PATIENT, S.SLICE_INDEX):
+        found = found[found[key] == shown[key]]
+    if found.empty:
+        return []
+    row = found.iloc[0]
+    parts = []
+    if S.PRIMARY_PSNR in row and not np.isnan(row[S.PRIMARY_PSNR]):
+        psnr = row[S.PRIMARY_PSNR]
+        parts.append("PSNR ∞" if np.isinf(psnr) else f"PSNR {psnr:.1f} dB")
+    if S.PRIMARY_SSIM in row and np.isfinite(row[S.PRIMARY_SSIM]):
+        parts.append(f"SSIM {row[S.PRIMARY_SSIM]:.3f}")
+    for structure in S.STRUCTURES:
+        true, predicted, overlap = (
+            row.get(f"{structure}_{part}_pixels", 0) for part in ("true", "predicted", "overlap")
+        )
+        if true + predicted > 0:
+            parts.append(f"Dice {structure} {2 * overlap / (true + predicted):.2f}")
+    return parts
 
 
 def to_hu(image: NDArray[Any]) -> NDArray[Any]:

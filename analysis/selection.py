@@ -46,6 +46,21 @@ def picks(table: ResultsTable) -> list[Pick]:
     return [Pick(trial, " and ".join(why)) for trial, why in reasons.items()]
 
 
+def best_of_methods(table: ResultsTable) -> list[Pick]:
+    """The trial with the best mean Dice (else first objective) of each training mode, in their order."""
+    metric = next((m for m in (S.PRIMARY_DICE, *table.objectives) if m in table.metrics), None)
+    if metric is None:
+        return []
+    scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
+    methods = table.trials.loc[scores.index, S.METHOD]
+    best = {mode: best_trial(scores[methods == mode], metric) for mode in S.TRAINING_MODES}
+    return [
+        Pick(trial, "best Dice of its mode" if metric == S.PRIMARY_DICE else f"best {metric} of its mode")
+        for trial in best.values()
+        if trial is not None
+    ]
+
+
 def best_trial(scores: pd.Series, metric: str) -> int | None:
     """The trial with the best finite score; the first of equals."""
     finite = scores[np.isfinite(scores)]

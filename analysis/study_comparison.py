@@ -71,7 +71,7 @@ def compare(folders: Sequence[str | Path], side_by_side: bool = False) -> StudyC
     """
     if len(folders) < 2:
         raise ConfigError(
-            "a comparison needs at least two study folders", f"{len(folders)}", "Name another one."
+            "a comparison needs at least two study folders", f"{len(folders)}", "Name another study's folder."
         )
     tables = [load(folder) for folder in folders]
     facts = {
@@ -87,7 +87,7 @@ def compare(folders: Sequence[str | Path], side_by_side: bool = False) -> StudyC
         raise StudyError(
             "scores may be compared only between studies of the same data, dose and metric policy",
             told,
-            "Compare them side by side instead (side_by_side=True), where each keeps its own axes.",
+            "Compare them side by side, each on axes of its own: --side-by-side, in Python side_by_side=True.",
         )
     return StudyComparison(tables, differences, comparable=not forbidden)
 

@@ -30,6 +30,7 @@ from analysis.figures.history import (
     draw_hypervolume,
     draw_learning_curves,
 )
+from analysis.figures.image_panels import compute_image_panels, draw_image_panels
 from analysis.figures.judges import compute_judges, draw_judges
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.results_table import ResultsTable
@@ -43,6 +44,7 @@ from taskct_core.schema import (
     PRIMARY_SSIM,
 )
 
+IMAGES = "images"  # the page shows these in a grid of its own, and more slices of them
 ALPHA_METRICS = (
     PRIMARY_DICE,
     PRIMARY_PSNR,
@@ -176,6 +178,14 @@ FIGURES: dict[str, FigureSpec] = {
         partial(compute_judges, suffix=OWN_NETWORK_SUFFIX),
         draw_judges,
     ),
+    "image_panels": FigureSpec(
+        IMAGES,
+        "Images, masks and errors of one slice",
+        "Above: the images in the liver window. Middle: what the frozen task network draws on them, the truth "
+        "last. Below: image minus full dose.",
+        compute_image_panels,
+        draw_image_panels,
+    ),
     **{f"alpha_{metric}": _alpha(metric) for metric in dict.fromkeys([*ALPHA_METRICS, *METRICS])},
     "rank_correlations": FigureSpec(
         "correlation",
@@ -202,4 +212,4 @@ FIGURES: dict[str, FigureSpec] = {
     "learning_psnr": _learning(PRIMARY_PSNR),
 }
 
-__all__ = ["ALPHA_CAPTION", "FIGURES", "FigureSpec", "NotApplicable", "Unavailable"]
+__all__ = ["ALPHA_CAPTION", "FIGURES", "IMAGES", "FigureSpec", "NotApplicable", "Unavailable"]

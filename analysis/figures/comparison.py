@@ -96,6 +96,9 @@ def compute_patient_differences(table: ResultsTable) -> PatientDifferenceData | 
             "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
         )
     one, other = pairs[0]
+    compared = default_comparisons(table)
+    if not isinstance(compared, Unavailable) and compared.patients < 2:
+        return Unavailable("There is one patient only: the charts above are already of that patient.")
     blocks = []
     for metric in PATIENT_METRICS:
         rows = patient_differences(table, one, other, metric)

@@ -76,7 +76,7 @@ def draw_judges(data: JudgesData) -> go.Figure:
     figure.add_shape(type="line", x0=span[0], y0=span[0], x1=span[1], y1=span[1], line=line, layer="below")
     colours = style.colours_of(data.points)
     figure.add_traces(series_traces(data.points, data.metric, OTHER, colours))
-    figure.add_traces(reference_traces(data.references, data.metric, OTHER))
+    figure.add_traces(reference_traces(data.references, data.metric, OTHER, label="bottom center"))
     figure.update_xaxes(range=span)
     figure.update_yaxes(range=span)
     return figure

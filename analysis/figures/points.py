@@ -86,15 +86,15 @@ def series_traces(
     return traces
 
 
-def reference_traces(points: pd.DataFrame, x: str, y: str) -> list[go.Scatter]:
-    """References as grey markers, each labelled beside it."""
+def reference_traces(points: pd.DataFrame, x: str, y: str, label: str = "middle right") -> list[go.Scatter]:
+    """References as grey markers, each with its name at that side of it."""
     return [
         go.Scatter(
             x=[row[x]],
             y=[row[y]],
             mode="markers+text",
             text=[f" {method_name(str(row['method']))}"],
-            textposition="middle right",
+            textposition=label,
             textfont={"color": style.NEUTRAL},
             cliponaxis=False,
             name=method_name(str(row["method"])),

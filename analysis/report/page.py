@@ -11,7 +11,7 @@ import jinja2
 import plotly.offline
 from plotly.utils import PlotlyJSONEncoder
 
-from analysis.figures import ALPHA_CAPTION, FIGURES, NotApplicable, Unavailable
+from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, NotApplicable, Unavailable
 from analysis.report.image_grid import image_grid
 from analysis.report.methods_text import methods_text
 from analysis.report.table_html import front_html, methods_html, trials_html
@@ -80,6 +80,8 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
     """Section -> its figures, each with its JSON or the reason why there is none."""
     sections: dict[str, list[dict[str, Any]]] = {spec.section: [] for spec in FIGURES.values()}
     for name, spec in FIGURES.items():
+        if spec.section == IMAGES:
+            continue
         data = spec.compute(table)
         shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
         if isinstance(data, NotApplicable):

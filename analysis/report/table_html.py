@@ -43,24 +43,19 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
     interval, ``own`` and ``audit`` saying whether those columns are there."""
     frame = methods_table(table)
     scored = scored_columns(frame, shown_metrics(table))
+    columns = [*scored[:1], GAP_CLOSED, *scored[1:]]  # the gap beside the Dice that it is of
     rows = [
         [
             row["name"],
             str(row["seeds"]) if row["trials"] else "–",
             row["why"] or "–",
-            *(with_interval(row[c], row[f"{c}_low"], row[f"{c}_high"]) for c in scored),
-            share_with_interval(*(row[f"{GAP_CLOSED}{end}"] for end in ("", "_low", "_high"))),
+            *(_with_interval(row, column) for column in columns),
         ]
         for row in frame.to_dict("records")
     ]
     lower = gap_words(table)
-    head = [
-        "method",
-        "seeds",
-        "chosen for",
-        *(column_title(c) for c in scored),
-        f"Dice gap closed, {lower} to full dose",
-    ]
+    titles = [f"gap closed, {lower} to full dose" if c == GAP_CLOSED else column_title(c) for c in columns]
+    head = ["method", "seeds", "chosen for", *titles]
     return {
         "head": head,
         "rows": rows,
@@ -69,6 +64,11 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
         "audit": AUDIT_DICE in scored,
         "lower": lower,
     }
+
+
+def _with_interval(row: dict[Any, Any], column: str) -> str:
+    values = [row[f"{column}{end}"] for end in ("", "_low", "_high")]
+    return share_with_interval(*values) if column == GAP_CLOSED else with_interval(*values)
 
 
 def front_html(table: ResultsTable) -> dict[str, Any]:

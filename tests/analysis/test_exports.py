@@ -26,7 +26,7 @@ def test_figures_become_png_svg_and_pdf(table, tmp_path):
     names = ["front_dice_psnr", "alpha_psnr_lodopab", "importance_3"]
     paths = analysis.export_figures(table, tmp_path, ("png", "svg", "pdf"), names)
     assert [p.name for p in paths] == [f"{n}.{k}" for k in ("png", "svg", "pdf") for n in names[:2]]
-    assert Image.open(tmp_path / "front_dice_psnr.png").size[0] == 2700
+    assert Image.open(tmp_path / "front_dice_psnr.png").size == (2700, 3 * (480 + 80))
     assert "<svg" in (tmp_path / "front_dice_psnr.svg").read_text()[:500]
     assert (tmp_path / "front_dice_psnr.pdf").read_bytes().startswith(b"%PDF")
 
