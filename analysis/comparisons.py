@@ -97,8 +97,8 @@ def _differences(
     low, high = statistics.percentile_interval(differences)
     return pd.DataFrame(
         {
-            "name": [one.name for one, _ in pairs],
-            "other": [other.name for _, other in pairs],
+            "name": [one.label for one, _ in pairs],
+            "other": [other.label for _, other in pairs],
             "metric": metric,
             "difference": score[one] - score[other],
             "low": low,

@@ -70,7 +70,7 @@ def _differences(table: ResultsTable) -> list[str]:
     if isinstance(compared, Unavailable):
         return [compared.reason] if pairs else []
     one, other = pairs[0]
-    rows = compared.rows[(compared.rows["name"] == one.name) & (compared.rows["other"] == other.name)]
+    rows = compared.rows[(compared.rows["name"] == one.label) & (compared.rows["other"] == other.label)]
     if rows.empty:
         return []
     against = other.name if other.trials[0] < 0 else f"{other.name}, which used no task loss"

@@ -68,7 +68,7 @@ class FigureSpec:
 
 _FRONT_CAPTION = (
     "Each marker is a trial; the dotted line joins the trials that no other complete trial beats in both "
-    "scores. Crosses on them are 95 % intervals over patients. Open markers are trials that are not "
+    "scores. Crosses on them are 95 % intervals over patients, if there are several. Open markers are trials that are not "
     "complete; the dashed line is the Dice of the full-dose image. Up and to the right is better."
 )
 ALPHA_CAPTION = (
@@ -163,7 +163,7 @@ FIGURES: dict[str, FigureSpec] = {
     "judge_audit": FigureSpec(
         "methods-compared",
         "Does a second task network agree?",
-        "A marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
+        f"{METRICS[PRIMARY_DICE].label}, a marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
         "agree. References show how the two differ on images that were not made for either. A trial that lies "
         "further below the diagonal than they do has learnt to please the frozen network.",
         partial(compute_judges, suffix=AUDIT_NETWORK_SUFFIX),

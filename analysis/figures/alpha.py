@@ -124,8 +124,8 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
         figure.add_traces(traces)
     for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
         figure.add_trace(trace)
-    for row in data.references.to_dict("records"):
-        style.add_level(figure, row[data.metric], method_name(row["method"]))
+    for place, row in enumerate(data.references.sort_values(data.metric).to_dict("records")):
+        style.add_level(figure, row[data.metric], method_name(row["method"]), place)
     return figure
 
 

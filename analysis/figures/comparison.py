@@ -44,12 +44,12 @@ def draw_differences(data: DifferenceData) -> go.Figure:
     rows = data.rows[::-1]
     unit = S.METRICS[data.metric].unit
     figure = style.figure(
-        x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 36 * len(rows)
+        x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 42 * len(rows)
     )
     figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
     figure.add_scatter(
         x=rows["difference"].tolist(),
-        y=[f"{one} − {other}" for one, other in zip(rows["name"], rows["other"], strict=True)],
+        y=[f"{one}<br>− {other}" for one, other in zip(rows["name"], rows["other"], strict=True)],
         error_x={
             "type": "data",
             "symmetric": False,

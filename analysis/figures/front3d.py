@@ -63,12 +63,12 @@ def draw_front_3d(data: Front3DData) -> go.Figure:
             name=f"{architecture}, {method_name(str(method))}",
             marker={
                 "symbol": _SYMBOLS_3D.get(symbol, symbol),
-                "size": [7 if on_front else 4 for on_front in group["on_front"]],
+                "size": [9 if on_front else 5 for on_front in group["on_front"]],
                 "color": colours[str(architecture)],
             },
             hovertemplate="%{text}<extra></extra>",
         )
-    titles = [{"title": {"text": style.metric_label(name)}} for name in data.metrics]
+    titles = [{"title": {"text": style.short_label(name)}} for name in data.metrics]
     scene = dict(zip(("xaxis", "yaxis", "zaxis"), titles, strict=True))
     # From the side: PSNR and SSIM often rise together, and along their diagonal a front looks like a post.
     camera = {"eye": {"x": 1.9, "y": -1.5, "z": 0.7}}

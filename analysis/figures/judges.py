@@ -16,8 +16,8 @@ from taskct_core import schema as S
 
 OTHER = "other"
 _NETWORKS = {
-    S.OWN_NETWORK_SUFFIX: "the trial's own task network",
-    S.AUDIT_NETWORK_SUFFIX: "a second task network",
+    S.OWN_NETWORK_SUFFIX: "own task network",
+    S.AUDIT_NETWORK_SUFFIX: "second task network",
 }
 
 
@@ -65,9 +65,9 @@ def compute_judges(
 
 def draw_judges(data: JudgesData) -> go.Figure:
     """Both axes span the same range, so that the diagonal means agreement."""
-    label = style.metric_label(data.metric)
+    label = style.short_label(data.metric)
     figure = style.figure(
-        x=f"{label}, frozen task network", y=f"{label},<br>{_NETWORKS[data.suffix]}", height=480
+        x=f"{label}, frozen task network", y=f"{label}, {_NETWORKS[data.suffix]}", height=480
     )
     both = pd.concat([data.points, data.references])[[data.metric, OTHER]].to_numpy()
     margin = 0.06 * max(float(np.ptp(both)), 0.02)
@@ -76,7 +76,12 @@ def draw_judges(data: JudgesData) -> go.Figure:
     figure.add_shape(type="line", x0=span[0], y0=span[0], x1=span[1], y1=span[1], line=line, layer="below")
     colours = style.colours_of(data.points)
     figure.add_traces(series_traces(data.points, data.metric, OTHER, colours))
-    figure.add_traces(reference_traces(data.references, data.metric, OTHER, label="bottom center"))
+    is_bound = data.references["method"] == "full_dose"  # at the upper end, where names have room on the left
+    for references, label in (
+        (data.references[is_bound], "bottom left"),
+        (data.references[~is_bound], "bottom right"),
+    ):
+        figure.add_traces(reference_traces(references, data.metric, OTHER, label))
     figure.update_xaxes(range=span)
     figure.update_yaxes(range=span)
     return figure

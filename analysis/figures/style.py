@@ -62,8 +62,11 @@ def metric_label(metric: str) -> str:
     return f"{known.label} [{known.unit}]" if known.unit else known.label
 
 
-def better(metric: str) -> str:
-    return "higher is better" if METRICS[metric].direction == "maximize" else "lower is better"
+def short_label(metric: str) -> str:
+    """The same without the policy in brackets, where room is short and the chart says which it is."""
+    known = METRICS[metric]
+    name = known.label.split(" (")[0]
+    return f"{name} [{known.unit}]" if known.unit else name
 
 
 def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
@@ -71,14 +74,14 @@ def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
     return go.Figure(layout=layout(x=x, y=y, height=height))
 
 
-def add_level(figure: go.Figure, y: float, name: str) -> None:
-    """A dashed horizontal line across the chart with its name at the right end."""
+def add_level(figure: go.Figure, y: float, name: str, place: int = 0) -> None:
+    """A dashed horizontal line across the chart with its name at the right end, or ``place`` names before it."""
     line = {"color": NEUTRAL, "width": 1, "dash": "dash"}
     figure.add_shape(type="line", xref="x domain", x0=0, x1=1, y0=y, y1=y, line=line)
     figure.add_annotation(
         text=name,
         xref="x domain",
-        x=1,
+        x=1 - 0.16 * (place % 6),
         y=y,
         xanchor="right",
         yanchor="bottom",

@@ -56,11 +56,11 @@ function draw(plot) {
 }
 
 function compact(layout) {
-  layout.margin = { ...layout.margin, l: 40, r: 8 };
+  layout.margin = { ...layout.margin, ...(layout.scene ? { l: 0, r: 0 } : { l: 40, r: 8 }) };
   layout.font = { ...layout.font, size: 11 };
   layout.dragmode = false; // a swipe scrolls the page
   const eye = layout.scene?.camera?.eye;
-  if (eye) for (const axis of ["x", "y", "z"]) eye[axis] *= 1.4; // room for the axis titles
+  if (eye) for (const axis of ["x", "y", "z"]) eye[axis] *= 1.75; // room for the axis titles
 }
 
 const observer = new IntersectionObserver((entries) => {
