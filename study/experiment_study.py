@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from study.config import ExperimentConfig
 from study.dataset import DatasetCard
@@ -33,14 +35,27 @@ from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.task_networks import load_task_network_card
 
+OnReference = Callable[[dict[str, Any]], None]
+
 # Exporting reads every trial's log: with many trials, not after each of them.
 _SECONDS_BETWEEN_EXPORTS = 15.0
 
 
 def run_experiment_study(
-    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_event: OnEvent = ignore
+    experiment: ExperimentConfig,
+    card: DatasetCard,
+    workspace: Workspace,
+    on_event: OnEvent = ignore,
+    on_reference: OnReference = lambda row: None,
 ) -> StudySummary:
     """Start, continue or extend the experiment's study. Needs a running Ray session.
+
+    Args:
+        experiment: whose study it is.
+        card: of its dataset.
+        workspace: its folders.
+        on_event: called with every :mod:`study.events` event.
+        on_reference: called with the scores of every reference, which are made before the first trial.
 
     Raises:
         ConfigError, DataError: if the experiment's parts are not valid.
@@ -62,7 +77,7 @@ def run_experiment_study(
         metric_directions=directions,
         epochs=experiment.trial.epochs,
         on_event=_both(exporter, on_event),
-        on_open=lambda: _prepare(experiment, card, workspace, inputs),
+        on_open=lambda: _prepare(experiment, card, workspace, inputs, on_reference),
     )
     exporter.export()
     return summary
@@ -83,7 +98,11 @@ def _resources(experiment: ExperimentConfig) -> dict[str, float]:
 
 
 def _prepare(
-    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, inputs: TrialInputs
+    experiment: ExperimentConfig,
+    card: DatasetCard,
+    workspace: Workspace,
+    inputs: TrialInputs,
+    on_reference: OnReference,
 ) -> None:
     """Write what the study's reader needs besides its trials: study.json and the references."""
     dataset = card.model_dump(mode="json", exclude={"shards"})
@@ -100,7 +119,7 @@ def _prepare(
         "provenance": static_provenance(),
     }
     write_json(workspace.study / schema.STUDY_FILE, values)
-    write_references(workspace.study, inputs)
+    write_references(workspace.study, inputs, on_reference)
 
 
 def _fingerprint(experiment: ExperimentConfig, inputs: TrialInputs) -> dict[str, str]:

@@ -8,7 +8,7 @@ nobody would use them untuned. Writes references.json, references-samples.parque
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,24 @@ from taskct_core.training import evaluate
 
 IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}  # references that the dataset holds
 ITERATIVE = ("tv", "sirt")  # references computed from the sinogram
-SETTINGS = "reference_settings"  # column: what tuning chose
 _TUNING_SLICES = 8
 Row = dict[str, Any]
 Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
 
 
-def write_references(study_folder: Path, inputs: TrialInputs) -> None:
-    """Score the references on the validation and test slices, unless the folder has them already."""
+def write_references(
+    study_folder: Path, inputs: TrialInputs, on_row: Callable[[Row], None] = lambda row: None
+) -> None:
+    """Score the references on the validation and test slices, unless the folder has them already.
+
+    ``on_row`` is called with the scores of each reference on each split: TV and SIRT take minutes.
+    """
     if (study_folder / REFERENCES_FILE).is_file():
         return
     task_network, card = load_task_network(open_folder(inputs.task_network))
     rows: list[Row] = []
     samples: list[Row] = []
-    for number, (method, (reconstruct, settings)) in enumerate(_references(inputs).items(), start=1):
+    for number, (method, reconstruct, settings) in enumerate(_references(inputs), start=1):
         start = time.perf_counter()
         for split in ("validation", "test"):
             if split not in inputs.feeds:
@@ -55,11 +59,17 @@ def write_references(study_folder: Path, inputs: TrialInputs) -> None:
             samples += [identity | row for row in scored]
             cost = {schema.EPOCH: 0, schema.SECONDS: time.perf_counter() - start, schema.PARAMETERS: 0}
             rows.append(
-                {**identity, **cost, SETTINGS: settings, **_hashes(inputs, card.content_hash)}
+                {
+                    **identity,
+                    **cost,
+                    schema.REFERENCE_SETTINGS: settings,
+                    **_hashes(inputs, card.content_hash),
+                }
                 | summarise(scored)
                 | own_scores(inputs.objectives, scored)
                 | provenance("cpu")
             )
+            on_row(rows[-1])
         if inputs.panel:
             image = reconstruct(inputs.panel)
             path = study_folder / schema.PANELS_FOLDER / f"{method}.npz"
@@ -78,19 +88,18 @@ def _hashes(inputs: TrialInputs, task_network_hash: str) -> Row:
     }
 
 
-def _references(inputs: TrialInputs) -> dict[str, tuple[Reconstruct, str]]:
-    """Method -> how it makes images of a batch, and the settings it has."""
-    references: dict[str, tuple[Reconstruct, str]] = {
-        method: (_stored(column), "") for method, column in IMAGES.items()
-    }
+def _references(inputs: TrialInputs) -> Iterator[tuple[str, Reconstruct, str]]:
+    """Method, how it makes images of a batch, and the settings it has; the next is tuned when asked for."""
+    for method, column in IMAGES.items():
+        yield method, _stored(column), ""
     tuning = _first_slices(inputs.feeds["validation"], _TUNING_SLICES)
-    if schema.SINOGRAM in tuning:
-        transform = RayTransform(inputs.geometry)
-        for method in ITERATIVE:
-            settings = tune(method, transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE])
-            described = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
-            references[method] = (_iterative(method, transform, settings), described)
-    return references
+    if schema.SINOGRAM not in tuning:
+        return
+    transform = RayTransform(inputs.geometry)
+    for method in ITERATIVE:
+        settings = tune(method, transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE])
+        described = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
+        yield method, _iterative(method, transform, settings), described
 
 
 def _stored(column: str) -> Reconstruct:

@@ -28,6 +28,7 @@ from taskct_core.schema import (
     PRIMARY_PSNR,
     PRIMARY_SSIM,
     PRUNED,
+    REFERENCE_SETTINGS,
     REPORT_FILE,
     RESULTS_FILE,
     SPLIT,
@@ -181,7 +182,7 @@ def run_search(experiment: ExperimentConfig) -> None:
         from study.experiment_study import run_experiment_study
 
         with study_console(workspace.study, experiment.study.objectives) as on_event:
-            summary = run_experiment_study(experiment, card, workspace, on_event)
+            summary = run_experiment_study(experiment, card, workspace, on_event, _print_reference)
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {workspace.study}  ({counts}; {summary.seconds:.0f} s)")
@@ -198,6 +199,11 @@ def submit_experiment(
     if wait:
         follow(client, job, lambda text: console.print(text, end="", markup=False))
         console.print(f"Job {job} has ended well.")
+
+
+def _print_reference(row: Mapping[str, Any]) -> None:
+    settings = f"; tuned: {row[REFERENCE_SETTINGS]}" if row[REFERENCE_SETTINGS] else ""
+    console.print(f"reference {row[METHOD]}, {row[SPLIT]}: {_scores_of(row)}{settings}", soft_wrap=True)
 
 
 def study_folder(experiment: ExperimentConfig) -> Path:

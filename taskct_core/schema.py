@@ -64,6 +64,9 @@ STATUSES = (RUNNING, COMPLETE, PRUNED, FAIL, REFERENCE)
 # Cost, and losses of the training epoch
 SECONDS = "seconds"  # since the trial started training, this epoch included
 PARAMETERS = "parameters"  # trainable parameters of the reconstructor
+REFERENCE_SETTINGS = "reference_settings"  # what tuning on validation slices chose for a reference
+SECONDS_PER_SLICE = "seconds_per_slice"  # to reconstruct one on the trial's device
+PEAK_MEMORY_MB = "peak_memory_mb"  # of the trial: memory of its GPU, or resident memory of its process
 LOSS, LOSS_IMAGE, LOSS_TASK = "loss", "loss_image", "loss_task"
 GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK = "gradient_norm_image", "gradient_norm_task"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.references import SETTINGS, write_references
+from study.references import write_references
 from study.results import REFERENCES_FILE, read_rows
 from study.simulate import plan
 from study.simulate_patient import simulate_patient
@@ -54,7 +54,7 @@ def test_full_dose_is_perfect_and_iterative_beats_noisy_fbp(rows: dict) -> None:
     assert full[schema.PRIMARY_SSIM] == pytest.approx(1)
     for method in ("tv", "sirt"):
         assert rows[method, "test"][schema.PRIMARY_PSNR] > rows["fbp", "test"][schema.PRIMARY_PSNR] + 1
-        assert "=" in rows[method, "test"][SETTINGS]
+        assert "=" in rows[method, "test"][schema.REFERENCE_SETTINGS]
 
 
 def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
