@@ -19,6 +19,7 @@ from taskct_core import schema as S
 from taskct_core.errors import ConfigError, StudyError
 
 DOSE = "photons_per_ray"
+_SHOWN_HASH = 12  # characters
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def compare(folders: Sequence[str | Path], side_by_side: bool = False) -> StudyC
     forbidden = [name for name in (*S.COMPARABILITY, DOSE) if name in differences]
     if forbidden and not side_by_side:
         told = "; ".join(
-            f"{name.replace('_', ' ')}: {' against '.join(differences[name])}" for name in forbidden
+            f"{name.replace('_', ' ')}: {' against '.join(map(shown_fact, differences[name]))}"
+            for name in forbidden
         )
         raise StudyError(
             "scores may be compared only between studies of the same data, dose and metric policy",
@@ -100,6 +102,12 @@ def dose(table: ResultsTable) -> float | None:
         if isinstance(value, int | float):
             return float(value)
     return None
+
+
+def shown_fact(value: str) -> str:
+    """A difference as it is printed: of a hash, as much as tells two apart."""
+    is_hash = len(value) > 2 * _SHOWN_HASH and all(character in "0123456789abcdef" for character in value)
+    return f"{value[:_SHOWN_HASH]}…" if is_hash else value
 
 
 def _fact(table: ResultsTable, name: str) -> str:

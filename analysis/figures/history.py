@@ -149,7 +149,7 @@ def _lines(group: pd.DataFrame, architecture: str, colour: str) -> go.Scatter:
         text=texts,
         mode="lines",
         name=architecture,
-        opacity=0.7,
+        opacity=0.85,
         line={"color": colour, "width": 1.5},
         hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
     )

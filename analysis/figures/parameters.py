@@ -143,7 +143,7 @@ def draw_parallel(data: ParallelData) -> go.Figure:
             text=texts,
             mode="lines",
             name=f"{architecture}{', front' if on_front else ''}",
-            opacity=0.95 if on_front else 0.3,
+            opacity=0.95 if on_front else 0.45,
             line={"color": colours[str(architecture)], "width": 2.5 if on_front else 1},
             hovertemplate="%{text}<extra></extra>",
         )

@@ -16,11 +16,11 @@ from analysis.figures.studies import (
     draw_dose,
     draw_study_fronts,
 )
-from analysis.method_scores import with_interval
+from analysis.method_scores import interval_basis, with_interval
 from analysis.report import write_whole
 from analysis.report.page import asset, embedded_json, environment
 from analysis.report.table_html import column_title
-from analysis.study_comparison import StudyComparison, compare
+from analysis.study_comparison import StudyComparison, compare, shown_fact
 from analysis.tables import SHOWN_METRICS
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
@@ -46,6 +46,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
             names=comparison.names,
             comparable=comparison.comparable,
             differences=_differences(comparison),
+            networks_differ=S.TASK_NETWORK_HASH in comparison.differences,
             figures=_figures(comparison),
             methods=_methods(comparison),
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -60,7 +61,10 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
 
 
 def _differences(comparison: StudyComparison) -> list[list[str]]:
-    return [[name.replace("_", " "), *values] for name, values in comparison.differences.items()]
+    return [
+        [name.replace("_", " "), *(shown_fact(value) for value in values)]
+        for name, values in comparison.differences.items()
+    ]
 
 
 def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
@@ -79,7 +83,7 @@ def _chart(name: str, title: str, data: Any, draw: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": name,
         "title": title,
-        "caption": "Scores of each study's split of claims.",
+        "caption": "Scores of each study's test split, or of validation where nothing was scored on test.",
     }
     if isinstance(data, Unavailable):
         return {**shown, "reason": data.reason}
@@ -95,9 +99,14 @@ def _methods(comparison: StudyComparison) -> dict[str, Any]:
             row["study"],
             "–" if row["photons_per_ray"] is None else f"{row['photons_per_ray']:g}",
             row["name"],
-            row["why"],
+            str(row["seeds"]) if row["trials"] else "–",
+            row["why"] or "–",
             *(with_interval(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics),
         ]
         for row in frame.to_dict("records")
     ]
-    return {"head": ["study", "photons per ray", "", "chosen for", *map(column_title, metrics)], "rows": rows}
+    head = ["study", "photons per ray", "method", "seeds", "chosen for", *map(column_title, metrics)]
+    basis = {
+        name: interval_basis(table) for name, table in zip(comparison.names, comparison.tables, strict=True)
+    }
+    return {"head": head, "rows": rows, "basis": basis}

@@ -126,6 +126,15 @@ def test_another_metric_policy_is_refused(tmp_path):
         analysis.compare(folders)
 
 
+def test_two_task_networks_may_be_compared_and_the_page_says_what_that_means(tmp_path):
+    folders = [_study(tmp_path / "a", name="a"), _study(tmp_path / "b", name="b")]
+    rows = pd.read_parquet(folders[1] / S.RESULTS_FILE).assign(**{S.TASK_NETWORK_HASH: "0f" * 32})
+    write_table(folders[1] / S.RESULTS_FILE, rows)
+    page = analysis.write_comparison(folders, tmp_path / "c.html").read_text()
+    assert "The task networks differ" in page and "0f0f0f0f0f0f…" in page and "0f" * 32 not in page
+    assert "b: Ranges are 95 % intervals over the 5 patients" in page
+
+
 def test_one_study_is_no_comparison(tmp_path):
     with pytest.raises(ConfigError, match="at least two"):
         analysis.compare([_study(tmp_path)])
