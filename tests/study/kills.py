@@ -1,6 +1,6 @@
 """Kills real studies at random moments: a driver process with its own Ray, SIGKILL, and a fresh driver.
 
-As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS SECONDS_PER_EPOCH``.
+As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS SECONDS_PER_EPOCH CONCURRENT``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import lookup_trainable as lookup
 import psutil
 from studies import EPOCHS, study_config
 
+from study import epoch_log
 from study.config import StudyConfig
+from study.run import load_study
+from study.search.records import read_records, trial_folder
+from taskct_core.schema import COMPLETE, EPOCH, PRUNED
 
 PATIENCE_SECONDS = 600.0
 
@@ -26,7 +30,14 @@ def study_settings(trials: int) -> StudyConfig:
     return study_config(trials=trials, pruner=pruner, max_retries=3)
 
 
-def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int, seconds_per_epoch: float) -> int:
+def run_with_kills(
+    folder: Path,
+    targets: list[str],
+    seed: int,
+    trials: int,
+    seconds_per_epoch: float,
+    concurrent: int = 1,
+) -> int:
     """Run the study in ``folder`` to its end, killing its processes on the way.
 
     A kill comes up to a second, drawn with ``seed``, after trials have begun to report. When the raylet was
@@ -34,6 +45,7 @@ def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int, sec
 
     Args:
         targets: what to kill, one after another: ``driver``, ``worker`` (runs the trial), ``raylet``.
+        concurrent: trials at a time.
 
     Returns:
         How many processes were killed; fewer than asked for if the study ended before.
@@ -41,7 +53,8 @@ def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int, sec
     Raises:
         RuntimeError: if the last driver failed.
     """
-    command = [sys.executable, __file__, str(folder), str(trials), str(seconds_per_epoch)]
+    settings = (folder, trials, seconds_per_epoch, concurrent)
+    command = [sys.executable, __file__, *map(str, settings)]
 
     def start() -> subprocess.Popen[bytes]:
         with _log_of(folder).open("ab") as log:
@@ -63,6 +76,21 @@ def run_with_kills(folder: Path, targets: list[str], seed: int, trials: int, sec
             f"the last driver ended with {driver.returncode}: {_log_of(folder).read_text()[-2000:]}"
         )
     return killed
+
+
+def unsound_trials(folder: Path, trials: int) -> list[str]:
+    """What is wrong with an ended study, trial by trial: lost, repeated, left running, or with other rows."""
+    records = read_records(load_study(folder))
+    problems = [] if len(records) == trials else [f"{len(records)} trials instead of {trials}"]
+    for record in records:
+        epochs = [row[EPOCH] for row in epoch_log.read(trial_folder(folder, record.trial))]
+        if record.status not in (COMPLETE, PRUNED):
+            problems.append(f"trial {record.trial} is {record.status}")
+        elif epochs != list(range(1, record.last_epoch + 1)):
+            problems.append(f"trial {record.trial} logged epochs {epochs}, ended at {record.last_epoch}")
+        elif record.status == COMPLETE and record.last_epoch != EPOCHS:
+            problems.append(f"trial {record.trial} is complete after {record.last_epoch} epochs")
+    return problems
 
 
 def _log_of(folder: Path) -> Path:
@@ -112,8 +140,8 @@ def main() -> None:
             Path(sys.argv[1]),
             trainable=lookup.lookup_trainable(EPOCHS, seconds_per_epoch=float(sys.argv[3])),
             fingerprint={"data": "data-1"},
-            max_concurrent=1,
-            resources={"cpu": 1},
+            max_concurrent=int(sys.argv[4]),
+            resources={"cpu": 2 / int(sys.argv[4])},
             metric_directions=lookup.DIRECTIONS,
             epochs=EPOCHS,
         )
