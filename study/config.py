@@ -11,7 +11,18 @@ from pydantic import Field, model_validator
 from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
-from taskct_core.schema import METRICS, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR, SECONDS, SPLITS
+from taskct_core.schema import (
+    METRICS,
+    PARAMETERS,
+    PEAK_MEMORY_MB,
+    PRIMARY_DICE,
+    PRIMARY_PSNR,
+    SECONDS,
+    SECONDS_PER_SLICE,
+    SPLITS,
+)
+
+COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that only constraints look at
 
 
 class SourceConfig(StrictModel):
@@ -115,7 +126,7 @@ class StudyConfig(StrictModel):
         unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
         if unknown or not self.objectives:
             raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
-        columns = (*METRICS, PARAMETERS, SECONDS, *self.objectives)
+        columns = (*METRICS, *COSTS, *self.objectives)
         unknown = [name for name in self.constraints if name not in columns]
         if unknown:
             raise ValueError(

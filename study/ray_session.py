@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _LOCAL_ENVIRONMENT = {
     # A trial is several processes, most of them waiting: with few CPUs Ray would warn the user of their number.
     "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
 }
+_SECONDS_TO_ANSWER = 10.0
 _LOOPBACK = "127.0.0.1"
 
 
@@ -83,6 +85,7 @@ def _join(address: str) -> None:
     import ray
 
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ray.exceptions.AuthenticationError as error:
         raise ResourceError(
@@ -90,12 +93,23 @@ def _join(address: str) -> None:
             f"{address!r} ({first_line(error)})",
             "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
         ) from None
-    except (ConnectionError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:  # ConnectionError and TimeoutError are OSErrors
         raise ResourceError(
             "execution.address must be that of a running Ray cluster",
             f"{address!r} ({error})",
             "Start one with `ray start --head`, or leave the address out to run on this machine.",
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Connect to ``host:port`` and hang up: Ray tries for many minutes to reach a port that nobody listens on.
+
+    Raises:
+        OSError: if nobody answers.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
 
 
 def _quiet_ray_data() -> None:

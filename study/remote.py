@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from taskct_core.errors import ConfigError, first_line
 
+_PROBE_BYTES = 4096
 _LOCAL = ("file://", "local://")
 
 
@@ -54,22 +55,23 @@ def open_folder(text: str | Path) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Write and remove a small object in a remote folder; a local folder is not looked at.
+    """Write and remove a small file in an output folder, before hours of work cannot be stored there.
 
     Raises:
-        ConfigError: if the storage cannot be reached, or does not let us write.
+        ConfigError: if it is read-only or full, or a remote storage cannot be reached.
     """
-    if not is_remote(folder):
-        return
     probe = folder / f".taskct-{uuid.uuid4().hex}"
     try:
-        probe.write_bytes(b"")
+        if not is_remote(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(_PROBE_BYTES))
         probe.unlink()
     except Exception as error:  # each storage's client has errors of its own
         raise ConfigError(
-            "a remote output must be a reachable storage that may be written",
+            "an output must be a folder that may be written and has space left",
             f"{folder} ({type(error).__name__}: {first_line(error)})",
-            "Check the URL, that the bucket exists, and the credentials and endpoint in the environment.",
+            "Name another output. Of a URL, check that the bucket exists, and the credentials and endpoint in the "
+            "environment.",
         ) from None
 
 

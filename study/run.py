@@ -22,6 +22,7 @@ from ray.tune import PlacementGroupFactory
 
 from study.config import StudyConfig
 from study.events import OnEvent, both, ignore
+from study.failures import report_fatal_errors
 from study.plugins import metric_directions as known_directions
 from study.ray_session import ray_session
 from study.remote import open_folder, scratch_folder
@@ -102,15 +103,26 @@ def run_study(
         study = _open(config, folder, space, fingerprint, metric_directions)
         on_open()
         trials = _count_trials(config, space, study)
-        ledger = Ledger(study, folder, space, config.objectives, config.constraints, trials, lock.check)
+        ledger = Ledger(
+            study,
+            folder,
+            space,
+            config.objectives,
+            config.constraints,
+            trials,
+            lock.check,
+            # A grid has each combination once, and nothing to put in the place of one that was enqueued as well.
+            replaces_duplicates=config.sampler.name != "grid",
+        )
         study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
         listen = both(TensorBoardLog(folder), on_event)
         searcher = StudySearcher(ledger, folder, listen)
-        scheduler = StudyScheduler(pruner, searcher, epochs, listen)
+        scheduler = StudyScheduler(pruner, searcher, epochs, config.max_retries, listen)
         scheduler.replay(folder, read_records(study))
         if remaining := ledger.remaining():
             tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent)
-            _execute(tune.with_resources(trainable, resources), tune_config, folder, config.max_retries)
+            guarded = tune.with_resources(report_fatal_errors(trainable), resources)
+            _execute(guarded, tune_config, folder, config.max_retries)
         return _summarise(folder, study, started)
 
 

@@ -19,7 +19,7 @@ from study.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_car
 from study.simulate_patient import Manifest, PatientJob, simulate_patient
 from study.split import split_patients
 from taskct_core import schema
-from taskct_core.errors import DataError, StudyError, TaskctError
+from taskct_core.errors import DataError, ResourceError, StudyError, TaskctError
 from taskct_core.volumes import VolumeReference, list_patients
 from taskct_core.volumes.lesioned import with_lesions
 
@@ -126,7 +126,7 @@ def _run(jobs: list[PatientJob]) -> Iterator[Manifest]:
         manifest = json.loads(row["manifest"])
         if "error" in manifest:
             kind, *message = manifest["error"]
-            raise {"DataError": DataError}.get(kind, TaskctError)(*message)
+            raise {"DataError": DataError, "ResourceError": ResourceError}.get(kind, TaskctError)(*message)
         yield manifest
 
 
@@ -135,8 +135,20 @@ def _simulate_patient_row(row: dict[str, Any], jobs: list[PatientJob]) -> dict[s
     try:
         manifest = simulate_patient(jobs[row["id"]])
     except TaskctError as error:
-        manifest = {"error": [type(error).__name__, error.rule, error.received, error.next_step]}
+        manifest = _as_data(error)
+    except OSError as error:
+        manifest = _as_data(
+            ResourceError(
+                "simulation must be able to read its volumes and to write its shards",
+                f"{type(error).__name__}: {error}",
+                "Mend it and run the same command again: it continues with what is missing.",
+            )
+        )
     return {"manifest": json.dumps(manifest)}
+
+
+def _as_data(error: TaskctError) -> Manifest:
+    return {"error": [type(error).__name__, error.rule, error.received, error.next_step]}
 
 
 def dataset_card(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from study.files import write_atomically
 from study.progress import console, progress
 from study.ray_session import ray_session, session_is_open
 from study.remote import check_writable
+from study.search.lock import study_lock
 from study.workspace import Workspace
 from taskct_core.errors import StudyError
 from taskct_core.schema import (
@@ -51,9 +52,18 @@ def session(experiment: ExperimentConfig) -> Iterator[None]:
         yield
 
 
-def _session_unless(is_done: bool, experiment: ExperimentConfig) -> AbstractContextManager[None]:
-    """Ray for a stage, unless the stage has nothing left to do."""
-    return nullcontext() if is_done else session(experiment)
+@contextmanager
+def _making(folder: Path, what: str, is_done: bool, experiment: ExperimentConfig) -> Iterator[None]:
+    """Ray for a stage and the lock of its folder, unless the stage has nothing left to do.
+
+    Raises:
+        StudyError: if another process is making what is in the folder.
+    """
+    if is_done:
+        yield
+        return
+    with study_lock(folder, what), session(experiment):
+        yield
 
 
 def run_all(experiment: ExperimentConfig) -> None:
@@ -78,7 +88,7 @@ def run_all(experiment: ExperimentConfig) -> None:
 
 def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
     """Whether the study has all its trials, of just this experiment, dataset and task network."""
-    from study.search.records import read_records
+    from study.search.records import planned_count, read_records
     from study.search.storage import open_study
 
     files = (workspace.study / STUDY_FILE, workspace.dataset / DATASET_FILE)
@@ -94,7 +104,7 @@ def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
         return False
     records = read_records(open_study(workspace.study))
     ended = [record for record in records if record.status in (COMPLETE, PRUNED, FAIL)]
-    return len(ended) == len(records) >= experiment.study.trials
+    return len(ended) == len(records) and planned_count(records) >= experiment.study.trials
 
 
 def _network_hash(workspace: Workspace) -> str:
@@ -112,7 +122,10 @@ def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
         return load_card(workspace.dataset)
     _, jobs = plan(experiment, workspace.dataset)
     is_done = (workspace.dataset / DATASET_FILE).is_file()
-    with _session_unless(is_done, experiment), progress("Simulating patients", len(jobs)) as advance:
+    with (
+        _making(workspace.dataset, "dataset", is_done, experiment),
+        progress("Simulating patients", len(jobs)) as advance,
+    ):
         card = simulate(
             experiment, workspace.dataset, lambda patient, samples: advance(1, f"{patient}: {samples} slices")
         )
@@ -134,7 +147,7 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
         title = "Pre-training the task network"
         is_done = (workspace.task_network / TASK_NETWORK_CARD).is_file()
         with (
-            _session_unless(is_done, experiment),
+            _making(workspace.task_network, "task network", is_done, experiment),
             progress(title, experiment.task_network.epochs) as advance,
         ):
             pretrain(experiment, card, workspace, lambda row: advance(1, _scores_of(row)))
@@ -155,7 +168,10 @@ def train_one(experiment: ExperimentConfig) -> None:
     card = _checked_dataset(workspace)
     _check_task_network(workspace, card)  # a bad one is found before Ray is started
     task = TrialTask(experiment.trial, workspace.trial, 0)
-    with session(experiment), progress("Training", experiment.trial.epochs) as advance:
+    with (
+        _making(workspace.trial, "trial", False, experiment),
+        progress("Training", experiment.trial.epochs) as advance,
+    ):
         inputs = open_inputs(card, workspace, experiment.execution.data_path)
         rows = train_trial(task, inputs, experiment.execution, lambda row: advance(1, _scores_of(row)))
     for row in rows:

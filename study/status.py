@@ -17,7 +17,14 @@ from optuna.study import StudyDirection
 from analysis.pareto import hypervolume
 from study import epoch_log
 from study.search.lock import Driver, read_driver
-from study.search.records import PLAN, TrialRecord, best_records, read_records, trial_folder
+from study.search.records import (
+    PLAN,
+    TrialRecord,
+    best_records,
+    planned_count,
+    read_records,
+    trial_folder,
+)
 from study.search.storage import open_study
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
 
@@ -67,7 +74,7 @@ class StatusReader:
         directions = objective_directions(study)
         driver = read_driver(self._folder)
         plan = study.user_attrs.get(PLAN, {})
-        total = max(len(records), plan.get("trials", 0) + sum(1 for r in records if r.retry_of is not None))
+        total = max(len(records), plan.get("trials", 0) + len(records) - planned_count(records))
         finished = sum(1 for record in records if record.status in FINAL_STATES)
         alive = driver is not None and driver.is_alive
         counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}

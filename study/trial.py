@@ -28,6 +28,7 @@ import yaml
 from torch import nn
 
 from study import epoch_log
+from study.cost import CostMeter
 from study.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
 from study.panels import write_panel
@@ -128,6 +129,7 @@ def run_trial(
     for row in epoch_log.read(folder):
         if row[schema.EPOCH] <= done:
             report(row)
+    cost = CostMeter(worker.device, inputs.panel)
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         losses = _reduced_losses(training, inputs, config, epoch, worker)
@@ -135,7 +137,7 @@ def run_trial(
         scores = summarise(scored) | own_scores(inputs.objectives, scored)
         seconds += time.perf_counter() - start
         row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
-        row |= losses | scores | provenance(str(worker.device))
+        row |= losses | scores | cost.columns(training.reconstruct) | provenance(str(worker.device))
         if worker.is_first:
             epoch_log.append(folder, row)
             _save_checkpoint(training, folder, identity, epoch, seconds)

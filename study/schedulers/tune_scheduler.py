@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study import epoch_log
 from study.events import EpochReported, OnEvent
+from study.failures import FATAL
 from study.schedulers.pruner import Pruner
 from study.search.records import TrialRecord, trial_folder
 from study.search.searcher import StudySearcher
@@ -28,14 +29,21 @@ class StudyScheduler(FIFOScheduler):
 
     Args:
         epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
+        max_retries: of a trial, however many drivers it has seen.
     """
 
     def __init__(
-        self, pruner: Pruner, searcher: StudySearcher, epochs: int | None, on_event: OnEvent
+        self,
+        pruner: Pruner,
+        searcher: StudySearcher,
+        epochs: int | None,
+        max_retries: int,
+        on_event: OnEvent,
     ) -> None:
         super().__init__()
         self._pruner = pruner
         self._epochs = epochs
+        self._max_retries = max_retries
         self._searcher = searcher
         self._on_event = on_event
         self._decided: dict[int, int] = {}  # trial -> last epoch that was decided on
@@ -57,6 +65,9 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         row = {name: value for name, value in result.items() if name.partition("/")[0] not in _TUNES_OWN}
+        if FATAL in row:
+            self._searcher.note_fatal(trial.trial_id, row[FATAL])
+            return str(FIFOScheduler.STOP)
         if EPOCH not in row:
             return str(FIFOScheduler.CONTINUE)
         number = self._searcher.number_of(trial.trial_id)
@@ -69,6 +80,10 @@ class StudyScheduler(FIFOScheduler):
             return str(FIFOScheduler.CONTINUE)
         self._searcher.note_pruned(trial.trial_id, reason)
         return str(FIFOScheduler.STOP)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        # Tune counts the errors that it has seen itself; an adopted trial has its earlier ones, too.
+        trial.max_failures = max(0, self._max_retries - self._searcher.errors_of(trial.trial_id))
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._searcher.note_error(trial.trial_id, _last_error(trial))

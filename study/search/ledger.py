@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from study import epoch_log
+from study.search.points import FIXED
 from study.search.records import (
     CURVES,
+    DUPLICATE_OF,
+    ERRORS,
     LAST_EPOCH,
     OBJECTIVES,
     REASON,
@@ -29,6 +32,8 @@ from study.search.records import (
 from study.search.space import SearchSpace
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
+_DUPLICATES_IN_A_ROW = 5
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -37,6 +42,7 @@ class Proposal:
     trial: int
     values: dict[str, Any]  # overrides of the trial's configuration
     adopted: bool  # whether an earlier driver proposed it
+    errors: int = 0  # that it met under earlier drivers
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Ledger:
         constraints: column -> upper bound.
         trials: how many trials the study shall have, retried ones not counted twice.
         check_lock: raises if this driver may no longer write.
+        replaces_duplicates: whether a trial that would repeat an earlier one gives way to another proposal.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Ledger:
         constraints: dict[str, float],
         trials: int,
         check_lock: Callable[[], None],
+        replaces_duplicates: bool = True,
     ) -> None:
         self._study = study
         self._folder = folder
@@ -78,6 +86,7 @@ class Ledger:
         self._constraints = constraints
         self._trials = trials
         self._check_lock = check_lock
+        self._replaces_duplicates = replaces_duplicates
         self._left_running = self._numbers(TrialState.RUNNING)
         self._live: dict[int, optuna.Trial] = {}
 
@@ -85,17 +94,53 @@ class Ledger:
         """How many trials are still to be run: adopted, waiting and new."""
         trials = self._study.get_trials(deepcopy=False)
         waiting = sum(1 for trial in trials if trial.state == TrialState.WAITING)
-        retries = sum(1 for trial in trials if RETRY_OF in trial.user_attrs)
-        return len(self._left_running) + waiting + max(0, self._trials + retries - len(trials))
+        beyond = sum(
+            1 for trial in trials if RETRY_OF in trial.user_attrs or DUPLICATE_OF in trial.user_attrs
+        )
+        return len(self._left_running) + waiting + max(0, self._trials + beyond - len(trials))
 
     def propose(self) -> Proposal | None:
         """The next trial to run: one left RUNNING, one waiting, or a new one; ``None`` if none remains."""
-        self._check_lock()
+        while True:
+            self._check_lock()
+            proposal = self._next()
+            twin = self._twin_of(proposal) if proposal is not None else None
+            if proposal is None or twin is None:
+                return proposal
+            self._give_way(proposal.trial, twin)
+
+    def _next(self) -> Proposal | None:
         if self._left_running:
             return self._adopt(self._left_running.pop(0))
         if self.remaining() == 0:
             return None
         return self._open(self._study.ask(), adopted=False)
+
+    def _twin_of(self, proposal: Proposal) -> int | None:
+        """An earlier trial of the same values: without a seed of its own, a trial would only repeat it.
+
+        ``None`` once some duplicates came in a row: the space seems to have nothing else to offer. What was asked for
+        by enqueueing is never a duplicate. All of this is told by storage, so that an adopted trial is judged as before.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        if not self._replaces_duplicates or FIXED in trials[proposal.trial].system_attrs:
+            return None
+        before = trials[: proposal.trial]
+        run = [t for t in before if DUPLICATE_OF not in t.user_attrs and t.state != TrialState.FAIL]
+        if _has_given_up(before, run):
+            return None
+        return next((t.number for t in run if t.user_attrs.get(VALUES) == proposal.values), None)
+
+    def _give_way(self, number: int, twin: int) -> None:
+        """End a duplicate before it starts, so that its sampler proposes another."""
+        trial = self._live.pop(number)
+        trial.set_user_attr(REASON, f"the same configuration as trial {twin}, which is not run again")
+        trial.set_user_attr(DUPLICATE_OF, twin)
+        self._study.tell(number, state=TrialState.PRUNED)
+
+    def note_errors(self, number: int, errors: int) -> None:
+        """Store how many errors a trial has met, so that the limit of its retries outlives this driver."""
+        self._live[number].set_user_attr(ERRORS, errors)
 
     def _adopt(self, number: int) -> Proposal:
         trial_id = self._study.get_trials(deepcopy=False)[number]._trial_id
@@ -106,7 +151,7 @@ class Ledger:
         values = self._space.suggest(trial)
         trial.set_user_attr(VALUES, values)
         self._live[trial.number] = trial
-        return Proposal(trial.number, values, adopted)
+        return Proposal(trial.number, values, adopted, trial.user_attrs.get(ERRORS, 0))
 
     def finish(self, number: int, *, pruned: str | None, error: str | None, retries: int) -> Outcome:
         """Tell Optuna how a trial ended, judged by its epoch log.
@@ -162,6 +207,15 @@ class Ledger:
 
     def _numbers(self, state: TrialState) -> list[int]:
         return [t.number for t in self._study.get_trials(deepcopy=False) if t.state == state]
+
+
+def _has_given_up(before: list[FrozenTrial], run: list[FrozenTrial]) -> bool:
+    """Whether duplicates are run by now: some came in a row, or one was drawn and run already."""
+    latest = before[-_DUPLICATES_IN_A_ROW:]
+    if len(latest) == _DUPLICATES_IN_A_ROW and all(DUPLICATE_OF in trial.user_attrs for trial in latest):
+        return True
+    drawn = [repr(trial.user_attrs.get(VALUES)) for trial in run if FIXED not in trial.system_attrs]
+    return len(set(drawn)) < len(drawn)
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,4 +1,6 @@
-"""One driver a study: ``<study>/driver.lock`` names who runs it, and shows by a heartbeat that it lives.
+"""One driver a folder: ``<study>/driver.lock`` names who runs it, and shows by a heartbeat that it lives.
+
+Datasets, task networks and single trials are locked in the same way while they are made.
 
 Reads and writes ``driver.lock`` (host, process, heartbeat). The lock of a driver that died is taken over at
 once if it ran on this host, and after :data:`STALE_SECONDS` without a heartbeat if it ran on another.
@@ -87,14 +89,14 @@ class StudyLock:
 
 
 @contextmanager
-def study_lock(folder: Path) -> Iterator[StudyLock]:
-    """Hold the lock of the study in ``folder`` while the block runs.
+def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
+    """Hold the lock of the study, or of ``what`` else is in ``folder``, while the block runs.
 
     Raises:
         StudyError: if a living driver holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _acquire(folder)
+    lock = _acquire(folder, what)
     stop = threading.Event()
     heartbeat = threading.Thread(target=_beat_until, args=(stop, lock), daemon=True, name="study-heartbeat")
     heartbeat.start()
@@ -114,14 +116,14 @@ def read_driver(folder: Path) -> Driver | None:
         return None
 
 
-def _acquire(folder: Path) -> StudyLock:
+def _acquire(folder: Path, what: str) -> StudyLock:
     with _exclusive(folder):
         owner = read_driver(folder)
         if owner is not None and owner.is_alive:
-            raise _refusal(folder, owner)
+            raise _refusal(folder, owner, what)
         driver = _this_driver()
         if is_remote(folder):
-            _create(folder, driver, stale=owner)
+            _create(folder, driver, owner, what)
         else:
             write_json(folder / LOCK_FILE, asdict(driver))
         return StudyLock(folder, driver)
@@ -132,21 +134,22 @@ def _this_driver() -> Driver:
     return Driver(socket.gethostname(), pid, _process_start(pid) or now, uuid.uuid4().hex, now, now)
 
 
-def _create(folder: Path, driver: Driver, stale: Driver | None) -> None:
+def _create(folder: Path, driver: Driver, stale: Driver | None, what: str) -> None:
     """Create the lock in a remote folder, in the place of a stale one."""
     if stale is not None:
         (folder / LOCK_FILE).unlink(missing_ok=True)
     try:
         create_exclusively(folder / LOCK_FILE, json.dumps(asdict(driver)).encode())
     except FileExistsError:
-        raise _refusal(folder, read_driver(folder) or driver) from None
+        raise _refusal(folder, read_driver(folder) or driver, what) from None
 
 
-def _refusal(folder: Path, owner: Driver) -> StudyError:
+def _refusal(folder: Path, owner: Driver, what: str) -> StudyError:
+    shown = "; `taskct study status` shows how far it is" if what == "study" else ""
     return StudyError(
-        "a study must have one driver at a time",
+        f"a {what} must have one driver at a time",
         f"{folder} is run by {_where(owner)}",
-        "Wait for it or stop it; `taskct study status` shows how far it is.",
+        f"Wait for it or stop it{shown}.",
     )
 
 

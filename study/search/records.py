@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ LAST_EPOCH = "last_epoch"
 CURVES = "curves"  # objective column -> value at each epoch
 REASON = "reason"  # why the trial was pruned or failed
 RETRIES = "retries"  # how often the trial was started again after an error
+ERRORS = "errors"  # how many errors the trial has met so far
+DUPLICATE_OF = "duplicate_of"  # the earlier trial of the same values, which stands for this one
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
 ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
 
@@ -39,6 +42,7 @@ class TrialRecord:
     reason: str | None
     retries: int
     retry_of: int | None
+    duplicate_of: int | None  # a trial of the same values that was run instead
     feasible: bool  # whether it keeps every constraint
 
 
@@ -63,8 +67,14 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         reason=attributes.get(REASON),
         retries=attributes.get(RETRIES, 0),
         retry_of=attributes.get(RETRY_OF),
+        duplicate_of=attributes.get(DUPLICATE_OF),
         feasible=all(violation <= 0 for violation in trial.constraints.values()),
     )
+
+
+def planned_count(records: Sequence[TrialRecord]) -> int:
+    """How many of the trials count towards ``study.trials``: not repeats of failed ones, nor duplicates."""
+    return sum(1 for record in records if record.retry_of is None and record.duplicate_of is None)
 
 
 def best_records(study: optuna.Study) -> list[TrialRecord]:

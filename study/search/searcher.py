@@ -31,6 +31,7 @@ class StudySearcher(Searcher):
         self._pruned: dict[int, str] = {}
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
+        self._fatal: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its parts to restore them; a study is restored from Optuna's storage instead
@@ -40,6 +41,7 @@ class StudySearcher(Searcher):
         if proposal is None:
             return Searcher.FINISHED
         self._numbers[trial_id] = proposal.trial
+        self._error_count[proposal.trial] = proposal.errors
         self._on_event(TrialStarted(proposal.trial, proposal.values, proposal.adopted))
         return {
             "trial": proposal.trial,
@@ -50,6 +52,16 @@ class StudySearcher(Searcher):
     def number_of(self, trial_id: str) -> int:
         return self._numbers[trial_id]
 
+    def errors_of(self, trial_id: str) -> int:
+        """How many errors the trial has met in its life."""
+        return self._error_count[self._numbers[trial_id]]
+
+    def note_fatal(self, trial_id: str, reason: str) -> None:
+        """The trial met an error that it would meet again."""
+        number = self._numbers[trial_id]
+        self._errors[number] = reason
+        self._fatal.add(number)
+
     def note_pruned(self, trial_id: str, reason: str) -> None:
         self._pruned[self._numbers[trial_id]] = reason
 
@@ -57,6 +69,7 @@ class StudySearcher(Searcher):
         number = self._numbers[trial_id]
         self._errors[number] = reason_of(error)
         self._error_count[number] += 1
+        self._ledger.note_errors(number, self._error_count[number])
         self._on_event(TrialErrored(number, self._errors[number]))
 
     def on_trial_complete(
@@ -68,7 +81,7 @@ class StudySearcher(Searcher):
         outcome = self._ledger.finish(
             number,
             pruned=self._pruned.get(number),
-            error=self._errors.get(number, "unknown error") if error else None,
+            error=self._errors.get(number, "unknown error") if error or number in self._fatal else None,
             retries=errors - 1 if error else errors,
         )
         self._forget(trial_id)
@@ -78,6 +91,7 @@ class StudySearcher(Searcher):
         number = self._numbers.pop(trial_id)
         self._pruned.pop(number, None)
         self._errors.pop(number, None)
+        self._fatal.discard(number)
         del self._error_count[number]
 
 

@@ -115,6 +115,19 @@ def die_once(at_epoch: int) -> Callable[[Path, int], None]:
     return fault
 
 
+def fill_disk(at_epoch: int) -> Callable[[Path, int], None]:
+    """A fault that leaves no room for the epoch log: whatever is written to it meets a full disk."""
+
+    def fault(folder: Path, epoch: int) -> None:
+        if epoch == at_epoch:
+            log = folder / epoch_log.EPOCH_LOG_FILE
+            log.unlink(missing_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            log.symlink_to("/dev/full")
+
+    return fault
+
+
 def report_instead(
     columns: dict[str, float], at_epoch: int
 ) -> Callable[[Path, int], dict[str, float] | None]:

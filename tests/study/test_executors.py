@@ -18,7 +18,14 @@ from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TrainingError
 
-VOLATILE = {schema.SECONDS, schema.FINISHED_AT, schema.HOST, schema.GIT_COMMIT}
+VOLATILE = {
+    schema.SECONDS,
+    schema.SECONDS_PER_SLICE,
+    schema.PEAK_MEMORY_MB,
+    schema.FINISHED_AT,
+    schema.HOST,
+    schema.GIT_COMMIT,
+}
 
 
 @pytest.fixture(scope="module")

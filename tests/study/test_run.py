@@ -13,6 +13,7 @@ import pytest
 from lookup_trainable import (
     DIRECTIONS,
     die_once,
+    fill_disk,
     lookup_trainable,
     raise_always,
     raise_once,
@@ -25,7 +26,7 @@ from study import epoch_log
 from study.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.run import StudySummary, run_study
 from study.search.records import trial_folder
-from taskct_core.errors import DataError
+from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -51,6 +52,7 @@ def run(
 
 def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> None:
     unreadable = DataError("a shard must be readable", "shard-00000.parquet", "Simulate it again.")
+    diverged = TrainingError("the loss must stay finite", "nan at step 3", "Lower the learning rate.")
     faults = {
         0: raise_once(at_epoch=3),
         1: raise_always(ValueError("no such loss"), at_epoch=2),
@@ -58,11 +60,18 @@ def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> No
         3: die_once(at_epoch=2),
         4: report_instead({PRIMARY_DICE: float("nan")}, at_epoch=EPOCHS),
         5: report_instead({PRIMARY_PSNR: float("nan")}, at_epoch=1),
+        7: raise_always(diverged, at_epoch=2),
+        8: raise_always(ConfigError("a loss must be known", "mes", "Correct it.")),
+        9: fill_disk(at_epoch=2),
     }
-    summary, events = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=7, max_retries=1)
+    summary, events = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=11, max_retries=1)
     records = summary.trials
-    assert [r.status for r in records] == [COMPLETE, FAIL, FAIL, COMPLETE, FAIL, COMPLETE, COMPLETE]
-    assert [r.retries for r in records] == [1, 1, 1, 1, 0, 0, 0]
+    assert [r.status for r in records[:7]] == [COMPLETE, FAIL, FAIL, COMPLETE, FAIL, COMPLETE, COMPLETE]
+    assert [r.retries for r in records[:7]] == [1, 1, 1, 1, 0, 0, 0]
+    # What would fail again is not tried again.
+    assert [(r.status, r.retries) for r in records[7:]] == [(FAIL, 0), (FAIL, 0), (FAIL, 1), (COMPLETE, 0)]
+    assert records[7].reason == str(diverged) and records[7].last_epoch == 1
+    assert "No space left on device" in str(records[9].reason)
     assert records[1].reason == "ValueError: no such loss"
     assert records[2].reason == str(unreadable)
     assert records[4].reason == f"{PRIMARY_DICE} is nan at epoch {EPOCHS}"
@@ -109,6 +118,34 @@ def test_an_interrupt_leaves_trials_to_be_continued(tmp_path: Path) -> None:
     continued, events = run(tmp_path, trials=3)
     assert [event.adopted for event in events if isinstance(event, TrialStarted)] == [True, False]
     assert table(continued.trials) == table(run_here(study_config(trials=3), tmp_path / "plain").trials)
+
+
+def test_retries_are_counted_over_all_drivers(tmp_path: Path) -> None:
+    slow = lookup_trainable(
+        EPOCHS, seconds_per_epoch=0.3, faults={0: raise_always(ValueError("still broken"), at_epoch=3)}
+    )
+    errors: list[TrialErrored] = []
+    for _ in range(2):
+
+        def stop(event: Event) -> None:
+            if isinstance(event, TrialErrored):
+                errors.append(event)
+                if len(errors) < 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        summary = run_study(
+            study_config(trials=1, max_retries=2),
+            tmp_path,
+            trainable=slow,
+            fingerprint={"data": "data-1"},
+            max_concurrent=1,
+            resources={"cpu": 1},
+            metric_directions=DIRECTIONS,
+            epochs=EPOCHS,
+            on_event=stop,
+        )
+    assert [(record.status, record.retries) for record in summary.trials] == [(FAIL, 2)]
+    assert len(errors) == 3
 
 
 def _interrupt_when(path: Path) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from study import stages
+from study.config import ExperimentConfig
 from study.search import lock as lock_module
 from study.search.lock import LOCK_FILE, STALE_SECONDS, read_driver, study_lock
+from study.workspace import Workspace
 from taskct_core.errors import StudyError
 
 HOLD = """
@@ -109,3 +112,20 @@ def test_of_drivers_that_race_for_a_stale_lock_one_wins(tmp_path: Path) -> None:
     go.touch()
     said = sorted(driver.communicate()[0].strip() for driver in drivers)
     assert said == ["held", "refused", "refused"]
+
+
+def test_a_dataset_and_a_task_network_are_made_by_one_process_at_a_time(small, tmp_path: Path) -> None:
+    values = small.experiment.model_dump() | {"output": str(tmp_path)}
+    experiment = ExperimentConfig.parse(values)
+    given = ExperimentConfig.parse(values | {"dataset": str(small.workspace.dataset)})
+    workspace = Workspace.of(experiment)
+    with (
+        study_lock(workspace.dataset, "dataset"),
+        pytest.raises(StudyError, match="a dataset must have one driver"),
+    ):
+        stages.simulate_dataset(experiment)
+    with (
+        study_lock(workspace.task_network, "task network"),
+        pytest.raises(StudyError, match="a task network must have one driver"),
+    ):
+        stages.pretrain_task_network(given)

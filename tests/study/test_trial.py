@@ -20,7 +20,13 @@ from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.task_networks import load_task_network_card
 
-VOLATILE = {schema.SECONDS, schema.FINISHED_AT, schema.GIT_COMMIT}
+VOLATILE = {
+    schema.SECONDS,
+    schema.SECONDS_PER_SLICE,
+    schema.PEAK_MEMORY_MB,
+    schema.FINISHED_AT,
+    schema.GIT_COMMIT,
+}
 
 
 class Killed(Exception):
@@ -58,6 +64,7 @@ def test_a_trial_improves_on_fbp_and_leaves_its_record(small, inputs: TrialInput
     assert rows[-1][schema.PRIMARY_PSNR] > rows[0][schema.PRIMARY_PSNR]
     card = load_task_network_card(small.workspace.task_network)
     assert {row[schema.TASK_NETWORK_HASH] for row in rows} == {card.content_hash}
+    assert all(row[schema.SECONDS_PER_SLICE] > 0 and row[schema.PEAK_MEMORY_MB] > 50 for row in rows)
     assert {row[schema.TRIAL] for row in rows} == {7}
     final = json.loads((tmp_path / FINAL_FILE).read_text())
     assert [row[schema.SPLIT] for row in final] == ["validation", "test"]
