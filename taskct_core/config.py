@@ -128,6 +128,7 @@ class TrialConfig(StrictModel):
     architecture: str = "unet"
     architecture_parameters: dict[str, Any] = {}
     learning_rate: Positive = 1e-3
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"  # over the trial's epochs
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Count = 8
     epochs: Count = 10

@@ -22,6 +22,7 @@ from taskct_core.schema import FULL_DOSE, LABELS, LOSS, LOSS_IMAGE, LOSS_TASK, O
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.means import Means
 from taskct_core.training.modes import MODES, Phase, phase_index, trains_task_network
+from taskct_core.training.schedule import learning_rate_share
 from taskct_core.training.step import LossOfImage, differentiate, measure
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -111,6 +112,9 @@ class Training:
         config = self.config
         index = phase_index(config.mode, self.epoch, config.epochs, config.first_phase_share)
         phase, mixer = MODES[config.mode][index], self._mixers[index]
+        share = learning_rate_share(config.learning_rate_schedule, self.epoch, config.epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * share
         self.reconstructor.train(phase.reconstructor_learns)
         if self.own_task_network is not None:
             self.own_task_network.train(phase.task_network_learns)

@@ -146,7 +146,7 @@ def test_scores_come_under_the_own_network_too_where_there_is_one(
 def test_resuming_from_a_checkpoint_is_exact(
     mode: str, mixing: str, task_network: TaskNetwork, batches: list[Batch]
 ) -> None:
-    changes = {"mode": mode, "mixing": mixing, "epochs": 4}
+    changes = {"mode": mode, "mixing": mixing, "epochs": 4, "learning_rate_schedule": "cosine"}
     straight = training_of(task_network, **changes)
     for _ in range(2):
         straight.train_epoch(batches)
@@ -312,3 +312,17 @@ def test_wrapped_modules_are_those_that_learn(task_network: TaskNetwork) -> None
     config = TrialConfig.parse(QUICK | {"mode": "joint"})
     training = build_training(config, geometry=None, task_network=task_network, wrap=wrap)
     assert wrapped == [training.reconstructor, training.own_task_network]
+
+
+def test_the_learning_rate_follows_its_schedule(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    config = {**QUICK, "epochs": 4, "learning_rate": 0.01, "mode": "reconstruction_only"}
+    for schedule, expected in {
+        "constant": [0.01] * 4,
+        "cosine": [0.01, 0.005 + 0.005 / math.sqrt(2), 0.005, 0.005 - 0.005 / math.sqrt(2)],
+    }.items():
+        training = training_of(task_network, **config, learning_rate_schedule=schedule)
+        rates = []
+        for _ in range(4):
+            training.train_epoch(batches)
+            rates.append(training.optimiser.param_groups[0]["lr"])
+        assert rates == pytest.approx(expected)
