@@ -162,6 +162,8 @@ def test_evaluation_on_another_dose_and_by_another_network(finished: tuple) -> N
         f"dataset={root / 'data'}",
         "--set",
         "task_network.seed=9",
+        "--set",
+        "task_network.epochs=1",
     ]
     taskct("pretrain", config, *audit)
     lower, second = root.parent / "lower" / "data", root.parent / "audit" / "task_network"
