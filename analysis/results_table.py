@@ -196,10 +196,14 @@ class ResultsTable:
 
     def architecture(self, trial: int) -> str:
         """The architecture of a trial; a reference's own name for a reference."""
-        if trial in self.references.index:
+        if trial < 0 and trial in self.references.index:
             return str(self.references.at[trial, S.METHOD])
-        value = self.trials[ARCHITECTURE].get(trial) if ARCHITECTURE in self.trials else None
-        return str(value) if isinstance(value, str) else "reconstructor"
+        return self._architectures.get(trial, "reconstructor")
+
+    @cached_property
+    def _architectures(self) -> dict[int, str]:
+        values = self.trials[ARCHITECTURE] if ARCHITECTURE in self.trials else pd.Series(dtype=object)
+        return {int(trial): value for trial, value in values.items() if isinstance(value, str)}
 
     def label(self, trial: int) -> str:
         """What a chart calls a row: ``trial 7``, or the reference's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -67,15 +68,22 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     Reconstruction alone is the alpha 0 of task-adaptive training, so it begins that mode's curve.
     """
     points = points[points["trial"].isin(table.distinct_runs)]
-    free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
-    fixed = [c for c in table.config_columns if c not in free]
-    keys = table.trials.loc[points["trial"], fixed].astype("string").fillna("").agg("\n".join, axis=1)
-    keys = keys.to_numpy() if fixed else ""
+    keys = _equal_but_for_alpha(table).loc[points["trial"]].to_numpy()
     points = points.assign(curve=pd.factorize(_swept_mode(points["method"]) + "\n" + keys)[0])
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
     grouped = points.groupby(["architecture", "curve", "alpha"])
     return _summarise(grouped, metric, "mean", 0.0, 1.0)
+
+
+@lru_cache(maxsize=8)
+def _equal_but_for_alpha(table: ResultsTable) -> pd.Series:
+    """Trial -> a text that is the same for trials whose configurations differ in alpha, mode and seed alone."""
+    free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}
+    fixed = [c for c in table.config_columns if c not in free]
+    if not fixed:
+        return pd.Series("", index=table.trials.index)
+    return table.trials[fixed].astype("string").fillna("").agg("\n".join, axis=1)
 
 
 def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:

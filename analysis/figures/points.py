@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,21 +19,30 @@ def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.
     scores = table.scores(split, columns)
     scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
     scores = scores.loc[scores.index.intersection(table.trials.index)]
-    trials, colours = table.trials.loc[scores.index], study_colours(table)
-    points = pd.DataFrame(
-        {
-            "trial": scores.index.astype(int),
-            "architecture": [table.architecture(trial) for trial in scores.index],
-            "colour": [colours[table.architecture(trial)] for trial in scores.index],
-            "method": trials[S.METHOD].to_numpy(),
-            "status": trials[S.STATUS].to_numpy(),
-            "alpha": trials[ALPHA].to_numpy(dtype=float) if ALPHA in trials else np.nan,
-            "text": [hover_text(table, trial) for trial in scores.index],
-        }
-    )
+    points = _every_trial(table).loc[scores.index].reset_index(drop=True)
     return points.join(scores.reset_index(drop=True))
 
 
+@lru_cache(maxsize=8)  # a report asks for it in forty charts
+def _every_trial(table: ResultsTable) -> pd.DataFrame:
+    """The columns of ``trial_points`` that are no scores, for every trial, indexed by its number."""
+    trials, colours = table.trials, study_colours(table)
+    architectures = [table.architecture(trial) for trial in trials.index]
+    return pd.DataFrame(
+        {
+            "trial": trials.index.astype(int),
+            "architecture": architectures,
+            "colour": [colours[architecture] for architecture in architectures],
+            "method": trials[S.METHOD].to_numpy(),
+            "status": trials[S.STATUS].to_numpy(),
+            "alpha": trials[ALPHA].to_numpy(dtype=float) if ALPHA in trials else np.nan,
+            "text": [hover_text(table, trial) for trial in trials.index],
+        },
+        index=trials.index,
+    )
+
+
+@lru_cache(maxsize=8)
 def study_colours(table: ResultsTable) -> dict[str, str]:
     """The colour of each of the study's architectures: the same in every chart, whatever trials it shows."""
     return style.architecture_colours({table.architecture(trial) for trial in table.trials.index})
