@@ -119,6 +119,7 @@ class StudyConfig(StrictModel):
     max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
     max_concurrent_trials: Count = 1
     storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
+    mlflow: str | None = None  # tracking URI of an MLflow server that trials are logged to
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

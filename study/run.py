@@ -23,6 +23,7 @@ from ray.tune import PlacementGroupFactory
 from study.config import StudyConfig
 from study.events import OnEvent, both, ignore
 from study.failures import report_fatal_errors
+from study.mlflow_log import with_mlflow
 from study.plugins import metric_directions as known_directions
 from study.ray_session import ray_session
 from study.remote import open_folder, scratch_folder
@@ -115,7 +116,7 @@ def run_study(
             replaces_duplicates=config.sampler.name != "grid",
         )
         study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
-        listen = both(TensorBoardLog(folder), on_event)
+        listen = both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event))
         searcher = StudySearcher(ledger, folder, listen)
         scheduler = StudyScheduler(pruner, searcher, epochs, config.max_retries, listen)
         scheduler.replay(folder, read_records(study))
