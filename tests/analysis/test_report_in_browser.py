@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import pytest
+from seed_table import write_seed_table
+from study_factory import Recipe, write_study
 
 import analysis
 from analysis.figures import FIGURES
@@ -55,18 +58,8 @@ def browser():
 
 @pytest.fixture
 def page(browser, report):
-    """The open report; afterwards, whatever was done, there was no error and no request."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    errors, requests = [], []
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("request", lambda request: requests.append(request.url))
-    opened.goto(report.as_uri())
-    yield opened
-    context.close()
-    assert errors == []
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    with _opened(browser, report, viewport={"width": 1280, "height": 900}) as opened:
+        yield opened
 
 
 def _show(page, figure):
@@ -168,14 +161,66 @@ def test_a_front_configuration_downloads(page):
     assert "alpha" in download.value.path().read_text()
 
 
-@pytest.mark.parametrize("width", [360, 390, 768])
-def test_nothing_is_wider_than_a_small_screen(browser, report, width):
-    context = browser.new_context(viewport={"width": width, "height": 800})
+@contextmanager
+def _opened(browser, path, clock=False, **context_settings):
+    """A page in a context of its own; whatever is done, there is no error and no request."""
+    context = browser.new_context(**context_settings)
     page = context.new_page()
-    page.goto(report.as_uri())
-    _show(page, "front_dice_psnr")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if clock:
+        page.clock.install()  # hours pass when a test says so
+    errors, requests = [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    yield page
     context.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def _draw_all(page):
+    """Scroll every chart into view that is not folded away."""
+    for plot in page.locator(".plot:visible").all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for(state="attached")
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_nothing_is_wider_than_a_small_screen(browser, report, width):
+    with _opened(browser, report, viewport={"width": width, "height": 800}) as page:
+        _show(page, "front_dice_psnr")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_in_the_dark_shows_the_comparison_of_modes_from_top_to_bottom(browser, tmp_path):
+    report = analysis.write_report(write_seed_table(tmp_path / "study", slices=6))
+    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+    with _opened(browser, report, **phone) as page:
+        _draw_all(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        assert page.locator("#judge_audit .main-svg").count() and page.locator("#judge_own .main-svg").count()
+        titles = " ".join(page.locator("#images figcaption strong").all_text_contents())
+        for method in ("FBP", "TV", "SIRT", "joint", "sequential", "end-to-end", "Full dose", "Truth"):
+            assert method in titles
+        # Image, mask and error of each; neither the truth nor full dose has an error, on three slices.
+        assert page.locator("#images img").count() == 3 * page.locator("#images figure").count() - 3 * 2
+        labels = page.locator("#differences_dice .ytick text").all()
+        assert labels and all(label.bounding_box()["x"] >= 0 for label in labels)
+
+
+def test_the_comparison_page_works_on_a_phone_and_on_a_desk(browser, tmp_path):
+    folders = [
+        write_study(tmp_path / name, Recipe(name=name, trials=6, panels=False, configs=False, seed=k))
+        for k, name in enumerate(("one", "other"))
+    ]
+    page_file = analysis.write_comparison(folders, tmp_path / "comparison.html")
+    for width in (390, 1280):
+        with _opened(browser, page_file, viewport={"width": width, "height": 844}) as page:
+            _draw_all(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.locator("#theme").click()
 
 
 def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorting(
@@ -185,32 +230,24 @@ def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorti
     monkeypatch.setattr("analysis.report.page.FIGURES", dict(few.values()))
     out = tmp_path / "running.html"
     analysis.write_report(study, out, reload_seconds=600)
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.clock.install()  # ten minutes pass when the test says so
-    errors, requests = [], []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(out.as_uri())
-    page.locator("#filters input[value='unet']").uncheck()
-    page.locator("#trials-table thead button", has_text="PSNR (lodopab)").click()
-    page.locator("#correlation").scroll_into_view_if_needed()
-    page.evaluate("window.first = true; document.getElementById('correlation').scrollIntoView()")
-    place = "document.getElementById('correlation').getBoundingClientRect().top"
-    before = page.evaluate(place)
-    written = page.locator(".written").first.text_content()
-    write_whole(out, out.read_text().replace(written, "Written a second time."))
-    page.clock.fast_forward(601_000)
-    page.wait_for_function("!window.first && document.body.textContent.includes('a second time')")
-    assert page.evaluate(place) == pytest.approx(before, abs=40)
-    assert not page.locator("#filters input[value='unet']").is_checked()
-    assert page.locator("#trials-table th[aria-sort='ascending']").count() == 1
-    assert page.locator("#trials-table tbody tr:visible").count() < 27
-    analysis.write_report(study, out)  # the last one
-    page.clock.fast_forward(601_000)
-    page.wait_for_function("!document.getElementById('reload')")
-    page.evaluate("window.last = true")
-    page.clock.fast_forward(3_601_000)
-    assert page.evaluate("window.last") and errors == []
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
-    context.close()
+    with _opened(browser, out, clock=True, viewport={"width": 1280, "height": 900}) as page:
+        page.locator("#filters input[value='unet']").uncheck()
+        page.locator("#trials-table thead button", has_text="PSNR (lodopab)").click()
+        page.locator("#correlation").scroll_into_view_if_needed()
+        page.evaluate("window.first = true; document.getElementById('correlation').scrollIntoView()")
+        place = "document.getElementById('correlation').getBoundingClientRect().top"
+        before = page.evaluate(place)
+        written = page.locator(".written").first.text_content()
+        write_whole(out, out.read_text().replace(written, "Written a second time."))
+        page.clock.fast_forward(601_000)
+        page.wait_for_function("!window.first && document.body.textContent.includes('a second time')")
+        assert page.evaluate(place) == pytest.approx(before, abs=40)
+        assert not page.locator("#filters input[value='unet']").is_checked()
+        assert page.locator("#trials-table th[aria-sort='ascending']").count() == 1
+        assert page.locator("#trials-table tbody tr:visible").count() < 27
+        analysis.write_report(study, out)  # the last one
+        page.clock.fast_forward(601_000)
+        page.wait_for_function("!document.getElementById('reload')")
+        page.evaluate("window.last = true")
+        page.clock.fast_forward(3_601_000)
+        assert page.evaluate("window.last")
