@@ -60,10 +60,12 @@ def check_writable(folder: Path) -> None:
     Raises:
         ConfigError: if it is read-only or full, or a remote storage cannot be reached.
     """
-    probe = folder / f".taskct-{uuid.uuid4().hex}"
+    # A local folder is made when something is put into it, not for a command that may yet be refused.
+    place = folder
+    if not is_remote(folder):
+        place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    probe = place / f".taskct-{uuid.uuid4().hex}"
     try:
-        if not is_remote(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(_PROBE_BYTES))
         probe.unlink()
     except Exception as error:  # each storage's client has errors of its own
