@@ -31,7 +31,7 @@ class StudyFolder:
         if text.endswith(RESULTS_FILE):
             text = text.removesuffix(RESULTS_FILE).rstrip("/") or "."
         self.location = text
-        self.files, self.root = fsspec.core.url_to_fs(text)
+        self.files, self.root = _open(text)
         if not self.has(RESULTS_FILE):
             raise DataError(
                 f"a study folder must hold {RESULTS_FILE}",
@@ -109,9 +109,15 @@ class StudyFolder:
         return f"{self.root}/{name}"
 
 
+def _open(location: str) -> tuple[Any, str]:
+    # Listings that fsspec remembers would hide what a running study has written since.
+    files, root = fsspec.core.url_to_fs(location, use_listings_cache=False)
+    return files, root
+
+
 def require_folder(location: str | Path) -> None:
     """Raise DataError unless the folder exists, with or without results in it."""
-    files, root = fsspec.core.url_to_fs(str(location))
+    files, root = _open(str(location))
     if not files.isdir(root):
         raise DataError("a study folder must exist", f"{location} (no such folder)", "Check the path.")
 

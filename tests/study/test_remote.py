@@ -9,6 +9,7 @@ import pytest
 from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
 from studies import EPOCHS, Killed, run_here, study_config, table
 
+from analysis.study_folder import StudyFolder, require_folder
 from study import epoch_log
 from study.events import EpochReported, Event, TrialErrored
 from study.remote import check_writable, create_exclusively, is_remote, open_folder
@@ -17,6 +18,7 @@ from study.run import run_study
 from study.search.lock import LOCK_FILE, read_driver, study_lock
 from study.search.records import trial_folder
 from study.status import study_status
+from taskct_core import schema
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.schema import COMPLETE
 
@@ -95,6 +97,15 @@ def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path
     assert len(list(trial_folder(folder, 1).glob("events.out.tfevents.*"))) == 1
     assert study_status(folder).counts == {COMPLETE: 3}
     assert len(export_results(folder, "remote", summary.trials)) == 3 * EPOCHS
+
+
+def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str) -> None:
+    folder = open_folder(f"{s3_bucket}/seen")
+    (folder / schema.RESULTS_FILE).write_bytes(b"")
+    require_folder(str(folder))
+    assert not StudyFolder(str(folder)).has(schema.STUDY_FILE)
+    create_exclusively(folder / schema.STUDY_FILE, b"{}")
+    assert StudyFolder(str(folder)).has(schema.STUDY_FILE)
 
 
 @pytest.mark.ray
