@@ -123,8 +123,15 @@ def _check(tensor: Tensor, what: str, shape: tuple[int, int]) -> None:
             f"Convert it: {what}.float(); under autocast, leave the ray transform out of it.",
         )
     # Asking a GPU would make the CPU wait for it in every call of an unrolled network.
-    if not tensor.is_cuda and not torch.isfinite(tensor).all():
-        bad = int((~torch.isfinite(tensor)).sum())
+    if not tensor.is_cuda:
+        _check_finite(tensor, what)
+
+
+def _check_finite(tensor: Tensor, what: str) -> None:
+    if tensor.sum().isfinite():  # one quick pass; a sum may overflow, then the values decide
+        return
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
         raise DataError(
             f"the {what} must be finite",
             f"{bad} NaN or infinite values",
