@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
@@ -13,14 +14,16 @@ from analysis.study_folder import StudyFolder, require_folder
 from study import epoch_log
 from study.events import EpochReported, Event, TrialErrored
 from study.remote import check_writable, create_exclusively, is_remote, open_folder
-from study.results import export_results
+from study.results import export_results, read_rows
 from study.run import run_study
 from study.search.lock import LOCK_FILE, read_driver, study_lock
 from study.search.records import trial_folder
 from study.status import study_status
+from study.trial import CHECKPOINT_FILE, FINAL_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.errors import ConfigError, StudyError
-from taskct_core.schema import COMPLETE
+from taskct_core.geometry import ParallelBeam
+from taskct_core.schema import COMPLETE, PRIMARY_DICE
 
 
 def database(folder: Path) -> str:
@@ -97,6 +100,34 @@ def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path
     assert len(list(trial_folder(folder, 1).glob("events.out.tfevents.*"))) == 1
     assert study_status(folder).counts == {COMPLETE: 3}
     assert len(export_results(folder, "remote", summary.trials)) == 3 * EPOCHS
+
+
+def test_a_killed_trial_continues_exactly_from_its_checkpoint_in_the_bucket(
+    small, s3_bucket: str, tmp_path: Path
+) -> None:
+    inputs = TrialInputs(
+        feeds={split: small.feed(split) for split in schema.SPLITS},
+        geometry=ParallelBeam.from_dict(small.card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=small.card.data_hash,
+    )
+    config = small.experiment.trial
+    run_trial(config, tmp_path, inputs, Worker(), lambda row: None)
+    folder = open_folder(f"{s3_bucket}/trial")
+
+    def kill(row: dict[str, Any]) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(config, folder, inputs, Worker(), kill)
+    assert (folder / CHECKPOINT_FILE).is_file() and not (folder / FINAL_FILE).is_file()
+    reported: list[int] = []
+    run_trial(config, folder, inputs, Worker(), lambda row: reported.append(row[schema.EPOCH]))
+    assert reported == [1, 2]
+    for here, there in zip(epoch_log.read(tmp_path), epoch_log.read(folder), strict=True):
+        assert there[schema.LOSS] == here[schema.LOSS]
+        assert there[PRIMARY_DICE] == here[PRIMARY_DICE]
+    assert read_rows(folder / FINAL_FILE)
 
 
 def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str) -> None:
