@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.figures import FIGURES
 from analysis.front_configs import runnable_config
-from analysis.method_scores import methods_table
+from analysis.method_scores import methods_table, printed_methods
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials
 from analysis.tables import front_table, trials_table
@@ -113,8 +113,12 @@ def export_tables(table: ResultsTable, out: str | Path, formats: Sequence[str] =
     folder = _made(out)
     written = []
     for name, make in TABLES.items():
-        frame = make(table).reset_index()
         for kind in formats:
+            frame = make(table).reset_index()
+            if (
+                name == "methods" and kind != "csv"
+            ):  # numbers for a program, scores with intervals for a paper
+                frame = printed_methods(table)
             path = folder / f"{name}.{kind}"
             path.write_text(_TABLE_WRITERS[kind](frame), encoding="utf-8")
             written.append(path)
@@ -158,6 +162,8 @@ def _cell(value: object) -> str:
 
 
 _LATEX_SPECIAL = {
+    "–": "--",
+    "∞": r"$\infty$",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",

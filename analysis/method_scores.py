@@ -12,14 +12,13 @@ from analysis.contestants import Contestant, alpha_of, contestant, shown_contest
 from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import AlignedSamples, align, can_resample
-from analysis.tables import shown_metrics
+from analysis.tables import column_title, shown_metrics
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 GAP_CLOSED = "gap_closed"
 OWN_DICE = S.PRIMARY_DICE + S.OWN_NETWORK_SUFFIX
 AUDIT_DICE = S.PRIMARY_DICE + S.AUDIT_NETWORK_SUFFIX
-NETWORK_WORDS = {S.OWN_NETWORK_SUFFIX: "own network", S.AUDIT_NETWORK_SUFFIX: "second network (audit)"}
 OTHER_NETWORKS = {OWN_DICE: S.OWN_NETWORK_SUFFIX, AUDIT_DICE: S.AUDIT_NETWORK_SUFFIX}
 
 
@@ -46,6 +45,30 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
         frame[column] = scores[column]
         frame[f"{column}_low"], frame[f"{column}_high"] = _ends(samples, methods, column)
     return _with_gap(frame, table, samples, methods)
+
+
+def printed_methods(table: ResultsTable, frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """``methods_table`` as texts under titles, each score with its interval, fit to be printed.
+
+    Args:
+        table: the study.
+        frame: its ``methods_table``, if that is at hand.
+    """
+    frame = methods_table(table) if frame is None else frame
+    scored = scored_columns(frame, shown_metrics(table))
+    texts: dict[str, list[str]] = {
+        "method": frame["name"].tolist(),
+        "seeds": [
+            str(n) if trials else "–" for n, trials in zip(frame["seeds"], frame["trials"], strict=True)
+        ],
+        "chosen for": [why or "–" for why in frame["why"]],
+    }
+    for column in (*scored[:1], GAP_CLOSED, *scored[1:]):  # the gap beside the Dice that it is of
+        is_gap = column == GAP_CLOSED
+        title = f"gap closed, {gap_words(table)} to full dose" if is_gap else column_title(column)
+        values = frame[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
+        texts[title] = [(share_with_interval if is_gap else with_interval)(*row) for row in values]
+    return pd.DataFrame(texts)
 
 
 def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
@@ -86,7 +109,7 @@ def gap_words(table: ResultsTable) -> str:
 
 
 def with_interval(score: float, low: float, high: float) -> str:
-    """``0.812 (0.79 to 0.83)``; a dash where there is no score."""
+    """``0.812 (0.790 to 0.830)``; a dash where there is no score."""
     if math.isnan(score):
         return "–"
     text = "∞" if math.isinf(score) else _digits(score)
@@ -96,7 +119,7 @@ def with_interval(score: float, low: float, high: float) -> str:
 
 def _digits(value: float) -> str:
     """Hundredths of a dB, thousandths of a Dice."""
-    return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def share_with_interval(score: float, low: float, high: float) -> str:

@@ -18,6 +18,8 @@ SHOWN_METRICS = (
     S.PRIMARY_SSIM,
 )
 
+NETWORK_WORDS = {S.OWN_NETWORK_SUFFIX: "own network", S.AUDIT_NETWORK_SUFFIX: "second network (audit)"}
+
 
 def shown_metrics(table: ResultsTable) -> list[str]:
     """The objectives, then the usual ones that the results hold."""
@@ -51,3 +53,14 @@ def front_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd
         return front
     first = table.objectives[0]
     return front.sort_values(first, ascending=S.METRICS[first].direction == "minimize")
+
+
+def column_title(column: str) -> str:
+    """What a table calls a column: a metric's label with its unit, and which network judged."""
+    for suffix, words in NETWORK_WORDS.items():
+        if column.endswith(suffix):
+            return f"{column_title(column.removesuffix(suffix))}, {words}"
+    if column in S.METRICS:
+        metric = S.METRICS[column]
+        return f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
+    return {S.FAILURE_REASON: "failure"}.get(column, column.replace("_", " "))

@@ -19,9 +19,8 @@ from analysis.figures.studies import (
 from analysis.method_scores import interval_basis, with_interval
 from analysis.report import write_whole
 from analysis.report.page import asset, embedded_json, environment
-from analysis.report.table_html import column_title
 from analysis.study_comparison import StudyComparison, compare, shown_fact
-from analysis.tables import SHOWN_METRICS
+from analysis.tables import SHOWN_METRICS, column_title
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 

@@ -11,19 +11,15 @@ import pandas as pd
 from analysis.front_configs import runnable_config
 from analysis.method_scores import (
     AUDIT_DICE,
-    GAP_CLOSED,
-    NETWORK_WORDS,
     OWN_DICE,
     gap_words,
     interval_basis,
     methods_table,
-    scored_columns,
-    share_with_interval,
-    with_interval,
+    printed_methods,
 )
 from analysis.results_table import ResultsTable, method_name, parameter_name
 from analysis.selection import front_trials
-from analysis.tables import front_table, shown_metrics, trials_table
+from analysis.tables import column_title, front_table, trials_table
 from taskct_core import schema as S
 
 
@@ -42,33 +38,15 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
     """``{"head", "rows", "basis", "own", "audit", "lower"}`` of the table of methods; each score with its
     interval, ``own`` and ``audit`` saying whether those columns are there."""
     frame = methods_table(table)
-    scored = scored_columns(frame, shown_metrics(table))
-    columns = [*scored[:1], GAP_CLOSED, *scored[1:]]  # the gap beside the Dice that it is of
-    rows = [
-        [
-            row["name"],
-            str(row["seeds"]) if row["trials"] else "–",
-            row["why"] or "–",
-            *(_with_interval(row, column) for column in columns),
-        ]
-        for row in frame.to_dict("records")
-    ]
-    lower = gap_words(table)
-    titles = [f"gap closed, {lower} to full dose" if c == GAP_CLOSED else column_title(c) for c in columns]
-    head = ["method", "seeds", "chosen for", *titles]
+    printed = printed_methods(table, frame)
     return {
-        "head": head,
-        "rows": rows,
+        "head": list(printed),
+        "rows": printed.to_numpy().tolist(),
         "basis": interval_basis(table),
-        "own": OWN_DICE in scored,
-        "audit": AUDIT_DICE in scored,
-        "lower": lower,
+        "own": OWN_DICE in frame,
+        "audit": AUDIT_DICE in frame,
+        "lower": gap_words(table),
     }
-
-
-def _with_interval(row: dict[Any, Any], column: str) -> str:
-    values = [row[f"{column}{end}"] for end in ("", "_low", "_high")]
-    return share_with_interval(*values) if column == GAP_CLOSED else with_interval(*values)
 
 
 def front_html(table: ResultsTable) -> dict[str, Any]:
@@ -89,16 +67,6 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
             }
         )
     return {"head": [column_title(c) for c in columns], "rows": rows}
-
-
-def column_title(column: str) -> str:
-    for suffix, words in NETWORK_WORDS.items():
-        if column.endswith(suffix):
-            return f"{column_title(column.removesuffix(suffix))}, {words}"
-    if column in S.METRICS:
-        metric = S.METRICS[column]
-        return f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
-    return {S.FAILURE_REASON: "failure"}.get(column, column.replace("_", " "))
 
 
 def _cell(column: str, value: Any) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_gap_interval_holds_the_share_and_needs_both_references(many_patients, t
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [((0.8, 0.7, 0.9), "0.8 (0.7 to 0.9)"), ((np.inf, np.nan, np.nan), "∞"), ((np.nan, 0, 1), "–")],
+    [((0.8, 0.7, 0.9), "0.800 (0.700 to 0.900)"), ((np.inf, np.nan, np.nan), "∞"), ((np.nan, 0, 1), "–")],
 )
 def test_scores_with_intervals_as_text(values, text):
     assert with_interval(*values) == text

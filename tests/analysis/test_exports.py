@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import threading
@@ -75,6 +76,15 @@ def test_markdown_and_latex_hold_every_row_and_escape(table, tmp_path):
     latex = (tmp_path / "trials.tex").read_text()
     assert latex.count(r"\\") == rows + 1 and r"learned\_primal\_dual" in latex
     assert latex.startswith(r"\begin{tabular}{") and latex.rstrip().endswith(r"\end{tabular}")
+
+
+def test_the_table_of_methods_for_a_paper_has_scores_with_intervals(table, tmp_path):
+    analysis.export_tables(table, tmp_path)
+    latex, csv = (tmp_path / "methods.tex").read_text(), pd.read_csv(tmp_path / "methods.csv")
+    assert (
+        "_low" not in latex and r"$\infty$" in latex and re.search(r"& 0\.\d+ \(0\.\d+ to 0\.\d+\) ", latex)
+    )
+    assert r"gap closed, TV to full dose" in latex and csv[f"{S.PRIMARY_DICE}_low"].notna().any()
 
 
 def test_the_front_is_exported_as_experiments_that_can_be_run(table, tmp_path):
