@@ -29,7 +29,8 @@ TINY: dict[str, Any] = {
     "task_network": {"epochs": 1, "architecture_parameters": {"width": 4}},
     "trial": {"epochs": 2, "architecture_parameters": {"width": 4}, "batch_size": 4},
     "study": {"trials": 1, "space": {"alpha": {"kind": "choice", "values": [0.0, 0.9]}}},
-    "execution": {"executor": "train", "driver_resource": DRIVER_RESOURCE},
+    # Ray Data has a whole CPU to stream with.
+    "execution": {"executor": "train", "cpus_per_worker": 0.9, "driver_resource": DRIVER_RESOURCE},
 }
 
 
