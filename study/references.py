@@ -7,11 +7,14 @@ nobody would use them untuned. Writes references.json, references-samples.parque
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from study.feed import Batch, Feed, Share
@@ -19,8 +22,8 @@ from study.files import write_json
 from study.panels import write_panel, write_panel_truth
 from study.plugins import own_scores
 from study.provenance import provenance
-from study.remote import open_folder
-from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE
+from study.remote import buffered, open_folder
+from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
 from study.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
@@ -39,17 +42,19 @@ Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
 def write_references(
     study_folder: Path, inputs: TrialInputs, on_row: Callable[[Row], None] = lambda row: None
 ) -> None:
-    """Score the references on the validation and test slices, unless the folder has them already.
+    """Score the references on the validation and test slices, but for those that the folder has already.
 
-    ``on_row`` is called with the scores of each reference on each split: TV and SIRT take minutes.
+    ``on_row`` is called with the scores of each reference on each split: TV and SIRT take minutes, so each is
+    kept as soon as it is scored.
     """
-    if (study_folder / REFERENCES_FILE).is_file():
-        return
     task_network, card = load_task_network(open_folder(inputs.task_network))
-    rows: list[Row] = []
-    samples: list[Row] = []
-    for number, (method, reconstruct, settings) in enumerate(_references(inputs), start=1):
+    rows = read_rows(study_folder / REFERENCES_FILE)
+    samples = _known_samples(study_folder, {row[schema.METHOD] for row in rows})
+    for number, (method, make) in enumerate(_references(inputs).items(), start=1):
+        if any(row[schema.METHOD] == method for row in rows):
+            continue
         start = time.perf_counter()
+        reconstruct, settings = make()
         for split in ("validation", "test"):
             if split not in inputs.feeds:
                 continue
@@ -58,26 +63,26 @@ def write_references(
             identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
             samples += [identity | row for row in scored]
             cost = {schema.EPOCH: 0, schema.SECONDS: time.perf_counter() - start, schema.PARAMETERS: 0}
-            rows.append(
-                {
-                    **identity,
-                    **cost,
-                    schema.REFERENCE_SETTINGS: settings,
-                    **_hashes(inputs, card.content_hash),
-                }
-                | summarise(scored)
-                | own_scores(inputs.objectives, scored)
-                | provenance("cpu")
-            )
+            described = {schema.REFERENCE_SETTINGS: settings} | _hashes(inputs, card.content_hash)
+            scores = summarise(scored) | own_scores(inputs.objectives, scored)
+            rows.append(identity | cost | described | scores | provenance("cpu"))
             on_row(rows[-1])
         if inputs.panel:
             image = reconstruct(inputs.panel)
             path = study_folder / schema.PANELS_FOLDER / f"{method}.npz"
             write_panel(path, image, task_network.predict(image))
-    if inputs.panel:
-        write_panel_truth(study_folder / schema.PANELS_FOLDER, inputs.panel)
-    save_samples(study_folder / REFERENCE_SAMPLES_FILE, samples)
-    write_json(study_folder / REFERENCES_FILE, [plain_row(row) for row in rows])
+            write_panel_truth(study_folder / schema.PANELS_FOLDER, inputs.panel)
+        save_samples(study_folder / REFERENCE_SAMPLES_FILE, samples)
+        write_json(study_folder / REFERENCES_FILE, [plain_row(row) for row in rows])
+
+
+def _known_samples(study_folder: Path, methods: set[str]) -> list[Row]:
+    """Rows of the slices of references that are scored already."""
+    if not methods:
+        return []
+    samples = pd.read_parquet(buffered(study_folder / REFERENCE_SAMPLES_FILE))
+    rows: list[Row] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
+    return rows
 
 
 def _hashes(inputs: TrialInputs, task_network_hash: str) -> Row:
@@ -88,30 +93,27 @@ def _hashes(inputs: TrialInputs, task_network_hash: str) -> Row:
     }
 
 
-def _references(inputs: TrialInputs) -> Iterator[tuple[str, Reconstruct, str]]:
-    """Method, how it makes images of a batch, and the settings it has; the next is tuned when asked for."""
-    for method, column in IMAGES.items():
-        yield method, _stored(column), ""
+def _references(inputs: TrialInputs) -> dict[str, Callable[[], tuple[Reconstruct, str]]]:
+    """Method -> what makes it: how it turns a batch into images, and the settings it was tuned to."""
+    references: dict[str, Callable[[], tuple[Reconstruct, str]]] = {
+        method: functools.partial(_stored, column) for method, column in IMAGES.items()
+    }
     tuning = _first_slices(inputs.feeds["validation"], _TUNING_SLICES)
-    if schema.SINOGRAM not in tuning:
-        return
+    if schema.SINOGRAM in tuning:
+        for method in ITERATIVE:
+            references[method] = functools.partial(_iterative, method, inputs, tuning)
+    return references
+
+
+def _stored(column: str) -> tuple[Reconstruct, str]:
+    return itemgetter(column), ""
+
+
+def _iterative(method: str, inputs: TrialInputs, tuning: Batch) -> tuple[Reconstruct, str]:
     transform = RayTransform(inputs.geometry)
-    for method in ITERATIVE:
-        settings = tune(method, transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE])
-        described = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
-        yield method, _iterative(method, transform, settings), described
-
-
-def _stored(column: str) -> Reconstruct:
-    def reconstruct(batch: Mapping[str, Any]) -> torch.Tensor:
-        image: torch.Tensor = batch[column]
-        return image
-
-    return reconstruct
-
-
-def _iterative(method: str, transform: RayTransform, settings: dict[str, Any]) -> Reconstruct:
-    return lambda batch: CLASSICAL[method](transform, batch[schema.SINOGRAM], **settings)
+    settings = tune(method, transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE])
+    described = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
+    return lambda batch: CLASSICAL[method](transform, batch[schema.SINOGRAM], **settings), described
 
 
 def _first_slices(feed: Feed, count: int) -> Batch:

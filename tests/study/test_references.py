@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from study.references import write_references
-from study.results import REFERENCES_FILE, read_rows
+from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
 from study.simulate import plan
 from study.simulate_patient import simulate_patient
 from study.trial import TrialInputs
@@ -67,7 +69,13 @@ def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
     write_references(tmp_path, inputs)
     methods = [row[schema.METHOD] for row in read_rows(tmp_path / REFERENCES_FILE)]
     assert list(dict.fromkeys(methods)) == ["full_dose", "fbp"]
-    before = (tmp_path / REFERENCES_FILE).stat().st_mtime_ns
-    write_references(tmp_path, inputs)  # a continued study keeps them
-    assert (tmp_path / REFERENCES_FILE).stat().st_mtime_ns == before
+    whole = (tmp_path / REFERENCES_FILE).read_bytes(), pd.read_parquet(tmp_path / REFERENCE_SAMPLES_FILE)
+    scored: list[dict] = []
+    write_references(tmp_path, inputs, scored.append)  # a continued study keeps them
+    assert not scored
+    first = [row for row in json.loads(whole[0]) if row[schema.METHOD] == "full_dose"]
+    (tmp_path / REFERENCES_FILE).write_text(json.dumps(first))  # killed before FBP was scored
+    write_references(tmp_path, inputs, scored.append)
+    assert {row[schema.METHOD] for row in scored} == {"fbp"}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / REFERENCE_SAMPLES_FILE), whole[1])
     assert np.isfinite([row["psnr_fixed"] for row in read_rows(tmp_path / REFERENCES_FILE)][2:]).all()
