@@ -10,6 +10,7 @@ from analysis.results_table import (
     ALPHA,
     ALPHA_MODES,
     CONFIG_SEED,
+    OWN_NETWORK_MODES,
     ResultsTable,
     format_value,
     method_name,
@@ -21,6 +22,7 @@ from taskct_core import schema as S
 # A study of at most so many configurations, which differ in mode, alpha and at most one thing more, is
 # shown whole and by names that say what each one is; of a larger one the chosen trials stand for the rest.
 MOST_SHOWN = 16
+_OWN_NETWORK = S.CONFIG_PREFIX + "own_task_network"  # what the trial's own network starts from
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,15 @@ def _told_apart_by(table: ResultsTable) -> list[str]:
 
 def _words(table: ResultsTable, trial: int) -> str:
     row = table.trials.loc[trial]
-    words = [method_name(str(row[S.METHOD]))]
+    mode = str(row[S.METHOD])
+    words = [method_name(mode)]
     alpha = alpha_of(table, trial)
     words += [] if alpha is None else [f"alpha {alpha:.3g}"]
     for column in _told_apart_by(table):
-        if not pd.isna(row[column]):
+        if pd.isna(row[column]):
+            continue
+        if column == _OWN_NETWORK:
+            words += [f"own network {row[column]}"] if mode in OWN_NETWORK_MODES else []
+        else:
             words.append(f"{parameter_name(column)} {format_value(row[column])}")
     return ", ".join(words)

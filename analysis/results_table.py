@@ -37,6 +37,7 @@ _NEEDED_SAMPLES = (S.TRIAL, S.METHOD, S.SPLIT, S.PATIENT, S.SLICE_INDEX)
 _STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
 # Training modes whose mix of losses alpha sets; reconstruction only is their case of alpha 0.
 ALPHA_MODES = ("task_adaptive", "joint", "fine_tune")
+OWN_NETWORK_MODES = ("joint", "sequential", "end_to_end")  # they train a task network of their own
 _REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
 
 

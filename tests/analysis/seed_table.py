@@ -52,7 +52,13 @@ def trials() -> list[dict[str, object]]:
     """The 24 trials in the order of the file: all methods with seed 0, then 1, then 2."""
     points = [(seed, mode, alpha) for seed in range(SEEDS) for mode, alpha in METHODS]
     return [
-        {"trial": k, "mode": mode, "alpha": alpha, "seed": seed}
+        {
+            "trial": k,
+            "mode": mode,
+            "alpha": alpha,
+            "seed": seed,
+            "own_task_network": "scratch" if mode == "joint" else "pretrained",
+        }
         for k, (seed, mode, alpha) in enumerate(points)
     ]
 

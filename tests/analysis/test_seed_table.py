@@ -45,28 +45,32 @@ def test_every_method_is_one_row_over_its_seeds_and_in_the_order_of_the_modes(me
         "task-adaptive, alpha 0.5",
         "task-adaptive, alpha 0.9",
         "task-adaptive, alpha 0.99",
-        "joint, alpha 0.5",
-        "sequential",
-        "end-to-end",
+        "joint, alpha 0.5, own network scratch",
+        "sequential, own network pretrained",
+        "end-to-end, own network pretrained",
         "fine-tune, alpha 0.9",
         "SIRT",
         "TV",
         "FBP",
     ]
     trained = methods[methods["trials"] != ""]
-    assert (trained["seeds"] == SEEDS).all() and trained.loc["sequential", "trials"] == "5, 13, 21"
+    assert (trained["seeds"] == SEEDS).all() and trained.loc[
+        "sequential, own network pretrained", "trials"
+    ] == "5, 13, 21"
 
 
 def test_scores_are_those_of_the_ground_truth_under_every_network(methods):
     for name, truth in (
         ("task-adaptive, alpha 0.99", METHODS["task_adaptive", 0.99]),
-        ("joint, alpha 0.5", METHODS["joint", 0.5]),
+        ("joint, alpha 0.5, own network scratch", METHODS["joint", 0.5]),
     ):
         row = methods.loc[name]
         assert row[S.PRIMARY_DICE] == pytest.approx(_mean(truth.frozen), abs=0.03)
         assert row[AUDIT_DICE] == pytest.approx(_mean(truth.audit), abs=0.03)
         assert row[S.PRIMARY_PSNR] == pytest.approx(truth.psnr, abs=0.3)
-    assert methods.loc["joint, alpha 0.5", OWN_DICE] == pytest.approx(_mean((0.86, 0.38)), abs=0.03)
+    assert methods.loc["joint, alpha 0.5, own network scratch", OWN_DICE] == pytest.approx(
+        _mean((0.86, 0.38)), abs=0.03
+    )
     assert np.isnan(methods.loc["task-adaptive, alpha 0.99", OWN_DICE])
     assert methods.loc["Full dose", AUDIT_DICE] == pytest.approx(
         _mean(REFERENCE_TRUTH["full_dose"].audit), abs=0.01
@@ -84,7 +88,7 @@ def test_the_gap_is_measured_from_the_best_traditional_reference(methods):
 
 
 def test_intervals_hold_slices_and_seeds_and_own_network_too(methods, table):
-    one = methods.loc["joint, alpha 0.5"]
+    one = methods.loc["joint, alpha 0.5, own network scratch"]
     seeds = table.scores("validation").loc[[4, 12, 20], S.PRIMARY_DICE]
     # Student's t of three seeds alone is already wider than their range.
     assert one[f"{S.PRIMARY_DICE}_high"] - one[f"{S.PRIMARY_DICE}_low"] > np.ptp(seeds)
