@@ -150,6 +150,8 @@ class ExecutionConfig(StrictModel):
     address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
     # A custom resource of the nodes that are not preempted: what coordinates a trial stays on them.
     driver_resource: Annotated[str, Field(min_length=1)] | None = None
+    # Whether the cluster adds nodes when trials wait for them: what it has at the start is then no limit.
+    autoscaling: bool = False
 
 
 class ExperimentConfig(StrictModel):

@@ -42,9 +42,11 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
         ResourceError: naming every problem found.
     """
     streams = any(isinstance(feed, StreamFeed) for feed in inputs.feeds.values())
-    problems = resource_problems(experiment, _cluster_resources(), streams)
     nodes = alive_nodes()
-    problems += placement_problems(experiment, [node["Resources"] for node in nodes])
+    problems = []
+    if not experiment.execution.autoscaling:
+        problems += resource_problems(experiment, _cluster_resources(), streams)
+        problems += placement_problems(experiment, [node["Resources"] for node in nodes])
     problems += shared_folder_problems(folder, nodes)
     parameters, broken = 0, list[str]()
     if experiment.study.trainable is None:

@@ -55,6 +55,7 @@ def test_the_rayjob_runs_the_experiment_on_nodes_that_stay(experiment: Path) -> 
     limits = workers["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert int(limits["cpu"]) >= loaded.execution.cpus_per_worker and int(limits["nvidia.com/gpu"]) == 1
     assert cluster["authOptions"]["mode"] == "token"
+    assert cluster["enableInTreeAutoscaling"] is loaded.execution.autoscaling is True
 
 
 def test_the_launchers_head_has_the_resource_and_its_ray_wants_a_token(experiment: Path) -> None:

@@ -76,6 +76,8 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ResourceError) as caught:
         check_before_study(experiment, tmp_path, inputs)
     message = str(caught.value)
+    growing = _experiment(small, execution={"autoscaling": True}, study={"max_concurrent_trials": 4})
+    check_before_study(growing, tmp_path, inputs)  # the nodes are still to come
     assert "4 trials at a time need 4.04 CPU" in message
     assert "test_preflight:Broken" in message
     assert "1 CPU on one node" in message
