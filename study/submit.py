@@ -20,6 +20,8 @@ from study.executors import driver_resources
 from study.remote import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 
+_REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."
+
 
 def submit(
     config: Path, overrides: Sequence[str], address: str, working_dir: Path | None = None
@@ -66,13 +68,13 @@ def follow(client: Any, job: str, show: Callable[[str], None]) -> None:
         async for text in client.tail_job_logs(job):
             show(text)
 
-    with _cluster_errors(client.get_address()):
+    with _cluster_errors(client.get_address(), f"The job may go on without us: `ray job logs {job}`."):
         asyncio.run(tail())
         info = client.get_job_info(job)
     if info.status != "SUCCEEDED":
         raise StudyError(
             "a submitted job must end well",
-            f"{job} {info.status}: {str(info.message).strip()}",
+            f"{job} {info.status}: {str(info.message).partition(', last available logs')[0]}",
             "See its output above; submitted again, the experiment continues where it stopped.",
         )
 
@@ -122,7 +124,7 @@ def _entrypoint(config: str, overrides: Sequence[str]) -> str:
 
 
 @contextmanager
-def _cluster_errors(address: str) -> Iterator[None]:
+def _cluster_errors(address: str, next_step: str = _REACH_IT) -> Iterator[None]:
     """Turn what Ray's client raises when it cannot reach a cluster, or may not, into a ResourceError."""
     from ray.exceptions import AuthenticationError
 
@@ -138,5 +140,5 @@ def _cluster_errors(address: str) -> Iterator[None]:
         raise ResourceError(
             "the address must be that of a running Ray cluster's dashboard",
             f"{address} ({first_line(error)})",
-            "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address.",
+            next_step,
         ) from None
