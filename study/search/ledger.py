@@ -127,9 +127,8 @@ class Ledger:
             return None
         before = trials[: proposal.trial]
         run = [t for t in before if DUPLICATE_OF not in t.user_attrs and t.state != TrialState.FAIL]
-        if _has_given_up(before, run):
-            return None
-        return next((t.number for t in run if t.user_attrs.get(VALUES) == proposal.values), None)
+        twin = next((t.number for t in run if t.user_attrs.get(VALUES) == proposal.values), None)
+        return None if twin is None or _has_given_up(before, run) else twin
 
     def _give_way(self, number: int, twin: int) -> None:
         """End a duplicate before it starts, so that its sampler proposes another."""
