@@ -8,10 +8,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from analysis.figures.style import short_label
 from analysis.method_scores import (
-    AUDIT_DICE,
     GAP_CLOSED,
-    OWN_DICE,
     gap_words,
     interval_basis,
     methods_table,
@@ -23,16 +22,20 @@ from taskct_core import schema as S
 
 _HEADS = {
     S.PRIMARY_DICE: "mean\nDice",
-    OWN_DICE: "own\nnetwork",
-    AUDIT_DICE: "second\nnetwork",
     "dice_liver_patient_nnunet": "liver\nDice",
     "dice_tumour_patient_nnunet": "tumour\nDice",
     S.PRIMARY_PSNR: "PSNR\n[dB]",
     S.PRIMARY_SSIM: "SSIM",
 }
 _OTHER_NETWORKS = {
-    OWN_DICE: "Own network: mean Dice under the network that the trial trained itself.",
-    AUDIT_DICE: "Second network: mean Dice under one that took no part in the training.",
+    S.OWN_NETWORK_SUFFIX: (
+        "own\nnetwork",
+        "Own network: {} under the network that the trial trained itself.",
+    ),
+    S.AUDIT_NETWORK_SUFFIX: (
+        "second\nnetwork",
+        "Second network: {} under one that took no part in the training.",
+    ),
 }
 
 
@@ -44,7 +47,11 @@ def methods_console(table: ResultsTable, intervals: bool = True) -> Table:
     frame = methods_table(table)
     columns = scored_columns(frame, list(SHOWN_METRICS))
     notes = [interval_basis(table)] if intervals else []
-    notes += [text for column, text in _OTHER_NETWORKS.items() if column in columns]
+    heads = dict(_HEADS)
+    for suffix, (head, text) in _OTHER_NETWORKS.items():
+        for column in (name for name in columns if name.endswith(suffix)):
+            heads[column] = head
+            notes.append(text.format(short_label(column.removesuffix(suffix))))
     notes.append(f"Gap closed: in mean Dice, from {gap_words(table)} to full dose.")
     drawn = Table(
         title=f"Methods on the {table.claim_split} split",
@@ -55,7 +62,7 @@ def methods_console(table: ResultsTable, intervals: bool = True) -> Table:
         padding=0,
     )
     drawn.add_column("method", min_width=19)
-    for head in ("seeds", *(_HEADS[column] for column in columns), "gap\nclosed"):
+    for head in ("seeds", *(heads[column] for column in columns), "gap\nclosed"):
         drawn.add_column(head, justify="right", no_wrap=True)
     for row in frame.to_dict("records"):
         cells = [_cell(row, c, ".2f" if c == S.PRIMARY_PSNR else ".3f", intervals) for c in columns]

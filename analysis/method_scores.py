@@ -17,17 +17,15 @@ from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 GAP_CLOSED = "gap_closed"
-OWN_DICE = S.PRIMARY_DICE + S.OWN_NETWORK_SUFFIX
-AUDIT_DICE = S.PRIMARY_DICE + S.AUDIT_NETWORK_SUFFIX
-OTHER_NETWORKS = {OWN_DICE: S.OWN_NETWORK_SUFFIX, AUDIT_DICE: S.AUDIT_NETWORK_SUFFIX}
 
 
 def methods_table(table: ResultsTable) -> pd.DataFrame:
     """One row a reference or configuration (mean over its seeds), indexed by its first trial.
 
     Columns: name, method, seeds, trials, why (it was chosen), configuration; for every shown metric the
-    score and ``<metric>_low``, ``<metric>_high`` (NaN without an interval); the same for the mean Dice under
-    the trial's own task network (``_own``) and under a second one (``_audit``) where somebody has it; and
+    score and ``<metric>_low``, ``<metric>_high`` (NaN without an interval); the same for the Dice under the
+    trial's own task network (``_own``) and under a second one (``_audit``) where somebody has it (the mean
+    Dice, or that of the liver: see ``ResultsTable.shared_dice``); and
     ``gap_closed``, the share of the way in mean Dice from the best traditional reference to full dose.
     """
     shown = shown_rows(table)
@@ -35,11 +33,11 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
     frame = _described(table, shown)
     methods = list(shown)
     scores = _means(table.scores(table.claim_split, metrics), methods)
-    for column, suffix in OTHER_NETWORKS.items():
-        network = table.network_scores(table.claim_split, suffix)
-        other = _means(network[[S.PRIMARY_DICE]] if len(network) else network, methods)
-        if len(network) and other[S.PRIMARY_DICE].notna().any():
-            scores[column] = other[S.PRIMARY_DICE]
+    for suffix in S.NETWORK_SUFFIXES[1:]:
+        metric = table.shared_dice(table.claim_split, suffix)
+        other = _means(table.network_scores(table.claim_split, suffix)[[metric]], methods)[metric]
+        if other.notna().any():
+            scores[metric + suffix] = other
     samples = _samples(table, methods)
     for column in scores:
         frame[column] = scores[column]
@@ -89,7 +87,8 @@ def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
 
 def scored_columns(frame: pd.DataFrame, metrics: list[str]) -> list[str]:
     """The columns of a methods table that hold scores: mean Dice under every network first, then the rest."""
-    dice = [name for name in (S.PRIMARY_DICE, *OTHER_NETWORKS) if name in frame]
+    others = [name for name in frame if name.endswith(S.NETWORK_SUFFIXES[1:])]
+    dice = [name for name in (S.PRIMARY_DICE, *others) if name in frame]
     return [*dice, *(name for name in metrics if name in frame and name not in dice)]
 
 

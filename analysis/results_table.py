@@ -29,6 +29,7 @@ ALPHA = S.CONFIG_PREFIX + "alpha"
 CONFIG_SEED = S.CONFIG_PREFIX + "seed"
 # Of ``taskct evaluate``: one row a method, split, dataset and set of judging networks.
 EVALUATIONS_FILE = "evaluations.parquet"
+LIVER_DICE = "dice_liver_patient_nnunet"
 AUDIT_HASH = S.TASK_NETWORK_HASH + S.AUDIT_NETWORK_SUFFIX
 
 _NEEDED = (S.TRIAL, S.METHOD, S.SPLIT, S.EPOCH, S.STATUS)
@@ -141,6 +142,14 @@ class ResultsTable:
         every = pd.concat(frames).dropna(how="all")
         every = every[~every.index.duplicated(keep="last")].sort_index()
         return every.rename(columns=lambda name: name.removesuffix(suffix))
+
+    def shared_dice(self, split: str, suffix: str) -> str:
+        """The Dice that the frozen and another network can be compared in: the mean over structures, or the
+        liver's where only one of the two knows tumours, for their means are then of different things."""
+        tumour = "dice_tumour_patient_nnunet"
+        other = self.network_scores(split, suffix)
+        frozen_knows = tumour in self.metrics and bool(self.scores(split, [tumour]).notna().any(axis=None))
+        return S.PRIMARY_DICE if frozen_knows == bool(other[tumour].notna().any()) else LIVER_DICE
 
     def _audit_rows(self, split: str) -> pd.DataFrame:
         """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""

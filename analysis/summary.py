@@ -117,20 +117,21 @@ def _audit(table: ResultsTable) -> str:
     pairs = default_pairs(table)
     if not pairs:
         return ""
-    frozen = table.scores(table.claim_split, [S.PRIMARY_DICE])
+    metric = table.shared_dice(table.claim_split, S.AUDIT_NETWORK_SUFFIX)
+    frozen = table.scores(table.claim_split, [metric])
     audited = table.network_scores(table.claim_split, S.AUDIT_NETWORK_SUFFIX)
     one, other = pairs[0]
     seen = [
-        [frame.reindex(list(side.trials))[S.PRIMARY_DICE].mean() for side in (one, other)]
+        [frame.reindex(list(side.trials))[metric].mean() for side in (one, other)]
         for frame in (frozen, audited)
-        if S.PRIMARY_DICE in frame
+        if metric in frame
     ]
     if len(seen) < 2 or not all(math.isfinite(value) for pair in seen for value in pair):
         return ""
     (a, b), (c, d) = seen
     return (
         f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
-        f"{S.METRICS[S.PRIMARY_DICE].label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
+        f"{S.METRICS[metric].label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
         f"where the frozen one sees {a - b:+.3g}."
     )
 

@@ -163,7 +163,7 @@ FIGURES: dict[str, FigureSpec] = {
     "judge_audit": FigureSpec(
         "methods-compared",
         "Does a second task network agree?",
-        f"{METRICS[PRIMARY_DICE].label}, a marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
+        "A marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
         "agree. References show how the two differ on images that were not made for either. A trial that lies "
         "further below the diagonal than they do has learnt to please the frozen network.",
         partial(compute_judges, suffix=AUDIT_NETWORK_SUFFIX),

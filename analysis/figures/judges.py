@@ -38,11 +38,10 @@ class JudgesData:
     references: pd.DataFrame
 
 
-def compute_judges(
-    table: ResultsTable, suffix: str, metric: str = S.PRIMARY_DICE
-) -> JudgesData | Unavailable:
-    """The trials that both networks have scored on the split of claims."""
+def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) -> JudgesData | Unavailable:
+    """The trials that both networks have scored on the split of claims, by ``ResultsTable.shared_dice``."""
     split = table.claim_split
+    metric = metric or table.shared_dice(split, suffix)
     if metric not in table.metrics:
         return Unavailable(f"The results hold no finite value of {metric}.")
     network = table.network_scores(split, suffix)

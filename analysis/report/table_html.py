@@ -10,8 +10,6 @@ import pandas as pd
 
 from analysis.front_configs import runnable_config
 from analysis.method_scores import (
-    AUDIT_DICE,
-    OWN_DICE,
     gap_words,
     interval_basis,
     methods_table,
@@ -43,8 +41,8 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
         "head": list(printed),
         "rows": printed.to_numpy().tolist(),
         "basis": interval_basis(table),
-        "own": OWN_DICE in frame,
-        "audit": AUDIT_DICE in frame,
+        "own": any(column.endswith(S.OWN_NETWORK_SUFFIX) for column in frame),
+        "audit": any(column.endswith(S.AUDIT_NETWORK_SUFFIX) for column in frame),
         "lower": gap_words(table),
     }
 

@@ -13,10 +13,13 @@ from seed_table import METHODS, REFERENCE_TRUTH, SEEDS, write_seed_table
 import analysis
 from analysis.figures.alpha import compute_alpha_curve
 from analysis.figures.judges import OTHER, compute_judges, draw_judges
-from analysis.method_scores import AUDIT_DICE, GAP_CLOSED, OWN_DICE, interval_basis
+from analysis.method_scores import GAP_CLOSED, interval_basis
 from analysis.summary import summarise
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
+
+OWN_DICE = S.PRIMARY_DICE + S.OWN_NETWORK_SUFFIX
+AUDIT_DICE = S.PRIMARY_DICE + S.AUDIT_NETWORK_SUFFIX
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +169,14 @@ def test_the_console_table_holds_every_method_and_is_not_cut(table, width, inter
     for words in ("reconstruction-only", "end-to-end", "Full dose", "second", "80%", "from TV to full"):
         assert words in " ".join(text.getvalue().split()), words
     assert "…" not in text.getvalue() and ("49 slices" in text.getvalue()) == intervals
+
+
+def test_a_liver_network_is_audited_by_liver_dice_alone(table):
+    """Its mean Dice is the liver's, and another network's mean over liver and tumour is another thing."""
+    without = [c for c in table.rows if "tumour" in c]
+    rows = table.rows.assign(**dict.fromkeys(without, np.nan))
+    liver = analysis.ResultsTable(table.folder, rows, table.samples, table.study, table.evaluations)
+    assert compute_judges(liver, S.AUDIT_NETWORK_SUFFIX).metric == "dice_liver_patient_nnunet"
+    methods = analysis.methods_table(liver)
+    assert "dice_liver_patient_nnunet_audit" in methods and AUDIT_DICE not in methods
+    assert "Dice liver" in next(s for s in summarise(liver) if s.startswith("A second task network"))
