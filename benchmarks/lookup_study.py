@@ -27,8 +27,8 @@ from bench_record import write_result
 from ray import cloudpickle
 from studies import EPOCHS, study_config
 
-from study.events import Event, TrialFinished
-from study.ray_session import ray_session
+from study.cluster.ray_session import ray_session
+from study.monitor.events import Event, TrialFinished
 from study.run import run_study
 
 

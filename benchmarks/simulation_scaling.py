@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import psutil
 from bench_record import write_result
 
+from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
-from study.ray_session import ray_session
-from study.simulate import simulate
+from study.data.simulate import simulate
 
 
 def job(folder: Path, preset: str, patients: int, seed: int) -> ExperimentConfig:

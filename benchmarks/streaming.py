@@ -32,9 +32,9 @@ from bench_record import write_result
 from small_study import prepare
 from torch.utils.data import DataLoader, Dataset
 
+from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
-from study.feed import Batch, Share, open_feeds
-from study.ray_session import ray_session
+from study.data.feed import Batch, Share, open_feeds
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.geometry import ParallelBeam

@@ -27,13 +27,13 @@ import torch
 from bench_record import write_result
 from small_study import prepare
 
+from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
-from study.dataset import DatasetCard
+from study.data.dataset import DatasetCard
+from study.data.feed import Share
+from study.data.inputs import open_inputs
 from study.experiment_study import run_experiment_study
-from study.feed import Share
-from study.inputs import open_inputs
-from study.ray_session import ray_session
-from study.trial import TrialInputs
+from study.trials.trial import TrialInputs
 from study.workspace import Workspace
 from taskct_core.metrics import summarise
 from taskct_core.task_networks import load_task_network

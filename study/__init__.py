@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.plugins import objective
+    from study.monitor.status import StudyStatus, study_status
     from study.run import StudySummary, load_study, retry_failed, run_study
-    from study.status import StudyStatus, study_status
+    from study.trials.plugins import objective
 
 __all__ = [
     "StudyStatus",
@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "StudyStatus": "study.status",
+    "StudyStatus": "study.monitor.status",
     "StudySummary": "study.run",
     "load_study": "study.run",
-    "objective": "study.plugins",
+    "objective": "study.trials.plugins",
     "retry_failed": "study.run",
     "run_study": "study.run",
-    "study_status": "study.status",
+    "study_status": "study.monitor.status",
 }
 
 

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
-from study.dataset import DatasetCard
-from study.events import Event, OnEvent, TrialFinished, ignore
-from study.executors import (
+from study.data.dataset import DatasetCard
+from study.data.inputs import open_inputs
+from study.files import write_json
+from study.monitor.events import Event, OnEvent, TrialFinished, ignore
+from study.preflight import check_before_study
+from study.provenance import config_hash, static_provenance
+from study.remote import open_folder
+from study.results import export_results
+from study.run import StudySummary, load_study, run_study
+from study.scoring.references import write_references
+from study.search.records import WAITING, read_records
+from study.trials.executors import (
     Trainable,
     check_execution,
     make_own_trainable,
@@ -20,17 +29,8 @@ from study.executors import (
     tune_resources,
     worker_resources,
 )
-from study.files import write_json
-from study.inputs import open_inputs
-from study.plugins import metric_directions
-from study.preflight import check_before_study
-from study.provenance import config_hash, static_provenance
-from study.references import write_references
-from study.remote import open_folder
-from study.results import export_results
-from study.run import StudySummary, load_study, run_study
-from study.search.records import WAITING, read_records
-from study.trial import TrialInputs
+from study.trials.plugins import metric_directions
+from study.trials.trial import TrialInputs
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.task_networks import load_task_network_card
@@ -54,7 +54,7 @@ def run_experiment_study(
         experiment: whose study it is.
         card: of its dataset.
         workspace: its folders.
-        on_event: called with every :mod:`study.events` event.
+        on_event: called with every :mod:`study.monitor.events` event.
         on_reference: called with the scores of every reference, which are made before the first trial.
 
     Raises:

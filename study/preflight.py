@@ -10,15 +10,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from study.cluster.nodes import alive_nodes, shared_folder_problems
 from study.config import ExperimentConfig, StudyConfig
-from study.executors import TrialTask, tune_resources, worker_resources
-from study.feed import Feed, Share, StreamFeed
-from study.nodes import alive_nodes, shared_folder_problems
-from study.plugins import metric_directions
+from study.data.feed import Feed, Share, StreamFeed
 from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
-from study.trial import TrialInputs
+from study.trials.executors import TrialTask, tune_resources, worker_resources
+from study.trials.plugins import metric_directions
+from study.trials.trial import TrialInputs
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ResourceError
 from taskct_core.task_networks import load_task_network

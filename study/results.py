@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from study import epoch_log
 from study.files import write_atomically
 from study.remote import buffered
 from study.search.records import TrialRecord, trial_folder
-from study.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
+from study.trials import epoch_log
+from study.trials.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
 
 REFERENCES_FILE = "references.json"

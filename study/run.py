@@ -20,12 +20,11 @@ import optuna
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
+from study.cluster.ray_session import ray_session
 from study.config import StudyConfig
-from study.events import OnEvent, both, ignore
-from study.failures import report_fatal_errors
-from study.mlflow_log import with_mlflow
-from study.plugins import metric_directions as known_directions
-from study.ray_session import ray_session
+from study.monitor.events import OnEvent, both, ignore
+from study.monitor.mlflow_log import with_mlflow
+from study.monitor.tensorboard import TensorBoardLog
 from study.remote import open_folder, scratch_folder
 from study.schedulers import make_pruner
 from study.schedulers.tune_scheduler import StudyScheduler
@@ -39,7 +38,8 @@ from study.search.samplers import make_sampler
 from study.search.searcher import StudySearcher
 from study.search.space import SearchSpace
 from study.search.storage import create_study, open_study, read_card, storage_errors
-from study.tensorboard import TensorBoardLog
+from study.trials.failures import report_fatal_errors
+from study.trials.plugins import metric_directions as known_directions
 from taskct_core.schema import RUNNING
 
 _TUNE_FOLDER = ".tune"
@@ -77,14 +77,14 @@ def run_study(
         folder: of the study; shared by all nodes of the cluster, or remote (see :mod:`study.remote`).
         trainable: a Ray Tune function; called with ``{"trial": number, "folder": its folder, "values":
             overrides of the trial's configuration}``, it appends each epoch's row to the folder's
-            :mod:`study.epoch_log` and then reports it. Started again, it continues from its checkpoint.
+            :mod:`study.trials.epoch_log` and then reports it. Started again, it continues from its checkpoint.
         fingerprint: what must not change while the study lives, such as the data's hash, by name.
         max_concurrent: trials that run at a time.
         resources: of one trial.
         metric_directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric; by default
-            those of the platform's metrics and of own objectives (:mod:`study.plugins`).
+            those of the platform's metrics and of own objectives (:mod:`study.trials.plugins`).
         epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
-        on_event: called with every :mod:`study.events` event, in the driver.
+        on_event: called with every :mod:`study.monitor.events` event, in the driver.
         on_open: called once the study is locked and seen to be the one that ``config`` describes.
 
     Raises:

@@ -9,11 +9,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from study.cluster.ray_session import ray_session, session_is_open
 from study.config import ExperimentConfig
-from study.dataset import DatasetCard, load_card, verify_shards
+from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.files import write_atomically
-from study.progress import console, progress
-from study.ray_session import ray_session, session_is_open
+from study.monitor.progress import console, progress
 from study.remote import check_writable
 from study.search.lock import study_lock
 from study.workspace import Workspace
@@ -68,9 +68,9 @@ def _making(folder: Path, what: str, is_done: bool, experiment: ExperimentConfig
 
 def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
+    from study.data.simulate import plan
     from study.preflight import check_space
     from study.search.storage import check_storage
-    from study.simulate import plan
 
     workspace = _workspace(experiment)
     # What can be refused at once is refused before anything starts.
@@ -115,7 +115,7 @@ def _network_hash(workspace: Workspace) -> str:
 
 def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
     """Make the experiment's dataset, or show the one it has."""
-    from study.simulate import plan, simulate
+    from study.data.simulate import plan, simulate
 
     workspace = _workspace(experiment)
     if experiment.dataset is not None:
@@ -159,9 +159,9 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
 
 def train_one(experiment: ExperimentConfig) -> None:
     """Train the experiment's single trial, or continue it."""
-    from study.executors import TrialTask, check_execution
-    from study.inputs import open_inputs
-    from study.single import train_trial
+    from study.data.inputs import open_inputs
+    from study.trials.executors import TrialTask, check_execution
+    from study.trials.single import train_trial
 
     workspace = _workspace(experiment)
     check_execution(experiment.execution)
@@ -194,8 +194,8 @@ def run_search(experiment: ExperimentConfig) -> None:
         return
     with session(experiment):
         # These import Ray, which must not happen before the session has set Ray's environment.
-        from study.console import study_console
         from study.experiment_study import run_experiment_study
+        from study.monitor.console import study_console
 
         with study_console(workspace.study, experiment.study.objectives) as on_event:
             summary = run_experiment_study(experiment, card, workspace, on_event, _print_reference)
@@ -208,7 +208,7 @@ def submit_experiment(
     config: Path, overrides: list[str], address: str, working_dir: Path | None, wait: bool
 ) -> None:
     """Run an experiment as a job of a Ray cluster, and show its output."""
-    from study.submit import follow, submit
+    from study.cluster.submit import follow, submit
 
     client, job = submit(config, overrides, address, working_dir)
     console.print(f"Job {job} at {address}  (stop it with `ray job stop {job}`)")
@@ -245,8 +245,8 @@ def find_study(folder: Path) -> Path:
 
 def show_status(folder: Path) -> None:
     """Print how a study stands."""
-    from study.status import study_status
-    from study.status_view import draw_status
+    from study.monitor.status import study_status
+    from study.monitor.status_view import draw_status
 
     console.print(draw_status(study_status(folder)))
 
@@ -274,8 +274,8 @@ def evaluate_trials(
 
     ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML.
     """
-    from study.evaluate import EVALUATIONS_FILE, evaluate_study
-    from study.outside import OutsideCheckpoint
+    from study.scoring.evaluate import EVALUATIONS_FILE, evaluate_study
+    from study.scoring.outside import OutsideCheckpoint
 
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
     for row in evaluate_study(folder, data, trials, split, audit, checkpoint).to_dict("records"):
@@ -344,7 +344,7 @@ def _checked_dataset(workspace: Workspace) -> DatasetCard:
 
 def _check_task_network(workspace: Workspace, card: DatasetCard) -> None:
     """Refuse a broken task network, and one that was trained on patients of whom the dataset gives scores."""
-    from study.leakage import check_no_leakage
+    from study.data.leakage import check_no_leakage
     from taskct_core.task_networks import load_task_network
 
     _, network = load_task_network(workspace.task_network)

@@ -35,7 +35,7 @@ class Small:
 
     experiment: Any  # study.config.ExperimentConfig
     workspace: Any  # study.workspace.Workspace
-    card: Any  # study.dataset.DatasetCard
+    card: Any  # study.data.dataset.DatasetCard
 
     def feed(self, split: str) -> Any:
         """A split's feed read straight from its shards, without Ray."""
@@ -46,10 +46,10 @@ class Small:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Made once a session, in this process: the Ray jobs around these stages have tests of their own."""
     from study.config import ExperimentConfig
-    from study.dataset import load_card, write_card
+    from study.data.dataset import load_card, write_card
+    from study.data.simulate import dataset_card, plan
+    from study.data.simulate_patient import simulate_patient
     from study.pretrain import train_task_network
-    from study.simulate import dataset_card, plan
-    from study.simulate_patient import simulate_patient
     from study.workspace import Workspace
 
     experiment = ExperimentConfig.parse(SETTINGS | {"output": str(tmp_path_factory.mktemp("runs"))})
@@ -75,6 +75,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def _table_feed(folder: Path, card: Any, split: str) -> Any:
     import pyarrow.parquet as pq
 
-    from study.feed import TableFeed
+    from study.data.feed import TableFeed
 
     return TableFeed([pq.read_table(path) for path in card.shard_paths(folder, split)])

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
-from study.dataset import DatasetCard
+from study.data.dataset import DatasetCard
+from study.data.simulate import simulate
 from study.pretrain import pretrain
-from study.simulate import simulate
 from study.workspace import Workspace
 
 SETTINGS: dict[str, Any] = {

@@ -10,12 +10,12 @@ from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
-from study import epoch_log
-from study.events import EpochReported, OnEvent
-from study.failures import FATAL
+from study.monitor.events import EpochReported, OnEvent
 from study.schedulers.pruner import Pruner
 from study.search.records import TrialRecord, trial_folder
 from study.search.searcher import StudySearcher
+from study.trials import epoch_log
+from study.trials.failures import FATAL
 from taskct_core.schema import EPOCH, RUNNING
 
 _TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}

@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from study import epoch_log
 from study.search.points import FIXED
 from study.search.records import (
     CURVES,
@@ -30,6 +29,7 @@ from study.search.records import (
     trial_folder,
 )
 from study.search.space import SearchSpace
+from study.trials import epoch_log
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
 _DUPLICATES_IN_A_ROW = 5

@@ -9,7 +9,7 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
 
-from study.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
+from study.monitor.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
 from study.search.ledger import Ledger
 from study.search.records import trial_folder
 from taskct_core.errors import TaskctError

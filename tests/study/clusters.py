@@ -73,12 +73,12 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
     import studies
     from ray import cloudpickle
 
+    from study.cluster.nodes import alive_nodes, nodes_without, shared_folder_problems
+    from study.cluster.ray_session import ray_session
     from study.config import ExecutionConfig
-    from study.executors import tune_resources
-    from study.nodes import alive_nodes, nodes_without, shared_folder_problems
-    from study.ray_session import ray_session
     from study.run import run_study
     from study.search.records import trial_folder
+    from study.trials.executors import tune_resources
 
     cloudpickle.register_pickle_by_value(lookup)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -41,7 +41,7 @@ def local_ray(s3_bucket: str) -> Iterator[None]:
     import lookup_trainable
     from ray import cloudpickle
 
-    from study.ray_session import ray_session
+    from study.cluster.ray_session import ray_session
 
     cloudpickle.register_pickle_by_value(lookup_trainable)  # as a driver of its own, in kills.py, does
     with pytest.MonkeyPatch.context() as environment:

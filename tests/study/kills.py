@@ -15,10 +15,10 @@ import lookup_trainable as lookup
 import psutil
 from studies import EPOCHS, study_config
 
-from study import epoch_log
 from study.config import StudyConfig
 from study.run import load_study
 from study.search.records import read_records, trial_folder
+from study.trials import epoch_log
 from taskct_core.schema import COMPLETE, EPOCH, PRUNED
 
 PATIENCE_SECONDS = 600.0
@@ -130,7 +130,7 @@ def main() -> None:
     """Run the lookup study to its end."""
     from ray import cloudpickle
 
-    from study.ray_session import ray_session
+    from study.cluster.ray_session import ray_session
     from study.run import run_study
 
     cloudpickle.register_pickle_by_value(lookup)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ray import tune
 
-from study import epoch_log, objective
+from study import objective
+from study.trials import epoch_log
 from taskct_core.schema import EPOCH, PRIMARY_DICE, PRIMARY_PSNR
 
 WORST_PSNR = "own_plugins:worst_psnr"
@@ -42,6 +43,6 @@ def trainable(proposal: dict[str, Any], inputs: Any) -> None:
 
 
 def _whole() -> Any:
-    from study.feed import Share
+    from study.data.feed import Share
 
     return Share()

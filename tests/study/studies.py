@@ -17,11 +17,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 import study.run
-from study import epoch_log
 from study.config import StudyConfig
 from study.remote import open_folder
 from study.run import StudySummary, run_study
 from study.search.records import TrialRecord
+from study.trials import epoch_log
 from taskct_core.schema import EPOCH
 
 EPOCHS = 4

@@ -59,6 +59,6 @@ def test_resources_are_looked_for_on_single_nodes() -> None:
 
 
 def test_an_address_that_nobody_answers_is_refused() -> None:
-    script = "from study.ray_session import ray_session\nwith ray_session('127.0.0.1:1'):\n    pass"
+    script = "from study.cluster.ray_session import ray_session\nwith ray_session('127.0.0.1:1'):\n    pass"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "ResourceError: execution.address must be that of a running Ray cluster" in done.stderr

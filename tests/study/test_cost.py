@@ -10,7 +10,7 @@ from lookup_trainable import row_at
 from studies import EPOCHS, run_here, study_config
 
 from study.config import COSTS
-from study.cost import CostMeter
+from study.trials.cost import CostMeter
 from taskct_core import schema
 
 CPU = torch.device("cpu")

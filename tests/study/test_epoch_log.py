@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study import epoch_log
+from study.trials import epoch_log
 
 
 def test_rows_come_back_in_order(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study import epoch_log
 from study.config import ExecutionConfig
-from study.executors import TrialTask, check_execution, tune_resources
-from study.inputs import open_inputs
-from study.single import train_trial
-from study.trial import PANEL_FILE, TrialInputs
+from study.data.inputs import open_inputs
+from study.trials import epoch_log
+from study.trials.executors import TrialTask, check_execution, tune_resources
+from study.trials.single import train_trial
+from study.trials.trial import PANEL_FILE, TrialInputs
 from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TrainingError

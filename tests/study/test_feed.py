@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from study.dataset import from_table
-from study.feed import Share, TableFeed, open_feeds
+from study.data.dataset import from_table
+from study.data.feed import Share, TableFeed, open_feeds
 from taskct_core import schema
 
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from study.dataset import from_table, to_table
-from study.feed import TableFeed
-from study.leakage import check_no_leakage
+from study.data.dataset import from_table, to_table
+from study.data.feed import TableFeed
+from study.data.leakage import check_no_leakage
 from study.pretrain import train_task_network
-from study.trial import CHECKPOINT_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import CHECKPOINT_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.errors import DataError
 from taskct_core.geometry import ParallelBeam

@@ -17,10 +17,10 @@ from urllib.request import urlopen
 import pytest
 from studies import EPOCHS, run_here, study_config
 
-from study import epoch_log
 from study.run import StudySummary
 from study.search.records import trial_folder
 from study.search.storage import JOURNAL_FILE
+from study.trials import epoch_log
 from taskct_core.schema import PRIMARY_DICE, PRIMARY_PSNR, TRIALS_FOLDER
 
 DASHBOARD = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))

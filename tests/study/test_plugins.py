@@ -10,12 +10,13 @@ import pytest
 from own_plugins import WORST_PSNR
 from studies import run_here, study_config
 
-from study import epoch_log, objective
+from study import objective
 from study.config import ExperimentConfig
 from study.experiment_study import run_experiment_study
-from study.plugins import metric_directions, own_scores
 from study.results import read_rows
-from study.trial import FINAL_FILE, TrialInputs, Worker, run_trial
+from study.trials import epoch_log
+from study.trials.plugins import metric_directions, own_scores
+from study.trials.trial import FINAL_FILE, TrialInputs, Worker, run_trial
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.errors import ConfigError, TrainingError

@@ -12,7 +12,7 @@ from torch import nn
 from study import preflight
 from study.config import ExperimentConfig
 from study.preflight import check_before_study, disk_problems, resource_problems
-from study.trial import TrialInputs
+from study.trials.trial import TrialInputs
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 SCRIPT = """
-from study.ray_session import ray_session, session_is_open
+from study.cluster.ray_session import ray_session, session_is_open
 
 assert not session_is_open()
 with ray_session(num_cpus=1):
@@ -34,7 +34,7 @@ def test_what_runs_before_a_session_does_not_import_ray() -> None:
     """Ray reads its environment when it is imported, so an earlier import would undo the loopback."""
     script = """
 import sys
-import study.executors, study.inputs, study.preflight, study.pretrain, study.simulate, study.single, study.stages
+import study.trials.executors, study.data.inputs, study.preflight, study.pretrain, study.data.simulate, study.trials.single, study.stages
 assert "ray" not in sys.modules
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

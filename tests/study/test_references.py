@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.references import write_references
+from study.data.simulate import plan
+from study.data.simulate_patient import simulate_patient
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
-from study.simulate import plan
-from study.simulate_patient import simulate_patient
-from study.trial import TrialInputs
+from study.scoring.references import write_references
+from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.geometry import ParallelBeam
 
@@ -25,7 +25,7 @@ def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str
     """Of a dataset like the small one, with sinograms."""
     import pyarrow.parquet as pq
 
-    from study.feed import TableFeed
+    from study.data.feed import TableFeed
 
     folder = tmp_path_factory.mktemp("references")
     _, jobs = plan(small.experiment, folder / "data")

@@ -22,10 +22,10 @@ from lookup_trainable import (
 )
 from studies import EPOCHS, run_here, study_config, table
 
-from study import epoch_log
-from study.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
+from study.monitor.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.run import StudySummary, run_study
 from study.search.records import trial_folder
+from study.trials import epoch_log
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 

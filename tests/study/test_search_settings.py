@@ -9,10 +9,10 @@ import pytest
 from lookup_trainable import SPACE, row_at
 from studies import run_here, study_config, table
 
-from study import epoch_log
 from study.run import retry_failed
 from study.search.lock import study_lock
 from study.search.records import trial_folder
+from study.trials import epoch_log
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.schema import COMPLETE, FAIL, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 

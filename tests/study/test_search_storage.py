@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from studies import run_here, study_config, table
 
-from study.events import EpochReported, Event
+from study.monitor.events import EpochReported, Event
 from study.run import load_study
 from study.search.storage import JOURNAL_FILE, create_study, open_study
 from taskct_core.errors import StudyError

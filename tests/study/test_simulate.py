@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from study.config import ExperimentConfig
-from study.dataset import load_card
-from study.simulate import plan, simulate
-from study.simulate_patient import simulate_patient
+from study.data.dataset import load_card
+from study.data.simulate import plan, simulate
+from study.data.simulate_patient import simulate_patient
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError, StudyError
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.split import split_patients
+from study.data.split import split_patients
 from taskct_core.errors import ConfigError
 from taskct_core.schema import SPLITS
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from studies import EPOCHS, Killed, run_here, study_config
 
 from analysis.pareto import hypervolume
-from study.console import study_console
-from study.events import EpochReported, Event, TrialStarted
+from study.monitor.console import study_console
+from study.monitor.events import EpochReported, Event, TrialStarted
+from study.monitor.status import StatusReader, StudyStatus, study_status
+from study.monitor.status_view import draw_status
 from study.search.lock import LOCK_FILE, study_lock
 from study.search.storage import open_study
-from study.status import StatusReader, StudyStatus, study_status
-from study.status_view import draw_status
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 

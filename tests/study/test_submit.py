@@ -10,12 +10,12 @@ import pytest
 import yaml
 from heads import Head, ray_head
 
-from study.evaluate import evaluate_study
+from study.cluster.submit import submit
 from study.remote import open_folder
 from study.run import load_study
+from study.scoring.evaluate import evaluate_study
 from study.search.records import read_records, trial_folder
-from study.submit import submit
-from study.trial import CHECKPOINT_FILE, CONFIG_FILE, FINAL_FILE
+from study.trials.trial import CHECKPOINT_FILE, CONFIG_FILE, FINAL_FILE
 from taskct_core import schema
 from taskct_core.errors import ConfigError, ResourceError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE

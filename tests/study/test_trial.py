@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import epoch_log
-from study.panels import choose_panel
-from study.trial import CHECKPOINT_FILE, FINAL_FILE, PANEL_FILE, TrialInputs, Worker, run_trial
+from study.trials import epoch_log
+from study.trials.panels import choose_panel
+from study.trials.trial import CHECKPOINT_FILE, FINAL_FILE, PANEL_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
@@ -119,7 +119,7 @@ def test_killed_between_log_and_checkpoint_the_epoch_is_trained_again(
     config = _config(small)
     run_trial(config, tmp_path / "whole", inputs, Worker(), lambda row: None)
     with monkeypatch.context() as patch:
-        patch.setattr("study.trial._save_checkpoint", _raise_killed)
+        patch.setattr("study.trials.trial._save_checkpoint", _raise_killed)
         with pytest.raises(Killed):
             run_trial(config, tmp_path / "parts", inputs, Worker(), lambda row: None)
     assert len(epoch_log.read(tmp_path / "parts")) == 1

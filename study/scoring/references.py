@@ -17,14 +17,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from study.feed import Batch, Feed, Share
+from study.data.feed import Batch, Feed, Share
 from study.files import write_json
-from study.panels import write_panel, write_panel_truth
-from study.plugins import own_scores
 from study.provenance import provenance
 from study.remote import buffered, open_folder
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
-from study.trial import TrialInputs, plain_row, save_samples
+from study.trials.panels import write_panel, write_panel_truth
+from study.trials.plugins import own_scores
+from study.trials.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
 from taskct_core.metrics import summarise

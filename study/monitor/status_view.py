@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
 from study.search.records import TrialRecord
-from study.status import FINAL_STATES, RunningTrial, StudyStatus
 from taskct_core.schema import COMPLETE, FAIL, METRICS, PRUNED
 
 ROWS_SHOWN = 12

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.feed import Batch, Feed, Share
+from study.data.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
 from taskct_core import schema
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig, load_experiment
-from study.executors import driver_resources
 from study.remote import is_url
+from study.trials.executors import driver_resources
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 
 _REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."

@@ -15,7 +15,6 @@ import optuna
 from optuna.study import StudyDirection
 
 from analysis.pareto import hypervolume
-from study import epoch_log
 from study.search.lock import Driver, read_driver
 from study.search.records import (
     PLAN,
@@ -26,6 +25,7 @@ from study.search.records import (
     trial_folder,
 )
 from study.search.storage import open_study
+from study.trials import epoch_log
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
 
 State = Literal["running", "finished", "stopped"]

@@ -27,14 +27,14 @@ import torch
 import yaml
 from torch import nn
 
-from study import epoch_log
-from study.cost import CostMeter
-from study.feed import Batch, Feed, Share
+from study.data.feed import Batch, Feed, Share
 from study.files import write_atomically, write_json
-from study.panels import write_panel
-from study.plugins import own_scores
 from study.provenance import config_hash, provenance
 from study.remote import buffered, open_folder
+from study.trials import epoch_log
+from study.trials.cost import CostMeter
+from study.trials.panels import write_panel
+from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.errors import DataError, StudyError

@@ -5,7 +5,7 @@
 ``actor``   the trial runs in the process that Ray Tune keeps warm between trials: for short trials on one
             device or a fraction of one.
 
-Both call ``study.trial.run_trial``, so a configuration and its seed give the same result in either.
+Both call ``study.trials.trial.run_trial``, so a configuration and its seed give the same result in either.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
-from study.feed import Feed, Share, StreamFeed
+from study.data.feed import Feed, Share, StreamFeed
 from study.remote import arrow_filesystem, open_folder
-from study.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
+from study.trials.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, TaskctError
 from taskct_core.registry import load

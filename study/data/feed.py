@@ -20,7 +20,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from study.dataset import DatasetCard, from_table
+from study.data.dataset import DatasetCard, from_table
 from study.remote import arrow_source
 from taskct_core import schema
 from taskct_core.config import StrictModel

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from study.dataset import DatasetCard
-from study.feed import open_feeds
-from study.panels import choose_panel
-from study.trial import TrialInputs
+from study.data.dataset import DatasetCard
+from study.data.feed import open_feeds
+from study.trials.panels import choose_panel
+from study.trials.trial import TrialInputs
 from study.workspace import Workspace
 from taskct_core.errors import DataError
 from taskct_core.geometry import ParallelBeam

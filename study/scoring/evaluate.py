@@ -20,17 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from study.dataset import DatasetCard, from_table, load_card, verify_shards
-from study.feed import Batch, to_batch
+from study.data.dataset import DatasetCard, from_table, load_card, verify_shards
+from study.data.feed import Batch, to_batch
+from study.data.leakage import check_no_leakage
 from study.files import write_atomically
-from study.leakage import check_no_leakage
-from study.outside import OutsideCheckpoint
 from study.provenance import provenance
-from study.references import IMAGES
 from study.remote import buffered, open_folder
 from study.run import load_study
+from study.scoring.outside import OutsideCheckpoint
+from study.scoring.references import IMAGES
 from study.search.records import best_records, trial_folder
-from study.trial import CHECKPOINT_FILE, read_trial_config
+from study.trials.trial import CHECKPOINT_FILE, read_trial_config
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from study import epoch_log
+from study.trials import epoch_log
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.events import EpochReported, Event, TrialFinished, TrialStarted
+from study.monitor.events import EpochReported, Event, TrialFinished, TrialStarted
 from study.remote import is_remote, upload
 from study.search.records import trial_folder
 from taskct_core.schema import EPOCH, SEED, TRIAL

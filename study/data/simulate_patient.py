@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from study.dataset import SIMULATION_KEY, file_hash, to_table, write_shard
+from study.data.dataset import SIMULATION_KEY, file_hash, to_table, write_shard
 from study.files import write_json
 from taskct_core import schema
 from taskct_core.config import SimulationConfig

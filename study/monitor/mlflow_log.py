@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.events import EpochReported, Event, OnEvent, TrialFinished, TrialStarted
-from study.progress import console
+from study.monitor.events import EpochReported, Event, OnEvent, TrialFinished, TrialStarted
+from study.monitor.progress import console
 from taskct_core.errors import ConfigError, first_line
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 

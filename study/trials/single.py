@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from study.config import ExecutionConfig
-from study.executors import TrialTask, fit_in_train, worker_resources
-from study.follow import follow_epochs
 from study.results import read_rows
-from study.trial import FINAL_FILE, Row, TrialInputs, Worker, run_trial
+from study.trials.executors import TrialTask, fit_in_train, worker_resources
+from study.trials.follow import follow_epochs
+from study.trials.trial import FINAL_FILE, Row, TrialInputs, Worker, run_trial
 
 
 def train_trial(

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig, SyntheticLesionConfig
-from study.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
-from study.simulate_patient import Manifest, PatientJob, simulate_patient
-from study.split import split_patients
+from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
+from study.data.simulate_patient import Manifest, PatientJob, simulate_patient
+from study.data.split import split_patients
 from taskct_core import schema
 from taskct_core.errors import DataError, ResourceError, StudyError, TaskctError
 from taskct_core.volumes import VolumeReference, list_patients

@@ -10,10 +10,18 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from study.events import EpochReported, Event, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
-from study.progress import console as default_console
-from study.status import StatusReader
-from study.status_view import describe_objectives, describe_values, draw_status
+from study.monitor.events import (
+    EpochReported,
+    Event,
+    OnEvent,
+    TrialErrored,
+    TrialFinished,
+    TrialStarted,
+    ignore,
+)
+from study.monitor.progress import console as default_console
+from study.monitor.status import StatusReader
+from study.monitor.status_view import describe_objectives, describe_values, draw_status
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, EPOCH
 

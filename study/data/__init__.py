@@ -1,0 +1,1 @@
+"""Volumes to shards, and shards to batches."""

@@ -1,0 +1,1 @@
+"""How a study is seen while it runs and after: console, status, TensorBoard."""

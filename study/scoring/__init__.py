@@ -1,0 +1,1 @@
+"""Scores without training: references, trained trials on other data, networks from elsewhere."""

@@ -1,0 +1,1 @@
+"""One trial: the loop over epochs, what executes it, and the folder it leaves."""
