@@ -65,10 +65,16 @@ def methods_console(table: ResultsTable, intervals: bool = True) -> Table:
     for head in ("seeds", *(heads[column] for column in columns), "gap\nclosed"):
         drawn.add_column(head, justify="right", no_wrap=True)
     for row in frame.to_dict("records"):
-        cells = [_cell(row, c, ".2f" if c == S.PRIMARY_PSNR else ".3f", intervals) for c in columns]
+        cells = [_score(row, column, intervals) for column in columns]
         seeds = str(row["seeds"]) if row["trials"] else ""
         drawn.add_row(row["name"], seeds, *cells, _cell(row, GAP_CLOSED, ".0%", intervals))
     return drawn
+
+
+def _score(row: dict[Any, Any], column: str, intervals: bool) -> str:
+    # Under other networks without: the page has them, and a terminal has no room for all.
+    is_own = not column.endswith(S.NETWORK_SUFFIXES[1:])
+    return _cell(row, column, ".2f" if column == S.PRIMARY_PSNR else ".3f", intervals and is_own)
 
 
 def _cell(row: dict[Any, Any], column: str, form: str, interval: bool) -> str:

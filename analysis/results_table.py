@@ -29,6 +29,7 @@ ALPHA = S.CONFIG_PREFIX + "alpha"
 CONFIG_SEED = S.CONFIG_PREFIX + "seed"
 # Of ``taskct evaluate``: one row a method, split, dataset and set of judging networks.
 EVALUATIONS_FILE = "evaluations.parquet"
+EVALUATION_SAMPLES_FILE = "evaluation-samples.parquet"
 LIVER_DICE = "dice_liver_patient_nnunet"
 AUDIT_HASH = S.TASK_NETWORK_HASH + S.AUDIT_NETWORK_SUFFIX
 
@@ -270,12 +271,30 @@ def load(folder: str | Path) -> ResultsTable:
     if files.has(S.SAMPLES_FILE):
         samples = files.table(S.SAMPLES_FILE)
         _check_columns(S.SAMPLES_FILE, samples, _NEEDED_SAMPLES)
+    samples = _with_audit(samples, files, rows)
     study = files.json(S.STUDY_FILE) if files.has(S.STUDY_FILE) else {}
     if not isinstance(study, dict):
         raise DataError(
             f"{S.STUDY_FILE} must hold an object", type(study).__name__, "Export the study again."
         )
     return ResultsTable(files, rows, samples, study, _read_evaluations(files))
+
+
+def _with_audit(samples: pd.DataFrame, files: StudyFolder, rows: pd.DataFrame) -> pd.DataFrame:
+    """The slices' rows with their counts under the last network that audited them, where one has."""
+    if not files.has(EVALUATION_SAMPLES_FILE) or S.DATA_HASH not in rows:
+        return samples
+    audited = files.table(EVALUATION_SAMPLES_FILE, any_format=True)
+    if AUDIT_HASH not in audited:
+        return samples
+    own_data = audited[S.DATA_HASH].isin(rows[S.DATA_HASH].dropna())
+    audited = audited[own_data & audited[AUDIT_HASH].notna()]
+    counts = [name for name in audited if name.endswith(S.AUDIT_NETWORK_SUFFIX) and name != AUDIT_HASH]
+    if audited.empty or not counts:
+        return samples
+    audited = audited[audited[AUDIT_HASH] == audited[AUDIT_HASH].iloc[-1]]
+    keys = [S.TRIAL, S.SPLIT, S.PATIENT, S.SLICE_INDEX]
+    return samples.merge(audited[keys + counts].drop_duplicates(keys, keep="last"), how="left", on=keys)
 
 
 def _read_evaluations(files: StudyFolder) -> pd.DataFrame:

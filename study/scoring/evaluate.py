@@ -1,7 +1,8 @@
 """Scores trained trials and references on any dataset, without training: another dose, another patient.
 
 Appends to ``evaluations.parquet`` in the study folder: one row a method and split, with the hash and dose of
-the data it was scored on, so that results on different data never pass for each other. A second task network
+the data it was scored on, so that results on different data never pass for each other; and the slices' rows to
+``evaluation-samples.parquet``, so that their statistics can be paired. A second task network
 that took no part in the training can judge beside the first (cross-task audit): a gain that only fools the
 frozen network does not show in its columns.
 """
@@ -40,6 +41,7 @@ from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training import Training, build_training, evaluate
 
 EVALUATIONS_FILE = "evaluations.parquet"
+EVALUATION_SAMPLES_FILE = "evaluation-samples.parquet"
 DATASET = "dataset"  # folder that a row was scored on
 AUDIT_HASH = f"{schema.TASK_NETWORK_HASH}{schema.AUDIT_NETWORK_SUFFIX}"
 CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
@@ -120,8 +122,12 @@ def evaluate_study(
         trials = [record.trial for record in best_records(load_study(study_folder))]
     shared = _shared_columns(card, dataset, split) | judges.hashes
 
+    keys = {name: shared[name] for name in (schema.SPLIT, schema.DATA_HASH, *judges.hashes)}
+    samples: list[Row] = []
+
     def score(identity: Row, reconstruct: Reconstruct) -> Row:
         scored = evaluate(_batches(card, dataset, split), reconstruct, judges.networks)
+        samples.extend(identity | keys | row for row in scored)
         return identity | shared | summarise(scored)
 
     rows = [
@@ -137,7 +143,10 @@ def evaluate_study(
         identity = {schema.TRIAL: trial, schema.METHOD: training.config.mode}
         rows.append(score(identity, training.reconstruct))
     frame = pd.DataFrame(rows)
-    _append(study_folder / EVALUATIONS_FILE, frame)
+    _append(study_folder / EVALUATIONS_FILE, frame, [])
+    _append(
+        study_folder / EVALUATION_SAMPLES_FILE, pd.DataFrame(samples), [schema.PATIENT, schema.SLICE_INDEX]
+    )
     return frame
 
 
@@ -205,9 +214,10 @@ def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
                 yield to_batch(from_table(pa.Table.from_batches([rows])))
 
 
-def _append(path: Path, new: pd.DataFrame) -> None:
+def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:
+    """Add rows to a table; those of the same trial, data and networks (and ``sample`` columns) are replaced."""
     hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
-    identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes]
+    identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes, *sample]
     if path.is_file():
         new = pd.concat([pd.read_parquet(buffered(path)), new], ignore_index=True)
     new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])

@@ -66,7 +66,7 @@ def trials() -> list[dict[str, object]]:
 def write_seed_table(folder: Path, *, patients: int = 1, slices: int = 49, pixels: int = 64) -> Path:
     """Write the study folder and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, samples, judged = [], [], []
+    rows, samples, judged, audits = [], [], [], []
     planned = [(t, METHODS[str(t["mode"]), float(str(t["alpha"]))]) for t in trials()]
     planned += [({"trial": REFERENCES[name], "mode": name}, REFERENCE_TRUTH[name]) for name in REFERENCES]
     for trial, truth in planned:
@@ -75,9 +75,11 @@ def write_seed_table(folder: Path, *, patients: int = 1, slices: int = 49, pixel
         samples.append(scored)
         rows.append(_row(trial, _summary(scored)))
         judged.append(_evaluation(trial, plain_scores(audited)))
+        audits.append(_audited_slices(audited))
     write_table(folder / S.RESULTS_FILE, pd.DataFrame(rows))
     write_table(folder / S.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
     pd.DataFrame(judged).to_parquet(folder / "evaluations.parquet", index=False)
+    pd.concat(audits).to_parquet(folder / "evaluation-samples.parquet", index=False)
     (folder / S.STUDY_FILE).write_text(json.dumps(_card()))
     _write_panels(folder / S.PANELS_FOLDER, pixels)
     return folder
@@ -152,6 +154,13 @@ def _evaluation(trial: dict[str, object], audited: dict[str, float]) -> dict[str
         f"{S.TASK_NETWORK_HASH}{S.AUDIT_NETWORK_SUFFIX}": "network-b",
         **{f"{name}{S.AUDIT_NETWORK_SUFFIX}": value for name, value in audited.items() if "dice" in name},
     }
+
+
+def _audited_slices(audited: pd.DataFrame) -> pd.DataFrame:
+    """The slices' counts under the second network, as ``taskct evaluate --audit`` keeps them."""
+    keys = {S.DATA_HASH: "data-real", f"{S.TASK_NETWORK_HASH}{S.AUDIT_NETWORK_SUFFIX}": "network-b"}
+    names = {count: f"{count}{S.AUDIT_NETWORK_SUFFIX}" for count in S.COUNTS}
+    return audited.drop(columns=[S.PRIMARY_PSNR, S.PRIMARY_SSIM]).rename(columns=names).assign(**keys)
 
 
 def _card() -> dict[str, object]:

@@ -145,6 +145,14 @@ def test_an_audit_on_other_data_or_another_split_is_no_audit_of_this_study(table
         assert other.network_scores("validation", S.AUDIT_NETWORK_SUFFIX).empty
 
 
+def test_an_audit_keeps_its_slices_so_that_it_has_intervals(table, methods):
+    counts = [f"{count}{S.AUDIT_NETWORK_SUFFIX}" for count in S.COUNTS]
+    assert table.samples[counts].notna().all(axis=None)
+    assert len(table.samples) == table.samples[S.TRIAL].nunique() * 49
+    low, high = (methods.loc["task-adaptive, alpha 0.99", f"{AUDIT_DICE}_{end}"] for end in ("low", "high"))
+    assert low < methods.loc["task-adaptive, alpha 0.99", AUDIT_DICE] < high
+
+
 def test_of_two_audits_the_last_network_counts(table):
     second = table.evaluations.assign(
         **{f"{S.TASK_NETWORK_HASH}{S.AUDIT_NETWORK_SUFFIX}": "network-c", AUDIT_DICE: 0.5}

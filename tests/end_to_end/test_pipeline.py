@@ -173,6 +173,8 @@ def test_evaluation_on_another_dose_and_by_another_network(finished: tuple) -> N
     assert rows.loc[-2, schema.PRIMARY_PSNR] < here.loc[-2, schema.PRIMARY_PSNR] - 1  # fewer photons
     assert rows.loc[0, schema.DATA_HASH] != here.loc[0, schema.DATA_HASH]
     assert f"{schema.PRIMARY_DICE}{schema.AUDIT_NETWORK_SUFFIX}" in rows
+    slices = pd.read_parquet(root / "study" / "evaluation-samples.parquet")
+    assert set(slices[schema.TRIAL]) == {-2, -1, 0}
     elsewhere = _reconstructor_of(root / "study" / "trials" / "0000", root.parent / "elsewhere.safetensors")
     unet = ["--architecture", "unet", "--architecture-parameters", "{width: 8}"]
     taskct("evaluate", root, "--trial", 0, "--checkpoint", elsewhere, *unet)
