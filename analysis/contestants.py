@@ -72,6 +72,16 @@ def alpha_of(table: ResultsTable, trial: int) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
+def plain_trainings(table: ResultsTable) -> list[int]:
+    """First trials of the shown configurations whose task loss had no weight."""
+    shown = [one.trials[0] for one in shown_contestants(table)]
+    return [
+        trial
+        for trial in shown
+        if table.trials.at[trial, S.METHOD] == "reconstruction_only" or alpha_of(table, trial) == 0
+    ]
+
+
 def _seeds_of(table: ResultsTable, trial: int) -> tuple[int, ...]:
     same = table.trials[table.configurations == table.configurations[trial]]
     same = same[same[S.STATUS] == S.COMPLETE]

@@ -104,7 +104,7 @@ def interval_basis(table: ResultsTable) -> str:
 def gap_words(table: ResultsTable) -> str:
     """What ``gap_closed`` is measured from, in words."""
     lower = best_traditional(table)
-    return "best traditional" if lower is None else table.label(lower)
+    return "best traditional" if lower is None else contestant(table, lower).label
 
 
 def with_interval(score: float, low: float, high: float) -> str:
