@@ -169,7 +169,10 @@ def _ends(
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
     _, draws = method_draws(samples, scored, metric)
     first = [method.trials[0] for method in scored]
-    low, high = (pd.Series(ends, index=first) for ends in statistics.percentile_interval(draws))
+    # Few seeds give wide intervals, but none may promise a Dice that no method can have.
+    least, most = (0.0, 1.0) if metric.startswith(("dice", "tumour_recall")) else (-np.inf, np.inf)
+    ends = np.clip(statistics.percentile_interval(draws), least, most)
+    low, high = (pd.Series(end, index=first) for end in ends)
     return low.reindex(empty.index), high.reindex(empty.index)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -280,11 +281,16 @@ def evaluate_trials(
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
     for row in evaluate_study(folder, data, trials, split, audit, checkpoint).to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
-        audited = {PRIMARY_DICE: row[f"{PRIMARY_DICE}{AUDIT_NETWORK_SUFFIX}"]} if audit is not None else {}
-        console.print(
-            f"{name:>10}: {_scores_of(row)}" + (f"; audit: {_scores_of(audited)}" if audited else "")
-        )
+        console.print(f"{name:>10}: {_scores_of(row)}{_audit_of(row)}", soft_wrap=True)
     console.print(f"Appended to {folder / EVALUATIONS_FILE}")
+
+
+def _audit_of(row: Mapping[str, Any]) -> str:
+    """Each structure's Dice under the second network: it may know others than the first, so no means."""
+    names = ("dice_liver_patient_nnunet", "dice_tumour_patient_nnunet")
+    scores = {METRICS[name].label: row.get(f"{name}{AUDIT_NETWORK_SUFFIX}", math.nan) for name in names}
+    known = [f"{label} {score:.3f}" for label, score in scores.items() if math.isfinite(score)]
+    return f"; audit: {', '.join(known)}" if known else ""
 
 
 def watch_study_report(folder: Path, out: Path | None) -> None:

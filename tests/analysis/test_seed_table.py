@@ -146,6 +146,19 @@ def test_an_audit_on_other_data_or_another_split_is_no_audit_of_this_study(table
         assert other.network_scores("validation", S.AUDIT_NETWORK_SUFFIX).empty
 
 
+def test_no_interval_leaves_what_a_dice_can_be(tmp_path):
+    table = analysis.load(write_seed_table(tmp_path / "few", slices=4))
+    rows = table.samples.copy()
+    liver = rows[S.TRIAL].isin([1, 9])  # two of three seeds are perfect in the liver, the third is poor
+    rows.loc[liver, "liver_overlap_pixels"] = rows.loc[liver, "liver_predicted_pixels"]
+    rows.loc[rows[S.TRIAL] == 17, "liver_overlap_pixels"] = 200
+    spread = analysis.ResultsTable(table.folder, table.rows, rows, table.study, table.evaluations)
+    ends = analysis.methods_table(spread)[
+        [f"dice_liver_patient_nnunet_{end}" for end in ("low", "high")]
+    ].dropna()
+    assert len(ends) and ends.min(axis=None) >= 0 and ends.max(axis=None) == 1
+
+
 def test_an_audit_keeps_its_slices_so_that_it_has_intervals(table, methods):
     counts = [f"{count}{S.AUDIT_NETWORK_SUFFIX}" for count in S.COUNTS]
     assert table.samples[counts].notna().all(axis=None)
