@@ -18,6 +18,7 @@ def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
             {**_flat(table.study.get("dataset")), **_flat(config.get("simulation"), "simulation")},
         ),
         ("Task network", _flat(table.study.get("task_network"))),
+        ("Training, where the search sets nothing else", _flat(config.get("trial"))),
         ("Search", _flat(config.get("study"))),
         ("Metrics", {S.METRICS[name].label: S.METRICS[name].policy for name in shown_metrics(table)}),
         ("Evaluation", _evaluation(table)),
@@ -36,7 +37,8 @@ def _evaluation(table: ResultsTable) -> dict[str, str]:
     counted = samples[[S.PATIENT, S.SLICE_INDEX]].drop_duplicates()
     facts = {"split of the scores": f"{table.claim_split} ({seen})"}
     if len(counted):
-        facts["scored on"] = f"{counted[S.PATIENT].nunique()} patients, {len(counted)} slices"
+        patients = counted[S.PATIENT].nunique()
+        facts["scored on"] = f"{patients} {'patient' if patients == 1 else 'patients'}, {len(counted)} slices"
     return facts
 
 
@@ -54,8 +56,19 @@ def _provenance(table: ResultsTable) -> dict[str, str]:
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested records as dotted names and texts."""
     if not isinstance(value, dict):
-        return {prefix: str(value)} if prefix and value is not None else {}
+        return {prefix: _text(value)} if prefix and value is not None else {}
     flat: dict[str, str] = {}
     for key, inner in value.items():
         flat.update(_flat(inner, f"{prefix}.{key}" if prefix else str(key)))
     return flat
+
+
+def _text(value: Any) -> str:
+    """As a paper would have it: numbers to six digits, lists without brackets, points by their number."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if not isinstance(value, list):
+        return str(value)
+    if value and isinstance(value[0], dict):
+        return f"{len(value)} points, listed in study.json"
+    return ", ".join(map(_text, value)) or "none"
