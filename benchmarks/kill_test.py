@@ -40,11 +40,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=21)
+    parser.add_argument("--trials", type=int, help="of the study; by default 12 a kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrent", type=int, default=1, help="trials at a time")
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
-    settings = study_settings(trials=12 * options.kills)
+    settings = study_settings(trials=options.trials or 12 * options.kills)
     targets = list(itertools.islice(itertools.cycle(TARGETS), options.kills))
     with tempfile.TemporaryDirectory() as folder:
         expected = table(run_here(settings, Path(folder) / "alone").trials)
