@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# Test files run side by side: most of the time of those that start Ray is waiting.
+TEST_PROCESSES ?= 2
 
 .PHONY: quickstart test lint clean
 
@@ -10,7 +12,7 @@ quickstart: $(READY)
 	$(BIN)/taskct quickstart
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
