@@ -76,6 +76,15 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         ray.shutdown()
 
 
+def token_is_missing(address: str, error: Exception) -> ResourceError:
+    """What to say when a cluster, or its dashboard, does not let us in."""
+    return ResourceError(
+        "a cluster with token authentication wants its token",
+        f"{address} ({first_line(error)})",
+        "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
+    )
+
+
 def session_is_open() -> bool:
     """Whether this process is connected to Ray; does not import Ray, which reads its settings when imported."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
@@ -88,11 +97,7 @@ def _join(address: str) -> None:
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ray.exceptions.AuthenticationError as error:
-        raise ResourceError(
-            "a cluster with token authentication wants its token",
-            f"{address!r} ({first_line(error)})",
-            "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
-        ) from None
+        raise token_is_missing(address, error) from None
     except (OSError, ValueError) as error:  # ConnectionError and TimeoutError are OSErrors
         raise ResourceError(
             "execution.address must be that of a running Ray cluster",

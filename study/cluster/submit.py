@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from study.cluster.ray_session import token_is_missing
 from study.config import ExperimentConfig, load_experiment
 from study.remote import is_url
 from study.trials.executors import driver_resources
@@ -131,11 +132,7 @@ def _cluster_errors(address: str, next_step: str = _REACH_IT) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise ResourceError(
-            "a cluster with token authentication wants its token",
-            f"{address} ({first_line(error)})",
-            "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
-        ) from None
+        raise token_is_missing(address, error) from None
     except (ConnectionError, RuntimeError, OSError) as error:
         raise ResourceError(
             "the address must be that of a running Ray cluster's dashboard",
