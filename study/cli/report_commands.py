@@ -54,10 +54,10 @@ def evaluate(
     Nothing is trained. The scores are printed and appended to evaluations.parquet in the study's folder, with
     the dataset's hash and dose in every row, so that results on different data never mix silently.
     """
-    from study import stages
+    from study import study_actions
 
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
-    stages.evaluate_trials(stages.find_study(folder), data, trial, split, audit, outside)
+    study_actions.evaluate_trials(study_actions.find_study(folder), data, trial, split, audit, outside)
 
 
 def report(
@@ -71,13 +71,13 @@ def report(
 
     It opens without a network, and works on a study that is still running.
     """
-    from study import stages
+    from study import study_actions
 
-    study = stages.find_study(folder)
+    study = study_actions.find_study(folder)
     if watch:
-        stages.watch_study_report(study, out)
+        study_actions.watch_study_report(study, out)
     else:
-        stages.write_study_report(study, out)
+        study_actions.write_study_report(study, out)
 
 
 def compare(
@@ -98,9 +98,11 @@ def compare(
     Studies on different data, dose or metric policy are refused, naming the difference, unless they are asked
     for side by side.
     """
-    from study import stages
+    from study import study_actions
 
-    stages.write_study_comparison([stages.find_study(folder) for folder in folders], out, side_by_side)
+    study_actions.write_study_comparison(
+        [study_actions.find_study(folder) for folder in folders], out, side_by_side
+    )
 
 
 def export(
@@ -114,6 +116,6 @@ def export(
 
     png, svg and pdf need kaleido (`pip install taskct[export]`) and an installed Chromium or Chrome.
     """
-    from study import stages
+    from study import study_actions
 
-    stages.export_study(stages.find_study(folder), out, figures or ["svg"])
+    study_actions.export_study(study_actions.find_study(folder), out, figures or ["svg"])

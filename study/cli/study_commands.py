@@ -72,14 +72,14 @@ def status(folder: StudyFolder) -> None:
 
     Works from another shell while the study runs, and for one whose driver is dead.
     """
-    from study import stages
+    from study import study_actions
 
-    stages.show_status(stages.find_study(folder))
+    study_actions.show_status(study_actions.find_study(folder))
 
 
 @app.command()
 def retry(folder: StudyFolder) -> None:
     """Queue a study's failed trials again; the next `taskct study run` runs them."""
-    from study import stages
+    from study import study_actions
 
-    stages.retry_failed_trials(stages.find_study(folder))
+    study_actions.retry_failed_trials(study_actions.find_study(folder))

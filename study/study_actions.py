@@ -1,0 +1,117 @@
+"""What the command line does with a study that exists: status, retries, scores, reports."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study.files import write_atomically
+from study.monitor.progress import console
+from study.monitor.score_line import score_line
+from taskct_core.errors import StudyError
+from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, REPORT_FILE, RESULTS_FILE, TRIAL
+
+
+def find_study(folder: Path) -> Path:
+    """The study folder that a user means by it or by its experiment's folder.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    for candidate in (folder, folder / "study"):
+        if (candidate / RESULTS_FILE).is_file() or (candidate / "storage.json").is_file():
+            return candidate
+    raise StudyError(
+        "DIR must be a study's folder, OUTPUT/NAME/study, or its experiment's, OUTPUT/NAME",
+        f"{folder}, " + ("which holds no study" if folder.exists() else "which does not exist"),
+        "Start one with `taskct study run CONFIG`, or `taskct quickstart`.",
+    )
+
+
+def show_status(folder: Path) -> None:
+    """Print how a study stands."""
+    from study.monitor.status import study_status
+    from study.monitor.status_view import draw_status
+
+    console.print(draw_status(study_status(folder)))
+
+
+def retry_failed_trials(folder: Path) -> None:
+    """Queue a study's failed trials again."""
+    from study.run import retry_failed
+
+    numbers = retry_failed(folder)
+    if numbers:
+        console.print(f"Queued again: trials {', '.join(map(str, numbers))}. Next: taskct study run CONFIG")
+    else:
+        console.print("No trial has failed: nothing to retry.")
+
+
+def evaluate_trials(
+    folder: Path,
+    data: Path | None,
+    trials: list[int] | None,
+    split: str,
+    audit: Path | None,
+    outside: tuple[Path, str | None, str] | None = None,
+) -> None:
+    """Score trials without training, and show the scores.
+
+    ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML.
+    """
+    from study.scoring.evaluate import EVALUATIONS_FILE, evaluate_study
+    from study.scoring.outside import OutsideCheckpoint
+
+    checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
+    for row in evaluate_study(folder, data, trials, split, audit, checkpoint).to_dict("records"):
+        name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
+        console.print(f"{name:>10}: {score_line(row)}{_audit_of(row)}", soft_wrap=True)
+    console.print(f"Appended to {folder / EVALUATIONS_FILE}")
+
+
+def _audit_of(row: Mapping[str, Any]) -> str:
+    """Each structure's Dice under the second network: it may know others than the first, so no means."""
+    names = ("dice_liver_patient_nnunet", "dice_tumour_patient_nnunet")
+    scores = {METRICS[name].label: row.get(f"{name}{AUDIT_NETWORK_SUFFIX}", math.nan) for name in names}
+    known = [f"{label} {score:.3f}" for label, score in scores.items() if math.isfinite(score)]
+    return f"; audit: {', '.join(known)}" if known else ""
+
+
+def watch_study_report(folder: Path, out: Path | None) -> None:
+    """Write a study's report again whenever its results change, until interrupted."""
+    from analysis import watch_report
+
+    console.print(f"Watching {folder}; stop with Ctrl-C.")
+    watch_report(str(folder), out=out)
+
+
+def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -> None:
+    """Write one page on several studies."""
+    from analysis import write_comparison
+
+    console.print(f"Comparison: {write_comparison(list(map(str, folders)), out, side_by_side)}")
+
+
+def export_study(folder: Path, out: Path, formats: list[str]) -> None:
+    """Write a study's figures, tables and front."""
+    import analysis
+
+    table = analysis.load(str(folder))
+    written = analysis.export_tables(table, out / "tables")
+    written += analysis.export_front_configs(table, out / "front")
+    written += analysis.export_figures(table, out / "figures", formats)
+    console.print(f"{len(written)} files in {out}")
+
+
+def write_study_report(folder: Path, out: Path | None = None) -> None:
+    """Write a study's report, print its table of methods, and say where the report is."""
+    from analysis import load, methods_console, write_report
+
+    started = time.monotonic()
+    path = out or folder / REPORT_FILE
+    write_atomically(path, lambda temporary: write_report(str(folder), temporary))
+    console.print(methods_console(load(str(folder)), intervals=console.width >= 120), soft_wrap=False)
+    console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
