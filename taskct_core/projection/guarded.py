@@ -12,7 +12,7 @@ from torch import Tensor
 from taskct_core.geometry import ParallelBeam
 from taskct_core.projection.backends import projector_for
 from taskct_core.projection.matrices import guarded_matrix
-from taskct_core.projection.symmetric import multiply
+from taskct_core.projection.symmetric import by_angle, multiply
 from taskct_core.projection.symmetry import fold_image, is_symmetric, unfold_sinogram
 from taskct_core.resampling import linear_interpolation
 
@@ -31,8 +31,8 @@ def project_guarded(geometry: ParallelBeam, images: Tensor) -> Tensor:
     edge = geometry.image_shape[0]
     fine_pixel_mm = geometry.pixel_spacing_mm * edge / GUARD_PIXELS
     if is_symmetric(geometry):
-        folded = multiply(_matrix(geometry), fold_image(images * (fine_pixel_mm / 1000), edge))
-        return unfold_sinogram(folded, *geometry.sinogram_shape)
+        rays = multiply(_matrix(geometry), fold_image(images * (fine_pixel_mm / 1000), edge))
+        return unfold_sinogram(by_angle(rays, geometry), *geometry.sinogram_shape)
     fine = dataclasses.replace(
         geometry, image_shape=(GUARD_PIXELS, GUARD_PIXELS), pixel_spacing_mm=fine_pixel_mm
     )

@@ -57,20 +57,19 @@ class KernelProjector:
 
     def _project(self, images: Tensor) -> Tensor:
         folded = fold_image(images, self.edge, BORDER, STRIP)
-        rays = self._base_shape[0] * self._base_shape[1]
-        projected = folded.new_zeros(rays, folded.shape[1])
+        projected = folded.new_zeros(*self._base_shape, folded.shape[1])
         self._call("taskct_project", folded, projected)
         return unfold_sinogram(projected, *self.geometry.sinogram_shape)
 
     def _backproject(self, sinograms: Tensor) -> Tensor:
         folded = fold_sinogram(sinograms)
         columns = -(-self.edge // STRIP) * STRIP
-        image = folded.new_zeros(columns * (self.edge + 2 * BORDER), folded.shape[1])
+        image = folded.new_zeros(columns, self.edge + 2 * BORDER, folded.shape[1])
         self._call("taskct_backproject", image, folded)
         return unfold_image(image, self.edge, self.geometry.image_shape, BORDER)
 
     def _call(self, name: str, image: Tensor, sinogram: Tensor) -> None:
-        lanes, threads = ctypes.c_int(image.shape[1]), ctypes.c_int(torch.get_num_threads())
+        lanes, threads = ctypes.c_int(image.shape[-1]), ctypes.c_int(torch.get_num_threads())
         arrays = (ctypes.c_void_p(image.data_ptr()), ctypes.c_void_p(sinogram.data_ptr()))
         getattr(self._library, name)(*self._scan, lanes, threads, *arrays)
 

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from taskct_core.geometry import ParallelBeam
 from taskct_core.projection.matrices import SparseMatrix, base_matrices
-from taskct_core.projection.symmetry import fold_image, fold_sinogram, unfold_image, unfold_sinogram
+from taskct_core.projection.symmetry import (
+    base_bins,
+    fold_image,
+    fold_sinogram,
+    unfold_image,
+    unfold_sinogram,
+)
 
 # Told once a process, and of no use to who runs a study.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
@@ -29,13 +35,19 @@ class SymmetricProjector:
 
     def project(self, images: Tensor) -> Tensor:
         """(batch, height, width) -> (batch, angle, detector)."""
-        folded = multiply(self._forward, fold_image(images * self._pixel_edge_m, self.edge))
-        return unfold_sinogram(folded, *self.geometry.sinogram_shape)
+        rays = multiply(self._forward, fold_image(images * self._pixel_edge_m, self.edge))
+        return unfold_sinogram(by_angle(rays, self.geometry), *self.geometry.sinogram_shape)
 
     def backproject(self, sinograms: Tensor) -> Tensor:
         """(batch, angle, detector) -> (batch, height, width)."""
-        folded = multiply(self._adjoint, fold_sinogram(sinograms * self._pixel_edge_m))
-        return unfold_image(folded, self.edge, self.geometry.image_shape)
+        pixels = multiply(self._adjoint, fold_sinogram(sinograms * self._pixel_edge_m))
+        by_column = pixels.unflatten(0, (self.edge, self.edge)).transpose(0, 1)
+        return unfold_image(by_column, self.edge, self.geometry.image_shape)
+
+
+def by_angle(rays: Tensor, geometry: ParallelBeam) -> Tensor:
+    """A matrix's rays, (bin, angle) x lanes, as ``unfold_sinogram`` takes them: (angle, bin, lanes)."""
+    return rays.unflatten(0, (base_bins(geometry.num_bins), -1)).transpose(0, 1)
 
 
 def multiply(matrix: SparseMatrix, dense: Tensor) -> Tensor:

@@ -54,18 +54,17 @@ def fold_image(image: Tensor, edge: int, border: int = 0, multiple: int = 1) -> 
 
 
 def unfold_image(folded: Tensor, edge: int, image_shape: tuple[int, int], border: int = 0) -> Tensor:
-    """Adjoint of ``fold_image``: sum the copies, each turned back."""
-    copies = folded.unflatten(0, (-1, edge + 2 * border)).unflatten(2, (COPIES, folded.shape[1] // COPIES))
-    copies = copies[:edge, border : edge + border]
+    """Adjoint of ``fold_image``, for (columns, edge + 2 * border, 8 * batch): sum the copies, turned back."""
+    copies = folded[:edge, border : edge + border].unflatten(2, (COPIES, folded.shape[2] // COPIES))
     turned = [copies[:, :, 2 * q] + copies[:, :, 2 * q + 1].flip(0, 1) for q in range(4)]
     square = turned[0].transpose(0, 1) + turned[1] + turned[2].flip(0) + turned[3].flip(1).transpose(0, 1)
     return _centre(square, *image_shape).permute(2, 0, 1).contiguous()
 
 
 def unfold_sinogram(folded: Tensor, num_angles: int, num_bins: int) -> Tensor:
-    """Put ``(num_angles / 4 * base bins, 8 * batch)`` values in place: (batch, angle, detector)."""
+    """Put ``(num_angles / 4, base bins, 8 * batch)`` values in place: (batch, angle, detector)."""
     half = base_bins(num_bins)
-    parts = folded.view(num_angles // 4, half, COPIES, folded.shape[1] // COPIES)
+    parts = folded.unflatten(2, (COPIES, folded.shape[2] // COPIES))
     sinogram = folded.new_empty(parts.shape[-1], num_angles, num_bins)
     for index, block in enumerate(_quarters(sinogram)):
         reflected = parts[:, :, 2 * index + 1].flip(1)
@@ -75,7 +74,7 @@ def unfold_sinogram(folded: Tensor, num_angles: int, num_bins: int) -> Tensor:
 
 
 def fold_sinogram(sinogram: Tensor) -> Tensor:
-    """Adjoint of ``unfold_sinogram``, for (batch, angle, detector)."""
+    """Adjoint of ``unfold_sinogram``, for (batch, angle, detector): ``(num_angles / 4 * base bins, 8 * batch)``."""
     batch, num_angles, num_bins = sinogram.shape
     half = base_bins(num_bins)
     parts = sinogram.new_empty(num_angles // 4, half, COPIES, batch)

@@ -48,8 +48,8 @@ class TritonProjector:
         """(batch, height, width) -> (batch, angle, detector)."""
         folded = fold_image(images, self.edge, BORDER)
         angles, bins = self._base_shape
-        lanes = folded.shape[1]
-        sinogram = folded.new_empty(angles * bins, lanes)
+        lanes = folded.shape[-1]
+        sinogram = folded.new_empty(angles, bins, lanes)
         lanes_at_once = _lanes_at_once(lanes)
         grid = (triton.cdiv(bins, RAYS_AT_ONCE), triton.cdiv(lanes, lanes_at_once), angles)
         if lanes:
@@ -62,8 +62,8 @@ class TritonProjector:
         """(batch, angle, detector) -> (batch, height, width)."""
         folded = fold_sinogram(sinograms)
         angles, bins = self._base_shape
-        lanes = folded.shape[1]
-        image = folded.new_empty(self.edge * self.edge, lanes)
+        lanes = folded.shape[-1]
+        image = folded.new_empty(self.edge, self.edge, lanes)
         lanes_at_once = _lanes_at_once(lanes)
         grid = (triton.cdiv(self.edge, PIXELS_AT_ONCE), triton.cdiv(lanes, lanes_at_once), self.edge)
         if lanes:
