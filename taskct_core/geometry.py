@@ -125,6 +125,12 @@ class FanBeam(_Scan):
         super().__post_init__()
         _require_positive("source_radius_mm", self.source_radius_mm)
         _require_positive("detector_radius_mm", self.detector_radius_mm)
+        half_diagonal_mm = math.hypot(*self.image_shape) * self.pixel_spacing_mm / 2
+        _require(
+            self.source_radius_mm > half_diagonal_mm,
+            f"source_radius_mm must exceed the image's half diagonal, {half_diagonal_mm:g} mm",
+            f"source_radius_mm = {self.source_radius_mm!r}",
+        )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FanBeam:

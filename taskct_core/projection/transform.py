@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from taskct_core.errors import ConfigError, DataError
-from taskct_core.geometry import Geometry, ParallelBeam
+from taskct_core.errors import DataError
+from taskct_core.geometry import FanBeam, Geometry
 from taskct_core.projection.backends import projector_for
+from taskct_core.projection.fan_fbp import fan_fbp
 from taskct_core.projection.filters import filter_sinogram
 
 
@@ -56,16 +57,12 @@ class RayTransform(nn.Module):
             frequency_scaling: cut-off as a share of the Nyquist frequency, in (0, 1].
 
         Raises:
-            ConfigError: if the filter is unknown, or the geometry is no parallel beam.
+            ConfigError: if the filter is unknown, or a fan beam does not cover the full circle.
             DataError: if the shape or dtype is wrong, or a value on the CPU is not finite.
         """
-        if not isinstance(self.geometry, ParallelBeam):
-            raise ConfigError(
-                "filtered back-projection needs a parallel beam",
-                type(self.geometry).__name__,
-                "Use taskct_core.classical.cgls, sirt or tv for fan beams.",
-            )
         _check(sinogram, "sinogram", self.geometry.sinogram_shape)
+        if isinstance(self.geometry, FanBeam):
+            return fan_fbp(self.geometry, sinogram, filter, frequency_scaling)
         filtered = filter_sinogram(sinogram, filter, frequency_scaling)
         pixel_edge_m = self.geometry.pixel_spacing_mm / 1000
         return self.adjoint(filtered) * (self.geometry.angle_spacing_rad / pixel_edge_m**2)

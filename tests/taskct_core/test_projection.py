@@ -288,46 +288,6 @@ def test_without_the_symmetry_it_warns_and_still_is_right(change: dict[str, obje
     )
 
 
-FAN = FanBeam(
-    image_shape=(20, 26),
-    pixel_spacing_mm=3.0,
-    num_bins=45,
-    bin_spacing_mm=4.0,
-    num_angles=24,
-    source_radius_mm=150.0,
-    detector_radius_mm=90.0,
-)
-
-
-def test_fan_beam_matches_odl_without_a_warning() -> None:
-    half_image = np.array(FAN.image_shape) * FAN.pixel_spacing_mm / 2000
-    half_detector = FAN.num_bins * FAN.bin_spacing_mm / 2000
-    space = odl.uniform_discr(-half_image, half_image, FAN.image_shape, dtype="float32")
-    tomo = odl.applications.tomo
-    odl_scan = tomo.FanBeamGeometry(
-        odl.uniform_partition(0, 2 * np.pi, FAN.num_angles),
-        odl.uniform_partition(-half_detector, half_detector, FAN.num_bins),
-        FAN.source_radius_mm / 1000,
-        FAN.detector_radius_mm / 1000,
-    )
-    operator = tomo.RayTransform(space, odl_scan, impl="astra_cpu")
-    image = random_images(FAN, 1)
-    expected = torch.from_numpy(np.array(operator(space.element(image[0, 0].numpy())).data))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        actual = RayTransform(FAN)(image)[0, 0]
-    assert relative_error(actual, expected) < 1e-5
-
-
-def test_fan_beam_differentiates_and_refuses_parallel_fbp() -> None:
-    transform, image = RayTransform(FAN), random_images(FAN).requires_grad_()
-    sinogram = random_sinograms(FAN)
-    (transform(image) * sinogram).sum().backward()
-    torch.testing.assert_close(image.grad, transform.adjoint(sinogram))
-    with pytest.raises(ConfigError, match="parallel beam"):
-        transform.fbp(sinogram)
-
-
 def test_the_product_used_on_gpus_is_the_same() -> None:
     matrix, _ = base_matrices(TINY, torch.float32)
     dense = torch.rand(64 * 64, 16)
