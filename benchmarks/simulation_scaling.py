@@ -4,9 +4,11 @@
     python benchmarks/simulation_scaling.py --json result.json   # flat keys
 
 The same phantoms go through the Ray Data job on one core and on all, in turns; the seconds are the job's, without
-Ray's start. Each core's first patient, which also imports, is made before.
+Ray's start. Each core's first patient, which also imports, is made before. Bare processes that share nothing do the
+same patients beside it: what they gain from the cores is all that the machine's memory and clock can give.
 
-``scaling``: speed-up over one core. ``scaling_efficiency``: the speed-up over the number of cores.
+``scaling``: speed-up over one core. ``bare_scaling``: that of the bare processes.
+``scaling_share``: the first over the second. ``overhead``: of the job on one core over one bare process.
 ``memory_few_mb``, ``memory_many_mb``: the largest worker's peak resident memory after few and four times as many
 volumes.
 """
@@ -14,6 +16,7 @@ volumes.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -25,11 +28,13 @@ sys.path.pop(0)  # this folder: its analysis.py is not the package
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import psutil
+import torch
 from bench_record import write_result
 
 from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
-from study.data.simulate import simulate
+from study.data.simulate import plan, simulate
+from study.data.simulate_patient import simulate_patient
 
 
 def job(folder: Path, preset: str, patients: int, seed: int) -> ExperimentConfig:
@@ -54,6 +59,18 @@ def timed(folder: Path, preset: str, cores: int, patients: int, seed: int) -> tu
             simulate(job(folder, preset, patients, seed), folder / f"data-{seed}")
             seconds = time.perf_counter() - start
     return seconds, memory.megabytes
+
+
+def bare(folder: Path, preset: str, processes: int, patients: int, seed: int) -> float:
+    """Seconds that as many plain processes take for the patients of ``timed``."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        _, warm_jobs = plan(job(folder, preset, max(3, processes), seed + 1), folder / f"warm-{seed}")
+        pool.map(simulate_patient, warm_jobs, chunksize=1)
+        _, jobs = plan(job(folder, preset, patients, seed), folder / f"data-{seed}")
+        start = time.perf_counter()
+        pool.map(simulate_patient, jobs, chunksize=1)
+        return time.perf_counter() - start
 
 
 class _PeakMemory:
@@ -93,26 +110,33 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
     cores = psutil.cpu_count() or 1
-    seconds: dict[int, list[float]] = {1: [], cores: []}
+    seconds: dict[tuple[str, int], list[float]] = {
+        (kind, count): [] for kind in ("job", "bare") for count in (1, cores)
+    }
     with tempfile.TemporaryDirectory() as name:
         folder, seed = Path(name), 0
         for _ in range(options.repeats):
-            for count in seconds:
+            for kind, count in seconds:
                 seed += 2
-                seconds[count].append(timed(folder, options.preset, count, options.patients, seed)[0])
+                arguments = (folder, options.preset, count, options.patients, seed)
+                seconds[kind, count].append(timed(*arguments)[0] if kind == "job" else bare(*arguments))
         memory = {
             many: timed(folder, options.preset, 1, many * options.patients // 2, 1000 + 10 * many)[1]
             for many in (1, 4)
         }
-    medians = {count: statistics.median(values) for count, values in seconds.items()}
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    scaling = medians["job", 1] / medians["job", cores]
+    bare_scaling = medians["bare", 1] / medians["bare", cores]
     result = {
         "preset": options.preset,
         "cores": cores,
         "slices": options.patients * 8,
-        "seconds_one_core": medians[1],
-        "seconds_all_cores": medians[cores],
-        "scaling": medians[1] / medians[cores],
-        "scaling_efficiency": medians[1] / medians[cores] / cores,
+        "seconds_one_core": medians["job", 1],
+        "seconds_all_cores": medians["job", cores],
+        "scaling": scaling,
+        "bare_scaling": bare_scaling,
+        "scaling_share": scaling / bare_scaling,
+        "overhead": medians["job", 1] / medians["bare", 1] - 1,
         "memory_few_mb": memory[1],
         "memory_many_mb": memory[4],
     }

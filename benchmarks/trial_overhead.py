@@ -29,8 +29,8 @@ from small_study import prepare
 
 from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
+from study.data.batches import Share
 from study.data.dataset import DatasetCard
-from study.data.feed import Share
 from study.data.inputs import open_inputs
 from study.experiment_study import run_experiment_study
 from study.trials.trial import TrialInputs

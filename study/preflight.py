@@ -12,7 +12,9 @@ from typing import Any
 
 from study.cluster.nodes import alive_nodes, shared_folder_problems
 from study.config import ExperimentConfig, StudyConfig
-from study.data.feed import Feed, Share, StreamFeed
+from study.data.batches import Share
+from study.data.feed import Feed
+from study.data.stream_feed import StreamFeed
 from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace

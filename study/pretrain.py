@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
+from study.data.batches import Batch, Share
 from study.data.dataset import DatasetCard
-from study.data.feed import Batch, Feed, Share, open_feeds
+from study.data.feed import Feed, open_feeds
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import TaskNetworkConfig

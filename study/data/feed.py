@@ -5,45 +5,40 @@ Both kinds give the same interface, so a training loop does not know which one f
 - ``MemoryFeed``: Ray Data has read the split once into the object store; every trial on a node maps the
   same memory. The order of samples follows from (seed, epoch) alone, so results do not depend on how a
   trial is executed.
-- ``StreamFeed``: Ray Data streams the shards from disk, shuffling within a buffer, epoch after epoch.
+- ``StreamFeed``: Ray Data streams the shards from disk, shuffling within a buffer, epoch after epoch. The next
+  pass starts while this one is still used, since the start of a stream takes seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
+from study.data.batches import Batch, Share, to_batch
 from study.data.dataset import DatasetCard, from_table
+from study.data.stream_feed import StreamFeed
 from study.remote import arrow_source
 from taskct_core import schema
-from taskct_core.config import StrictModel
-
-Batch = dict[str, Any]
-_IMAGES = (schema.FULL_DOSE, schema.FBP, schema.SINOGRAM)
-_SHUFFLE_BUFFER_BATCHES = 32
-
-
-class Share(StrictModel):
-    """Which part of each split a worker sees: every ``world_size``-th sample from ``rank`` on."""
-
-    rank: int = 0
-    world_size: int = 1
 
 
 class Feed(Protocol):
-    """Where a training loop gets one split's batches from."""
+    """Where a training loop gets one split's batches from.
 
-    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+    ``more`` is how many passes will follow, of the next epochs where they are shuffled: a stream begins each while the
+    last batches of the one before are still used.
+    """
+
+    def shuffled(
+        self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
+    ) -> Iterator[Batch]:
         """One epoch in random order. All workers get the same number of batches."""
 
-    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+    def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
         """Every sample once."""
 
 
@@ -53,14 +48,16 @@ class TableFeed:
     def __init__(self, tables: Sequence[pa.Table]) -> None:
         self._samples = _Samples([from_table(table) for table in tables])
 
-    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+    def shuffled(
+        self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
+    ) -> Iterator[Batch]:
         """One epoch in an order that follows from ``seed`` and ``epoch``; see ``Feed``."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self._samples))
         # Repeat the first samples so that every worker takes the same number of steps.
         order = np.resize(order, -(-len(order) // share.world_size) * share.world_size)
         yield from self._samples.batches(order[share.rank :: share.world_size], batch_size)
 
-    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+    def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
         """Every sample once, by patient and slice."""
         order = np.arange(share.rank, len(self._samples), share.world_size)
         yield from self._samples.batches(order, batch_size)
@@ -80,11 +77,13 @@ class MemoryFeed:
     def __reduce__(self) -> tuple[type[MemoryFeed], tuple[list[Any]]]:
         return MemoryFeed, (self._blocks,)
 
-    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
+    def shuffled(
+        self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
+    ) -> Iterator[Batch]:
         """See ``TableFeed``."""
         return self._open().shuffled(batch_size, seed=seed, epoch=epoch, share=share)
 
-    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
+    def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
         """See ``TableFeed``."""
         return self._open().ordered(batch_size, share=share)
 
@@ -116,56 +115,6 @@ class _Samples:
             where = [self._where[index] for index in order[start : start + batch_size]]
             columns = self._tables[where[0][0]].keys()
             yield to_batch({name: np.stack([self._tables[t][name][r] for t, r in where]) for name in columns})
-
-
-@dataclass
-class StreamFeed:
-    """A split that Ray Data streams from its shards.
-
-    Args:
-        dataset: a ``ray.data.Dataset``, or the iterator that Ray Train hands a worker as its share of one.
-        is_share: whether ``dataset`` holds this worker's samples only.
-    """
-
-    dataset: Any
-    is_share: bool = False
-
-    def shuffled(self, batch_size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Batch]:
-        """One epoch, shuffled within a buffer of some batches; see ``Feed``."""
-        yield from self._stream(
-            batch_size,
-            share,
-            local_shuffle_buffer_size=batch_size * _SHUFFLE_BUFFER_BATCHES,
-            local_shuffle_seed=seed * 1_000_003 + epoch,
-        )
-
-    def ordered(self, batch_size: int, *, share: Share) -> Iterator[Batch]:
-        """Every sample once."""
-        yield from self._stream(batch_size, share)
-
-    def _stream(self, batch_size: int, share: Share, **shuffle: Any) -> Iterator[Batch]:
-        if share.world_size > 1 and not self.is_share:
-            raise ValueError("a stream for several workers must come from Ray Train's split")
-        for batch in self.dataset.iter_batches(batch_size=batch_size, batch_format="numpy", **shuffle):
-            yield to_batch(batch)
-
-
-def to_batch(columns: dict[str, NDArray[Any]]) -> Batch:
-    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64."""
-    batch: Batch = {}
-    for name, values in columns.items():
-        if name in _IMAGES:
-            batch[name] = torch.from_numpy(_writable(values)).unsqueeze(1)
-        elif name == schema.LABELS:
-            batch[name] = torch.from_numpy(values.astype(np.int64))
-        else:
-            batch[name] = values.tolist()
-    return batch
-
-
-def _writable(values: NDArray[Any]) -> NDArray[Any]:
-    """Streamed batches are views of shared memory, which torch must not be given."""
-    return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
 def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict[str, Feed]:

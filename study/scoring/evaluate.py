@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from study.data.batches import Batch, to_batch
 from study.data.dataset import DatasetCard, from_table, load_card, verify_shards
-from study.data.feed import Batch, to_batch
 from study.data.leakage import check_no_leakage
 from study.files import write_atomically
 from study.provenance import provenance

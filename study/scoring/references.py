@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from study.data.feed import Batch, Feed, Share
+from study.data.batches import Batch, Share
+from study.data.feed import Feed
 from study.files import write_json
 from study.provenance import provenance
 from study.remote import buffered, open_folder

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from study.data.feed import Batch
+from study.data.batches import Batch
 from taskct_core import schema
 
 _REPETITIONS = 3

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
-from study.data.feed import Feed, Share, StreamFeed
+from study.data.batches import Share
+from study.data.feed import Feed
+from study.data.stream_feed import StreamFeed
 from study.remote import arrow_filesystem, open_folder
 from study.trials.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
 from taskct_core.config import TrialConfig

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.data.feed import Batch, Feed, Share
+from study.data.batches import Batch, Share
+from study.data.feed import Feed
 from study.files import write_atomically, write_json
 from taskct_core import schema
 

@@ -27,7 +27,8 @@ import torch
 import yaml
 from torch import nn
 
-from study.data.feed import Batch, Feed, Share
+from study.data.batches import Batch, Share
+from study.data.feed import Feed
 from study.files import write_atomically, write_json
 from study.provenance import config_hash, provenance
 from study.remote import buffered, open_folder
@@ -133,7 +134,8 @@ def run_trial(
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         losses = _reduced_losses(training, inputs, config, epoch, worker)
-        scored = _scored(training, inputs, "validation", worker)
+        # Once more after the last epoch: see _finish.
+        scored = _scored(training, inputs, "validation", worker, more=config.epochs - epoch + 1)
         scores = summarise(scored) | own_scores(inputs.objectives, scored)
         seconds += time.perf_counter() - start
         row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
@@ -180,7 +182,11 @@ def _reduced_losses(
 ) -> dict[str, float]:
     """Train one epoch; the means over the samples of all workers."""
     batches = inputs.feeds["train"].shuffled(
-        config.batch_size, seed=config.seed, epoch=epoch, share=worker.share
+        config.batch_size,
+        seed=config.seed,
+        epoch=epoch,
+        share=worker.share,
+        more=config.epochs - epoch,
     )
     parts = _gather(training.train_epoch(batches), worker)
     weights = [part["samples"] for part in parts]
@@ -191,9 +197,9 @@ def _reduced_losses(
     }
 
 
-def _scored(training: Training, inputs: TrialInputs, split: str, worker: Worker) -> list[Row]:
-    """Rows of all slices of a split, from all workers."""
-    batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share)
+def _scored(training: Training, inputs: TrialInputs, split: str, worker: Worker, more: int = 0) -> list[Row]:
+    """Rows of all slices of a split, from all workers; ``more``: see ``Feed``."""
+    batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share, more=more)
     rows = [row for part in _gather(training.evaluate(batches), worker) for row in part]
     return sorted(rows, key=lambda row: (row[schema.PATIENT], row[schema.SLICE_INDEX]))
 

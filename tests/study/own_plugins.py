@@ -43,6 +43,6 @@ def trainable(proposal: dict[str, Any], inputs: Any) -> None:
 
 
 def _whole() -> Any:
-    from study.data.feed import Share
+    from study.data.batches import Share
 
     return Share()

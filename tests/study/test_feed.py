@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from study.data.batches import Share
 from study.data.dataset import from_table
-from study.data.feed import Share, TableFeed, open_feeds
+from study.data.feed import TableFeed, open_feeds
 from taskct_core import schema
 
 
