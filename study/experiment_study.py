@@ -76,6 +76,7 @@ def run_experiment_study(
         resources=_resources(experiment),
         metric_directions=directions,
         epochs=experiment.trial.epochs,
+        reports_wait=experiment.study.trainable is not None or experiment.execution.executor == "actor",
         on_event=_both(exporter, on_event),
         on_open=lambda: _prepare(experiment, card, workspace, inputs, on_reference),
     )

@@ -43,10 +43,10 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
     for record in trials:
         folder = trial_folder(study_folder, record.trial)
         rows += _trial_rows(folder, record)
-        sample_files.append(folder / schema.SAMPLES_FILE)
-        _collect_panel(
-            folder / PANEL_FILE, study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz"
-        )
+        if record.status != schema.PRUNED:
+            sample_files.append(folder / schema.SAMPLES_FILE)
+            panel = study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz"
+            _collect_panel(folder / PANEL_FILE, panel)
     results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
     if results.empty:
         return results
@@ -71,8 +71,11 @@ def _write_table(path: Path, frame: pd.DataFrame) -> None:
 def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
     reason = record.reason if record.status == schema.FAIL else None
     state = {schema.STATUS: record.status, schema.FAILURE_REASON: reason} | _config_columns(folder)
-    rows = epoch_log.read(folder)
-    rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
+    if record.status == schema.PRUNED:  # its worker may have trained on until it was stopped
+        rows = epoch_log.read(folder, record.last_epoch)
+    else:
+        rows = epoch_log.read(folder)
+        rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]

@@ -67,6 +67,7 @@ def run_study(
     resources: dict[str, float] | PlacementGroupFactory,
     metric_directions: Mapping[str, str] | None = None,
     epochs: int | None = None,
+    reports_wait: bool = True,
     on_event: OnEvent = ignore,
     on_open: Callable[[], None] = lambda: None,
 ) -> StudySummary:
@@ -84,6 +85,8 @@ def run_study(
         metric_directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric; by default
             those of the platform's metrics and of own objectives (:mod:`study.trials.plugins`).
         epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
+        reports_wait: whether the trainable waits for the decision on each report before it trains on, as whatever
+            calls ``ray.tune.report`` does; Ray Train's workers do not.
         on_event: called with every :mod:`study.monitor.events` event, in the driver.
         on_open: called once the study is locked and seen to be the one that ``config`` describes.
 
@@ -118,7 +121,7 @@ def run_study(
         study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
         listen = both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event))
         searcher = StudySearcher(ledger, folder, listen)
-        scheduler = StudyScheduler(pruner, searcher, epochs, config.max_retries, listen)
+        scheduler = StudyScheduler(pruner, searcher, epochs, config.max_retries, listen, reports_wait)
         scheduler.replay(folder, read_records(study))
         if remaining := ledger.remaining():
             tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent)

@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.monitor.events import EpochReported, OnEvent
 from study.schedulers.pruner import Pruner
+from study.search.ledger import Pruning
 from study.search.records import TrialRecord, trial_folder
 from study.search.searcher import StudySearcher
 from study.trials import epoch_log
@@ -30,6 +31,8 @@ class StudyScheduler(FIFOScheduler):
     Args:
         epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
         max_retries: of a trial, however many drivers it has seen.
+        reports_wait: whether a trial waits for the decision on each epoch before it trains on, as Tune's functions do;
+            Ray Train's workers do not.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class StudyScheduler(FIFOScheduler):
         epochs: int | None,
         max_retries: int,
         on_event: OnEvent,
+        reports_wait: bool = True,
     ) -> None:
         super().__init__()
+        self._reports_wait = reports_wait
         self._pruner = pruner
         self._epochs = epochs
         self._max_retries = max_retries
@@ -54,14 +59,19 @@ class StudyScheduler(FIFOScheduler):
     def replay(self, folder: Path, trials: list[TrialRecord]) -> None:
         """Rebuild the pruner's state from the epoch logs of the study in ``folder``.
 
-        The last logged epoch of a trial left RUNNING was perhaps not decided on: a trial waits for the
-        decision before it trains on. It is reported again when the trial is adopted.
+        Epochs of a trial left RUNNING on which there was perhaps no decision are left out: they are judged when the
+        trial is adopted and reports them again.
         """
         for trial in trials:
-            rows = epoch_log.read(trial_folder(folder, trial.trial))
-            for row in rows[:-1] if trial.status == RUNNING else rows:
+            for row in self._decided_rows(folder, trial):
                 self._pruner.observe(trial.trial, row)
                 self._decided[trial.trial] = row[EPOCH]
+
+    def _decided_rows(self, folder: Path, trial: TrialRecord) -> list[dict[str, Any]]:
+        rows = epoch_log.read(trial_folder(folder, trial.trial))
+        if trial.status != RUNNING:
+            return [row for row in rows if row[EPOCH] <= trial.last_epoch]
+        return rows[:-1] if self._reports_wait else []
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         row = {name: value for name, value in result.items() if name.partition("/")[0] not in _TUNES_OWN}
@@ -78,7 +88,7 @@ class StudyScheduler(FIFOScheduler):
         reason = self._pruner.reason_to_stop(number, row)
         if reason is None or row[EPOCH] == trial.config["values"].get("epochs", self._epochs):
             return str(FIFOScheduler.CONTINUE)
-        self._searcher.note_pruned(trial.trial_id, reason)
+        self._searcher.note_pruned(trial.trial_id, Pruning(row[EPOCH], reason))
         return str(FIFOScheduler.STOP)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:

@@ -46,6 +46,14 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """That a trial was stopped early."""
+
+    epoch: int  # the last that counts; a worker that does not wait for the decision trains on until it is stopped
+    reason: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The final state of a trial, as told to Optuna."""
 
@@ -152,19 +160,19 @@ class Ledger:
         self._live[trial.number] = trial
         return Proposal(trial.number, values, adopted, trial.user_attrs.get(ERRORS, 0))
 
-    def finish(self, number: int, *, pruned: str | None, error: str | None, retries: int) -> Outcome:
+    def finish(self, number: int, *, pruned: Pruning | None, error: str | None, retries: int) -> Outcome:
         """Tell Optuna how a trial ended, judged by its epoch log.
 
         Args:
             number: of the trial.
-            pruned: why it was stopped early, if it was.
+            pruned: when and why it was stopped early, if it was.
             error: what made it fail, if it did.
             retries: how often it was started again.
         """
         self._check_lock()
         trial = self._live[number]
-        rows = epoch_log.read(trial_folder(self._folder, number))
-        outcome = self._judge(rows, pruned, error)
+        rows = epoch_log.read(trial_folder(self._folder, number), last_epoch=pruned.epoch if pruned else None)
+        outcome = self._judge(rows, pruned.reason if pruned else None, error)
         self._keep(trial, rows, outcome, retries)
         if outcome.status == COMPLETE:
             self._study.tell(number, [outcome.objectives[column] for column in self._objectives])

@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
 
 from study.monitor.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
-from study.search.ledger import Ledger
+from study.search.ledger import Ledger, Pruning
 from study.search.records import trial_folder
 from taskct_core.errors import TaskctError
 
@@ -28,7 +28,7 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._on_event = on_event
         self._numbers: dict[str, int] = {}  # Tune's trial id -> Optuna's trial number
-        self._pruned: dict[int, str] = {}
+        self._pruned: dict[int, Pruning] = {}
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
         self._fatal: set[int] = set()
@@ -62,8 +62,8 @@ class StudySearcher(Searcher):
         self._errors[number] = reason
         self._fatal.add(number)
 
-    def note_pruned(self, trial_id: str, reason: str) -> None:
-        self._pruned[self._numbers[trial_id]] = reason
+    def note_pruned(self, trial_id: str, pruning: Pruning) -> None:
+        self._pruned[self._numbers[trial_id]] = pruning
 
     def note_error(self, trial_id: str, error: BaseException | str | None) -> None:
         number = self._numbers[trial_id]

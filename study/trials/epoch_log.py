@@ -44,10 +44,11 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: Path, last_epoch: int | None = None) -> list[dict[str, Any]]:
     """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
 
-    A line that a kill cut short is no row. Of several rows for one epoch the last counts.
+    A line that a kill cut short is no row. Of several rows for one epoch the last counts. Rows after ``last_epoch``
+    are left out.
     """
     path = folder / EPOCH_LOG_FILE
     if not path.is_file():
@@ -60,7 +61,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
             continue
         if isinstance(row, dict) and EPOCH in row:
             rows[int(row[EPOCH])] = row
-    return [rows[epoch] for epoch in sorted(rows)]
+    return [rows[epoch] for epoch in sorted(rows) if last_epoch is None or epoch <= last_epoch]
 
 
 def _ends_torn(file: Any) -> bool:

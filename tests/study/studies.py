@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator
@@ -33,12 +34,15 @@ def study_config(**settings: Any) -> StudyConfig:
     return StudyConfig.parse({"trials": 6, "space": SPACE, "sampler": {"startup_trials": 3}} | settings)
 
 
-def run_here(config: StudyConfig, folder: Path, **arguments: Any) -> StudySummary:
-    """:func:`run_study` without Ray: trials run one after another in this process."""
+def run_here(config: StudyConfig, folder: Path, runs_ahead: int = 0, **arguments: Any) -> StudySummary:
+    """:func:`run_study` without Ray: trials run one after another in this process.
+
+    ``runs_ahead``: epochs that a trial logs beyond the one that is decided on, as Ray Train's workers do.
+    """
     if os.fsync is FSYNC:  # no machine fails here; waiting for its disk would take most of the time
         with mock.patch.object(os, "fsync", lambda descriptor: None):
-            return run_here(config, folder, **arguments)
-    with mock.patch.object(study.run, "_execute", _execute_here):
+            return run_here(config, folder, runs_ahead, **arguments)
+    with mock.patch.object(study.run, "_execute", functools.partial(_execute_here, runs_ahead)):
         return run_study(
             config,
             folder,
@@ -49,6 +53,7 @@ def run_here(config: StudyConfig, folder: Path, **arguments: Any) -> StudySummar
                 "resources": {"cpu": 1},
                 "metric_directions": DIRECTIONS,
                 "epochs": EPOCHS,
+                "reports_wait": not runs_ahead,
                 **arguments,
             },
         )
@@ -76,26 +81,28 @@ def killed_at_write(number: int) -> Iterator[None]:
         yield
 
 
-def _execute_here(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
+def _execute_here(
+    runs_ahead: int, trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int
+) -> None:
     searcher, scheduler = tune_config.search_alg, tune_config.scheduler
     for trial_id in map(str, itertools.count()):
         proposal = searcher.suggest(trial_id)
         if proposal == Searcher.FINISHED:
             return
         trial = SimpleNamespace(trial_id=trial_id, config=proposal)
-        for row in _rows(proposal):
+        for row in _rows(proposal, runs_ahead):
             if scheduler.on_trial_result(None, trial, row) == TrialScheduler.STOP:
                 break
         searcher.on_trial_complete(trial_id, row)
 
 
-def _rows(proposal: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(proposal: dict[str, Any], runs_ahead: int) -> Iterator[dict[str, Any]]:
     """The rows that the lookup trainable reports: logged ones again, then new ones."""
     folder = open_folder(proposal["folder"])
-    logged = epoch_log.read(folder)
-    yield from logged
-    for epoch in range(len(logged) + 1, EPOCHS + 1):
-        row = row_at(proposal["values"], epoch)
-        assert row[EPOCH] == epoch
-        epoch_log.append(folder, row)
-        yield row
+    rows = epoch_log.read(folder)
+    for epoch in range(1, EPOCHS + 1):
+        while len(rows) < min(EPOCHS, epoch + runs_ahead):
+            rows.append(row_at(proposal["values"], len(rows) + 1))
+            assert rows[-1][EPOCH] == len(rows)
+            epoch_log.append(folder, rows[-1])
+        yield rows[epoch - 1]

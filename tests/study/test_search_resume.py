@@ -8,9 +8,12 @@ import pytest
 from studies import Killed, killed_at_write, run_here, study_config, table
 
 from study.config import StudyConfig
+from study.results import export_results
+from study.search.records import trial_folder
 from study.search.samplers import SAMPLERS
 from study.search.storage import JOURNAL_FILE
-from taskct_core.schema import PRUNED
+from study.trials import epoch_log
+from taskct_core.schema import EPOCH, PRUNED, STATUS, TRIAL
 
 MOST_WRITES = 1000
 # Fitting a Gaussian process takes most of a second. The numbers share no factor with a trial's writes.
@@ -43,11 +46,36 @@ def test_one_kill_after_another_changes_nothing(tmp_path: Path, sampler: str) ->
     assert table(run_here(config, tmp_path / "killed").trials) == expected
 
 
-def killed(config: StudyConfig, folder: Path, write: int) -> bool:
+@pytest.mark.parametrize("runs_ahead", [1, 3])
+def test_trials_that_do_not_wait_for_decisions_end_as_those_that_do(tmp_path: Path, runs_ahead: int) -> None:
+    config = study_config(trials=8, pruner={"name": "pareto_asha", "reduction_factor": 2})
+    expected = table(run_here(config, tmp_path / "waiting").trials)
+    ahead = run_here(config, tmp_path / "ahead", runs_ahead)
+    assert table(ahead.trials) == expected
+    pruned = {record.trial: record.last_epoch for record in ahead.trials if record.status == PRUNED}
+    logged = {trial: len(epoch_log.read(trial_folder(tmp_path / "ahead", trial))) for trial in pruned}
+    assert any(logged[trial] > last for trial, last in pruned.items())
+    rows = export_results(tmp_path / "ahead", "ahead", ahead.trials)
+    assert rows[rows[STATUS] == PRUNED].groupby(TRIAL)[EPOCH].max().to_dict() == pruned
+
+
+@pytest.mark.parametrize("runs_ahead", [1, 3])
+def test_a_kill_changes_nothing_for_trials_that_do_not_wait(tmp_path: Path, runs_ahead: int) -> None:
+    config = study_config(trials=5, pruner={"name": "pareto_asha", "reduction_factor": 2})
+    expected = table(run_here(config, tmp_path / "whole").trials)
+    for write in range(1, MOST_WRITES, 2):
+        folder = tmp_path / f"killed-{write}"
+        if not killed(config, folder, write, runs_ahead):
+            break
+        assert table(run_here(config, folder, runs_ahead).trials) == expected
+    assert write > 60
+
+
+def killed(config: StudyConfig, folder: Path, write: int, runs_ahead: int = 0) -> bool:
     """Run a study and kill it after its n-th write; False if it ended before."""
     try:
         with killed_at_write(write):
-            run_here(config, folder)
+            run_here(config, folder, runs_ahead)
     except Killed:
         return True
     return False
