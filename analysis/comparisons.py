@@ -75,10 +75,10 @@ def compare_methods(
     if isinstance(samples, Unavailable):
         return samples
     scored = [(a, b) for a, b in pairs if set(a.trials + b.trials) <= set(samples.trials)]
-    blocks = [_differences(samples, scored, metric) for metric in metrics if can_resample(samples, metric)]
-    if not scored or not blocks:
+    comparable = [metric for metric in metrics if can_resample(samples, metric)]
+    if not scored or not comparable:
         return Unavailable(f"{S.SAMPLES_FILE} does not hold what these comparisons need.")
-    rows = pd.concat(blocks, ignore_index=True)
+    rows = pd.concat([_differences(samples, scored, metric) for metric in comparable], ignore_index=True)
     rows["p_holm"] = statistics.holm(rows["p"].tolist())
     sides = [side for pair in scored for side in pair]
     return Comparisons(
@@ -123,6 +123,8 @@ def patient_differences(
         return samples
     if not can_resample(samples, metric):
         return Unavailable(f"{S.SAMPLES_FILE} does not hold {metric}.")
+    if not {*one.trials, *other.trials} <= set(samples.trials):
+        return Unavailable(f"{S.SAMPLES_FILE} holds no slices of {one.name} or {other.name}.")
     patients = np.asarray(samples.patients)
     rows = []
     for patient in np.unique(patients):

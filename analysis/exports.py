@@ -11,11 +11,11 @@ import pandas as pd
 from analysis.figures import FIGURES
 from analysis.front_configs import runnable_config
 from analysis.method_scores import methods_table, printed_methods
+from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials
 from analysis.tables import front_table, trials_table
 from analysis.unavailable import Unavailable
-from taskct_core import schema as S
 from taskct_core.errors import ConfigError, ResourceError
 
 FIGURE_FORMATS = ("png", "svg", "pdf", "html")
@@ -147,8 +147,7 @@ _TABLE_WRITERS: dict[str, Callable[[pd.DataFrame], str]] = {"csv": _csv, "tex": 
 
 
 def _heading(column: str) -> str:
-    metric = S.METRICS.get(column)
-    return metric.label if metric else column.replace("_", " ")
+    return metric_info(column).label if is_metric(column) else column.replace("_", " ")
 
 
 def _printed(frame: pd.DataFrame) -> list[list[str]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.metric_info import metric_info
 from analysis.results_table import SEARCH_SPLIT, ResultsTable, parameter_name
 from analysis.unavailable import Unavailable
-from taskct_core import schema as S
 
 FEWEST_TRIALS = 20
 _MOST_TRIALS = 1000  # a random subset of more
@@ -47,7 +47,7 @@ def parameter_importance(table: ResultsTable, objective: str) -> Importance | Un
         scores = scores.sample(_MOST_TRIALS, random_state=0)
     features = _encode(table.trials.loc[scores.index, table.searched])
     r_squared, falls = _held_out_importance(features, scores.to_numpy())
-    label = S.METRICS[objective].label
+    label = metric_info(objective).label
     if r_squared <= 0:
         return Unavailable(
             f"The parameters do not predict {label} of held-out trials (R² = {r_squared:.2f}), so no "

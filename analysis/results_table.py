@@ -1,7 +1,7 @@
 """The typed table that every analysis starts from: ``load(folder) -> ResultsTable``.
 
 Reads ``results.parquet`` (needed), ``samples.parquet``, ``evaluations.parquet`` and ``study.json``
-(optional). Of ``study.json`` it reads ``name``, ``objectives``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
+(optional). Of ``study.json`` it reads ``name``, ``objectives``, their ``directions``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
 ``dataset.json``) and ``task_network`` (``card.json``); whatever else is there is shown, not interpreted.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.metric_info import declare_own
 from analysis.study_folder import StudyFolder
 from taskct_core import schema as S
 from taskct_core.errors import DataError
@@ -85,8 +86,9 @@ class ResultsTable:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The known metric columns that hold any finite value, in the order of the schema."""
-        present = [name for name in S.METRICS if name in self.rows]
+        """The known metric columns that hold any finite value: in the order of the schema, then own objectives."""
+        own = [name for name in self.study.get("directions", {}) if name not in S.METRICS]
+        present = [name for name in (*S.METRICS, *own) if name in self.rows]
         finite = np.isfinite(self.rows[present].to_numpy(dtype=float, na_value=np.nan)).any(axis=0)
         return [name for name, any_finite in zip(present, finite, strict=True) if any_finite]
 
@@ -277,6 +279,7 @@ def load(folder: str | Path) -> ResultsTable:
         raise DataError(
             f"{S.STUDY_FILE} must hold an object", type(study).__name__, "Export the study again."
         )
+    declare_own(study.get("directions", {}))
     return ResultsTable(files, rows, samples, study, _read_evaluations(files))
 
 

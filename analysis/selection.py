@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import pareto
+from analysis.metric_info import metric_info
 from analysis.results_table import ALPHA, SEARCH_SPLIT, ResultsTable
 from taskct_core import schema as S
 
@@ -27,7 +28,7 @@ def front_trials(table: ResultsTable, split: str, metrics: list[str] | None = No
     scores = table.complete_scores(split, metrics)
     if not metrics or scores.empty:
         return []
-    directions = [S.METRICS[name].direction for name in metrics]
+    directions = [metric_info(name).direction for name in metrics]
     return [int(trial) for trial in scores.index[pareto.non_dominated(scores.to_numpy(), directions)]]
 
 
@@ -38,9 +39,9 @@ def picks(table: ResultsTable) -> list[Pick]:
     for metric in table.objectives:
         trial = best_trial(scores[metric], metric)
         if trial is not None:
-            reasons.setdefault(trial, []).append(f"best {S.METRICS[metric].label}")
+            reasons.setdefault(trial, []).append(f"best {metric_info(metric).label}")
     if len(scores) and len(table.objectives) > 1:
-        row = pareto.knee(scores.to_numpy(), [S.METRICS[name].direction for name in table.objectives])
+        row = pareto.knee(scores.to_numpy(), [metric_info(name).direction for name in table.objectives])
         if row is not None:
             reasons.setdefault(int(scores.index[row]), []).append("knee of the front")
     return [Pick(trial, " and ".join(why)) for trial, why in reasons.items()]
@@ -66,7 +67,7 @@ def best_trial(scores: pd.Series, metric: str) -> int | None:
     finite = scores[np.isfinite(scores)]
     if finite.empty:
         return None
-    return int(finite.idxmax() if S.METRICS[metric].direction == "maximize" else finite.idxmin())
+    return int(finite.idxmax() if metric_info(metric).direction == "maximize" else finite.idxmin())
 
 
 def baseline(table: ResultsTable) -> Pick | None:

@@ -17,6 +17,7 @@ from analysis.figures.comparison import SIGNIFICANCE
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.method_draws import gap_closed_interval
 from analysis.method_scores import gap_words
+from analysis.metric_info import metric_info
 from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
 from analysis.selection import best_trial, front_trials, picks
 from analysis.unavailable import Unavailable
@@ -49,7 +50,7 @@ def _front(table: ResultsTable) -> str:
             if complete.empty
             else ""
         )
-    names = " and ".join(S.METRICS[name].label for name in table.objectives)
+    names = " and ".join(metric_info(name).label for name in table.objectives)
     count = len(table.complete_scores(table.claim_split, table.objectives))
     if count == 1:
         return (
@@ -89,7 +90,7 @@ def _differences(table: ResultsTable) -> list[str]:
 
 
 def _difference(row: Mapping[Any, Any], compared: Comparisons) -> str:
-    metric = S.METRICS[row["metric"]]
+    metric = metric_info(row["metric"])
     unit = f" {metric.unit}" if metric.unit else ""
     interval = f"95 % interval {row['low']:+.3g} to {row['high']:+.3g}"
     if compared.enough_patients and row["p_holm"] < SIGNIFICANCE:
@@ -107,7 +108,7 @@ def _gap(table: ResultsTable) -> str:
         return ""
     share, low, high = (round(value, 2) + 0.0 for value in found)  # no "-0%"
     return (
-        f"In {S.METRICS[S.PRIMARY_DICE].label}, {contestant(table, best).name} closes {share:.0%} (95 % interval "
+        f"In {metric_info(S.PRIMARY_DICE).label}, {contestant(table, best).name} closes {share:.0%} (95 % interval "
         f"{low:.0%} to {high:.0%}) of the gap between {gap_words(table)} and the full-dose image."
     )
 
@@ -131,7 +132,7 @@ def _audit(table: ResultsTable) -> str:
     (a, b), (c, d) = seen
     return (
         f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
-        f"{S.METRICS[metric].label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
+        f"{metric_info(metric).label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
         f"where the frozen one sees {a - b:+.3g}."
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import CONFIG_SEED, ResultsTable, parameter_name
 from analysis.selection import front_trials
 from taskct_core import schema as S
@@ -52,7 +53,7 @@ def front_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd
     if not table.objectives:
         return front
     first = table.objectives[0]
-    return front.sort_values(first, ascending=S.METRICS[first].direction == "minimize")
+    return front.sort_values(first, ascending=metric_info(first).direction == "minimize")
 
 
 def column_title(column: str) -> str:
@@ -60,7 +61,7 @@ def column_title(column: str) -> str:
     for suffix, words in NETWORK_WORDS.items():
         if column.endswith(suffix):
             return f"{column_title(column.removesuffix(suffix))}, {words}"
-    if column in S.METRICS:
-        metric = S.METRICS[column]
+    if is_metric(column):
+        metric = metric_info(column)
         return f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
     return {S.FAILURE_REASON: "failure"}.get(column, column.replace("_", " "))

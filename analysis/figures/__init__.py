@@ -22,7 +22,12 @@ from analysis.figures.comparison import (
     draw_patient_differences,
 )
 from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
-from analysis.figures.front import compute_front, compute_fronts_by_architecture, draw_front
+from analysis.figures.front import (
+    compute_front,
+    compute_front_of_objectives,
+    compute_fronts_by_architecture,
+    draw_front,
+)
 from analysis.figures.front3d import compute_front_3d, draw_front_3d
 from analysis.figures.history import (
     compute_hypervolume,
@@ -33,6 +38,7 @@ from analysis.figures.history import (
 from analysis.figures.image_panels import compute_image_panels, draw_image_panels
 from analysis.figures.judges import compute_judges, draw_judges
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core.schema import (
@@ -91,7 +97,7 @@ _LEARNING_CAPTION = (
 
 
 def _front(x: str) -> FigureSpec:
-    name = METRICS[x].label
+    name = metric_info(x).label
     compute = partial(compute_front, x=x, y=PRIMARY_DICE)
     return FigureSpec("trade-off", f"Dice against {name}", _FRONT_CAPTION, compute, draw_front)
 
@@ -99,12 +105,14 @@ def _front(x: str) -> FigureSpec:
 def _alpha(metric: str) -> FigureSpec:
     section = "alpha" if metric in ALPHA_METRICS else "alpha-more"
     compute = partial(compute_alpha_curve, metric=metric)
-    return FigureSpec(section, METRICS[metric].label, METRICS[metric].policy, compute, draw_alpha_curve)
+    return FigureSpec(
+        section, metric_info(metric).label, metric_info(metric).policy, compute, draw_alpha_curve
+    )
 
 
 def _differences(metric: str) -> FigureSpec:
     compute = partial(compute_differences, metric=metric)
-    title = f"Differences in {METRICS[metric].label}"
+    title = f"Differences in {metric_info(metric).label}"
     return FigureSpec("methods-compared", title, _DIFFERENCE_CAPTION, compute, draw_differences)
 
 
@@ -127,13 +135,16 @@ def _hypervolume(against: Literal["trials", "seconds"]) -> FigureSpec:
 
 def _learning(metric: str) -> FigureSpec:
     compute = partial(compute_learning_curves, metric=metric)
-    title = f"{METRICS[metric].label} by epoch"
+    title = f"{metric_info(metric).label} by epoch"
     return FigureSpec("search", title, _LEARNING_CAPTION, compute, draw_learning_curves)
 
 
 FIGURES: dict[str, FigureSpec] = {
     "front_dice_psnr": _front(PRIMARY_PSNR),
     "front_dice_ssim": _front(PRIMARY_SSIM),
+    "front_objectives": FigureSpec(
+        "trade-off", "The search's objectives", _FRONT_CAPTION, compute_front_of_objectives, draw_front
+    ),
     "fronts_by_architecture": FigureSpec(
         "trade-off",
         "A front for each architecture",

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from analysis.comparisons import default_comparisons, default_pairs, patient_differences
 from analysis.figures import style
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
 from analysis.unavailable import Unavailable
-from taskct_core import schema as S
 
 SIGNIFICANCE = 0.05
 PATIENT_METRICS = {"dice_liver_patient_nnunet": "square-open", "dice_tumour_patient_nnunet": "diamond-open"}
@@ -42,7 +42,7 @@ def compute_differences(table: ResultsTable, metric: str) -> DifferenceData | Un
 def draw_differences(data: DifferenceData) -> go.Figure:
     """A row a pair: filled where the corrected p-value is below 0.05 and there are patients enough."""
     rows = data.rows[::-1]
-    unit = S.METRICS[data.metric].unit
+    unit = metric_info(data.metric).unit
     figure = style.figure(
         x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 42 * len(rows)
     )

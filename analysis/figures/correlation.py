@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
 from analysis.statistics import rank_correlation
 from analysis.unavailable import Unavailable
@@ -67,7 +68,7 @@ def draw_rank_correlations(data: CorrelationData) -> go.Figure:
                 "color": style.NEUTRAL,
             },
             mode="markers",
-            name=S.METRICS[str(task_metric)].label,
+            name=metric_info(str(task_metric)).label,
             marker={"symbol": _MARKERS[str(task_metric)], "size": 9, "color": style.NEUTRAL},
             text=[
                 f"{low:.2f} to {high:.2f}, {n} trials"
@@ -75,6 +76,6 @@ def draw_rank_correlations(data: CorrelationData) -> go.Figure:
             ],
             hovertemplate="%{fullData.name}: %{x:.2f}<br>%{text}<extra></extra>",
         )
-    figure.update_yaxes(tickvals=[-i for i in range(count)], ticktext=[S.METRICS[n].label for n in names])
+    figure.update_yaxes(tickvals=[-i for i in range(count)], ticktext=[metric_info(n).label for n in names])
     figure.update_xaxes(range=[-1.05, 1.05])
     return figure

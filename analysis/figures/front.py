@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import intervals
-from analysis.unavailable import Unavailable
+from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 
 
@@ -51,6 +52,15 @@ def compute_fronts_by_architecture(
         only = data.points["architecture"].iloc[0]
         return Unavailable(f"All trials use one architecture ({only}); the front above is already its front.")
     return data
+
+
+def compute_front_of_objectives(table: ResultsTable) -> FrontData | Unavailable:
+    """Trials by the first two objectives, where other charts do not show them: own ones, for example."""
+    shown = ({S.PRIMARY_PSNR, S.PRIMARY_DICE}, {S.PRIMARY_SSIM, S.PRIMARY_DICE})
+    pair = table.objectives[:2]
+    if len(pair) < 2 or set(pair) in shown:
+        return NotApplicable("The search's objectives are on the charts above.")
+    return compute_front(table, pair[1], pair[0])
 
 
 def _compute(
@@ -93,7 +103,7 @@ def _upper_bound(table: ResultsTable, y: str, split: str) -> float | None:
 
 
 def _front_trials(points: pd.DataFrame, x: str, y: str) -> list[int]:
-    directions = [S.METRICS[x].direction, S.METRICS[y].direction]
+    directions = [metric_info(x).direction, metric_info(y).direction]
     front = points[pareto.non_dominated(points[[x, y]].to_numpy(), directions)]
     return [int(trial) for trial in front.sort_values([x, y])["trial"]]
 
@@ -115,7 +125,7 @@ def draw_front(data: FrontData) -> go.Figure:
             meta={
                 "front": name,
                 "architecture": name if name in colours and len(data.fronts) > 1 else None,
-                "directions": [S.METRICS[data.x].direction, S.METRICS[data.y].direction],
+                "directions": [metric_info(data.x).direction, metric_info(data.y).direction],
             },
         )
     figure.add_traces(_interval_traces(data, colours))

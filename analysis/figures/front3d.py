@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import trial_points
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -41,7 +42,7 @@ def compute_front_3d(
     points = points[points["status"] == S.COMPLETE].reset_index(drop=True)
     if points.empty:
         return Unavailable(f"No complete trial has all three scores on the {split} split yet.")
-    directions = [S.METRICS[name].direction for name in metrics]
+    directions = [metric_info(name).direction for name in metrics]
     front = pareto.non_dominated(points[list(metrics)].to_numpy(), directions)
     return Front3DData(metrics, split, points.assign(on_front=front))
 

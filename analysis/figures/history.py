@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 from analysis.figures.points import hover_text, study_colours
+from analysis.metric_info import metric_info
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.search_history import hypervolume_history, reference_point
 from analysis.unavailable import Unavailable
@@ -59,7 +60,7 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
         showlegend=False,
         hovertemplate="%{x:.4g}: hypervolume %{y:.4g}<extra></extra>",
     )
-    corner = "".join(f"<br>{S.METRICS[name].label} {value:.4g}" for name, value in data.reference.items())
+    corner = "".join(f"<br>{metric_info(name).label} {value:.4g}" for name, value in data.reference.items())
     figure.add_annotation(
         text=f"measured from{corner}",
         align="right",

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 from analysis.figures import style
 from analysis.figures.points import hover_text, study_colours
 from analysis.importance import Importance, parameter_importance
+from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials
 from analysis.unavailable import NotApplicable, Unavailable
-from taskct_core import schema as S
 
 _NOT_APPLICABLE = -0.1  # where an axis puts trials that a conditional parameter does not apply to
 
@@ -28,7 +28,7 @@ def compute_importance(table: ResultsTable, objective: int) -> Importance | Unav
 
 def draw_importance(data: Importance) -> go.Figure:
     """Bars, the most important on top; whiskers are the spread over folds and shuffles."""
-    rows, label = data.rows[::-1], S.METRICS[data.objective].label
+    rows, label = data.rows[::-1], metric_info(data.objective).label
     figure = style.figure(x="fall of R² when shuffled", y="", height=130 + 34 * len(rows))
     figure.add_bar(
         x=rows["importance"].tolist(),

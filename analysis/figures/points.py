@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
+from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import ALPHA, ResultsTable, method_name
 from taskct_core import schema as S
 
@@ -122,5 +123,5 @@ def reference_traces(points: pd.DataFrame, x: str, y: str, label: str = "middle 
 
 
 def _coordinates(x: str, y: str) -> str:
-    names = [S.METRICS[name].label if name in S.METRICS else name for name in (x, y)]
+    names = [metric_info(name).label if is_metric(name) else name for name in (x, y)]
     return f"{names[0]} %{{x:.4g}}<br>{names[1]} %{{y:.4g}}"

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from taskct_core.schema import METRICS, REFERENCES, TRAINING_MODES
+from analysis.metric_info import metric_info
+from taskct_core.schema import REFERENCES, TRAINING_MODES
 
 OKABE_ITO = {
     "blue": "#0072B2",
@@ -58,13 +59,13 @@ def colours_of(frame: pd.DataFrame) -> dict[str, str]:
 
 def metric_label(metric: str) -> str:
     """The metric's name with its unit, as an axis title."""
-    known = METRICS[metric]
+    known = metric_info(metric)
     return f"{known.label} [{known.unit}]" if known.unit else known.label
 
 
 def short_label(metric: str) -> str:
     """The same without the policy in brackets, where room is short and the chart says which it is."""
-    known = METRICS[metric]
+    known = metric_info(metric)
     name = known.label.split(" (")[0]
     return f"{name} [{known.unit}]" if known.unit else name
 

@@ -17,6 +17,7 @@ from analysis.figures.studies import (
     draw_study_fronts,
 )
 from analysis.method_scores import interval_basis, with_interval
+from analysis.metric_info import metric_info
 from analysis.report import write_whole
 from analysis.report.page import asset, embedded_json, environment
 from analysis.study_comparison import StudyComparison, compare, shown_fact
@@ -69,11 +70,11 @@ def _differences(comparison: StudyComparison) -> list[list[str]]:
 def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
     charts: list[tuple[str, str, Any, Any]] = []
     for x in (S.PRIMARY_PSNR, S.PRIMARY_SSIM):
-        title = f"Fronts: Dice against {S.METRICS[x].label}"
+        title = f"Fronts: Dice against {metric_info(x).label}"
         data: Any = compute_study_fronts(comparison, x, S.PRIMARY_DICE)
         charts.append((f"fronts_{x}", title, data, draw_study_fronts))
     for metric in STUDY_METRICS:
-        title = f"{S.METRICS[metric].label} against dose"
+        title = f"{metric_info(metric).label} against dose"
         charts.append((f"dose_{metric}", title, compute_dose(comparison, metric), draw_dose))
     return [_chart(*chart) for chart in charts if not isinstance(chart[2], NotApplicable)]
 

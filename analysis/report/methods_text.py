@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.metric_info import metric_info
 from analysis.results_table import CLAIM_SPLIT, ResultsTable
 from analysis.tables import shown_metrics
 from taskct_core import schema as S
@@ -20,7 +21,7 @@ def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
         ("Task network", _flat(table.study.get("task_network"))),
         ("Training, where the search sets nothing else", _flat(config.get("trial"))),
         ("Search", _flat(config.get("study"))),
-        ("Metrics", {S.METRICS[name].label: S.METRICS[name].policy for name in shown_metrics(table)}),
+        ("Metrics", {metric_info(name).label: metric_info(name).policy for name in shown_metrics(table)}),
         ("Evaluation", _evaluation(table)),
         ("Provenance", _provenance(table)),
     ]

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import panels
 from analysis.figures.points import hover_text, study_colours
 from analysis.figures.style import METHOD_MARKERS, PALETTE, SAFE_COLOURS
+from analysis.metric_info import metric_info
 from analysis.results_table import (
     ARCHITECTURE,
     SEARCH_SPLIT,
@@ -114,7 +115,9 @@ def _scores(table: ResultsTable, scores: dict[str, pd.DataFrame], trial: int) ->
             for split, frame in scores.items()
             if trial in frame.index and math.isfinite(frame.at[trial, metric])
         }
-        listed.append({"label": S.METRICS[metric].label, "unit": S.METRICS[metric].unit, "values": values})
+        listed.append(
+            {"label": metric_info(metric).label, "unit": metric_info(metric).unit, "values": values}
+        )
     return listed
 
 

@@ -31,6 +31,7 @@ from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
 from study.scoring.references import IMAGES
 from study.search.records import best_records, trial_folder
+from study.trials.plugins import own_scores
 from study.trials.trial import CHECKPOINT_FILE, read_trial_config
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError
@@ -120,34 +121,49 @@ def evaluate_study(
     check_no_leakage(scored, record["dataset"]["patients"], "a trial")
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study_folder))]
-    shared = _shared_columns(card, dataset, split) | judges.hashes
-
-    keys = {name: shared[name] for name in (schema.SPLIT, schema.DATA_HASH, *judges.hashes)}
-    samples: list[Row] = []
-
-    def score(identity: Row, reconstruct: Reconstruct) -> Row:
-        scored = evaluate(_batches(card, dataset, split), reconstruct, judges.networks)
-        samples.extend(identity | keys | row for row in scored)
-        return identity | shared | summarise(scored)
-
-    rows = [
-        score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
-        for number, (method, column) in enumerate(IMAGES.items(), start=1)
-    ]
+    scorer = _Scorer(card, dataset, split, judges, record.get("objectives", []))
+    for number, (method, column) in enumerate(IMAGES.items(), start=1):
+        scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
     if outside is not None:
-        reconstruct, parameters = outside.load(card)
-        identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
-        rows.append(score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct))
+        scorer.score_outside(outside)
     for trial in trials:
-        training = load_trained(trial_folder(study_folder, trial), card, judges.networks[""])
-        identity = {schema.TRIAL: trial, schema.METHOD: training.config.mode}
-        rows.append(score(identity, training.reconstruct))
-    frame = pd.DataFrame(rows)
+        scorer.score_trial(study_folder, trial)
+    frame = pd.DataFrame(scorer.rows)
     _append(study_folder / EVALUATIONS_FILE, frame, [])
-    _append(
-        study_folder / EVALUATION_SAMPLES_FILE, pd.DataFrame(samples), [schema.PATIENT, schema.SLICE_INDEX]
-    )
+    samples = pd.DataFrame(scorer.samples)
+    _append(study_folder / EVALUATION_SAMPLES_FILE, samples, [schema.PATIENT, schema.SLICE_INDEX])
     return frame
+
+
+class _Scorer:
+    """Scores reconstructors on one split of a dataset, and collects the rows of both tables."""
+
+    def __init__(
+        self, card: DatasetCard, dataset: Path, split: str, judges: Judges, objectives: Sequence[str]
+    ) -> None:
+        self._card, self._dataset, self._split = card, dataset, split
+        self._judges = judges
+        self._objectives = objectives
+        self._shared = _shared_columns(card, dataset, split) | judges.hashes
+        self.rows: list[Row] = []
+        self.samples: list[Row] = []
+
+    def score(self, identity: Row, reconstruct: Reconstruct) -> None:
+        batches = _batches(self._card, self._dataset, self._split)
+        scored = evaluate(batches, reconstruct, self._judges.networks)
+        keys = {name: self._shared[name] for name in (schema.SPLIT, schema.DATA_HASH, *self._judges.hashes)}
+        self.samples += [identity | keys | row for row in scored]
+        scores = summarise(scored) | own_scores(self._objectives, scored)
+        self.rows.append(identity | self._shared | scores)
+
+    def score_outside(self, outside: OutsideCheckpoint) -> None:
+        reconstruct, parameters = outside.load(self._card)
+        identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
+        self.score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct)
+
+    def score_trial(self, study_folder: Path, trial: int) -> None:
+        training = load_trained(trial_folder(study_folder, trial), self._card, self._judges.networks[""])
+        self.score({schema.TRIAL: trial, schema.METHOD: training.config.mode}, training.reconstruct)
 
 
 def load_trained(folder: Path, card: DatasetCard, task_network: TaskNetwork) -> Training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,23 @@ def _strange_names(folder: Path) -> Path:
     return folder
 
 
+OWN_OBJECTIVE = "my_metrics:blurred_share"
+
+
+def _own_objective(folder: Path) -> Path:
+    """An objective of the user's own, to be minimized: the better the PSNR, the lower."""
+    write_study(folder, Recipe(trials=24, panels=False))
+    rows = pd.read_parquet(folder / S.RESULTS_FILE)
+    rows[OWN_OBJECTIVE] = 40 - rows[S.PRIMARY_PSNR].replace(np.inf, 40)
+    write_table(folder / S.RESULTS_FILE, rows)
+    study = json.loads((folder / S.STUDY_FILE).read_text())
+    directions = {S.PRIMARY_DICE: "maximize", OWN_OBJECTIVE: "minimize"}
+    (folder / S.STUDY_FILE).write_text(
+        json.dumps(study | {"objectives": list(directions), "directions": directions})
+    )
+    return folder
+
+
 STUDIES: dict[str, Callable[[Path], Path]] = {
     "everything": _recipe(seeds=2, patients=8),
     "seeds, own networks and an audit": lambda folder: write_seed_table(folder, slices=6),
@@ -67,6 +85,8 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
     "no panel slices": lambda folder: _without(folder, f"{S.PANELS_FOLDER}/{S.PANEL_SLICES_FILE}"),
     "broken panel": lambda folder: _broken_panel(folder),
     "strange names": _strange_names,
+    "own objective": _own_objective,
+    "samples of references only": lambda folder: _samples_of_references(folder),
 }
 
 
@@ -74,6 +94,14 @@ def _blank_every_third(rows: pd.DataFrame) -> pd.DataFrame:
     metrics = [name for name in S.METRICS if name in rows]
     rows.loc[rows.index % 3 == 0, metrics] = np.nan
     return rows
+
+
+def _samples_of_references(folder: Path) -> Path:
+    """As a trainable of the user's own leaves it, which writes no rows of slices."""
+    write_study(folder, Recipe(trials=4, test_split=False))
+    samples = pd.read_parquet(folder / S.SAMPLES_FILE)
+    write_table(folder / S.SAMPLES_FILE, samples[samples[S.TRIAL] < 0])
+    return folder
 
 
 def _broken_panel(folder: Path) -> Path:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from edge_case_studies import STUDIES
+from edge_case_studies import OWN_OBJECTIVE, STUDIES
 from study_factory import BONUS_DB, Recipe, plan, write_study
 
 import analysis
@@ -54,7 +54,22 @@ def test_a_full_study_has_every_figure(tmp_path):
     reasons = {name: spec.compute(table) for name, spec in FIGURES.items() if spec.section != "alpha-more"}
     missing = [name for name, data in reasons.items() if isinstance(data, Unavailable)]
     # One task network, two objectives, no images.
-    assert missing == ["judge_audit", "judge_own", "image_panels", "importance_3"]
+    assert missing == ["front_objectives", "judge_audit", "judge_own", "image_panels", "importance_3"]
+
+
+def test_an_own_objective_has_a_front_of_its_own_that_falls(tmp_path):
+    table = analysis.load(STUDIES["own objective"](tmp_path))
+    assert table.objectives == [S.PRIMARY_DICE, OWN_OBJECTIVE]
+    data = FIGURES["front_objectives"].compute(table)
+    assert (data.x, data.y) == (OWN_OBJECTIVE, S.PRIMARY_DICE)
+    by_psnr = FIGURES["front_dice_psnr"].compute(table)
+    assert sorted(data.fronts["all trials"]) == sorted(
+        by_psnr.fronts["all trials"]
+    )  # it is PSNR turned round
+    figure = FIGURES["front_objectives"].draw(data)
+    assert figure.layout.xaxis.title.text == "Blurred share"
+    best = [pick for pick in analysis.picks(table) if "Blurred share" in pick.why]
+    assert [pick.trial for pick in best] == [table.complete_scores("validation")[OWN_OBJECTIVE].idxmin()]
 
 
 def _has_points(trace) -> bool:
