@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.pop(0)  # this folder: its analysis.py is not the package
@@ -43,11 +44,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, help="of the study; by default 12 a kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrent", type=int, default=1, help="trials at a time")
+    parser.add_argument(
+        "--keep", type=Path, help="folder to leave both studies in, to look into a difference"
+    )
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
     settings = study_settings(trials=options.trials or 12 * options.kills)
     targets = list(itertools.islice(itertools.cycle(TARGETS), options.kills))
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as folder:
         expected = table(run_here(settings, Path(folder) / "alone").trials)
         began = time.monotonic()
         kills = run_with_kills(

@@ -93,28 +93,40 @@ def session_is_open() -> bool:
 def _join(address: str) -> None:
     import ray
 
+    next_step = "Start one with `ray start --head`, or leave the address out to run on this machine."
     try:
-        _knock(address)
+        if _answers(address):
+            # Of a token that is wrong Ray says only in its log that the cluster could not be found.
+            next_step = (
+                "Somebody listens there, so check that it is a Ray head's own port (6379, not the dashboard's), that "
+                "Ray has the same version here, and the token: RAY_AUTH_MODE=token with RAY_AUTH_TOKEN or "
+                "RAY_AUTH_TOKEN_PATH; docs/cluster.md says where from."
+            )
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ray.exceptions.AuthenticationError as error:
         raise token_is_missing(address, error) from None
     except (OSError, ValueError) as error:  # ConnectionError and TimeoutError are OSErrors
         raise ResourceError(
             "execution.address must be that of a running Ray cluster",
-            f"{address!r} ({error})",
-            "Start one with `ray start --head`, or leave the address out to run on this machine.",
+            f"{address!r} ({first_line(error)})",
+            next_step,
         ) from None
 
 
-def _knock(address: str) -> None:
+def _answers(address: str) -> bool:
     """Connect to ``host:port`` and hang up: Ray tries for many minutes to reach a port that nobody listens on.
 
+    Returns:
+        Whether somebody listens; False for addresses of another form.
+
     Raises:
-        OSError: if nobody answers.
+        OSError: if nobody does.
     """
     host, separator, port = address.rpartition(":")
-    if separator and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    if not (separator and port.isdigit() and "/" not in host):
+        return False
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    return True
 
 
 def _quiet_ray_data() -> None:
