@@ -59,6 +59,8 @@ def multiply(matrix: SparseMatrix, dense: Tensor) -> Tensor:
     """
     if dense.is_cuda:
         return multiply_csr(matrix, dense)
+    if dense.shape[1] == 0:  # embedding_bag refuses rows without values
+        return dense.new_zeros(len(matrix.row_starts) - 1, 0)
     return torch.nn.functional.embedding_bag(
         matrix.columns,
         dense,

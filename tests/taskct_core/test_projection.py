@@ -382,8 +382,14 @@ def test_wrong_filters_are_refused() -> None:
         RayTransform(TINY).fbp(sinogram, "hann", 0.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the compiled and the portable projector
-def test_empty_batch_gives_an_empty_batch(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_empty_batch_gives_an_empty_batch(
+    dtype: torch.dtype, portable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if portable:
+        monkeypatch.setattr("taskct_core.projection.backends._matrix_free", lambda *_: None)
+    projector_for.cache_clear()
     assert RayTransform(TINY)(torch.zeros(0, 1, 64, 64, dtype=dtype)).shape == (0, 1, 100, 91)
     assert RayTransform(TINY).fbp(torch.zeros(0, 1, 100, 91, dtype=dtype)).shape == (0, 1, 64, 64)
 
