@@ -120,11 +120,11 @@ def run_study(
         )
         study.set_user_attr(PLAN, {"trials": trials, "max_concurrent": max_concurrent, "epochs": epochs})
         listen = both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event))
-        searcher = StudySearcher(ledger, folder, listen)
+        searcher = StudySearcher(ledger, folder, listen, config.max_retries)
         scheduler = StudyScheduler(pruner, searcher, epochs, config.max_retries, listen, reports_wait)
         scheduler.replay(folder, read_records(study))
-        if remaining := ledger.remaining():
-            tune_config = _tune_config(searcher, scheduler, remaining, max_concurrent)
+        if ledger.remaining():
+            tune_config = _tune_config(searcher, scheduler, max_concurrent)
             guarded = tune.with_resources(report_fatal_errors(trainable), resources)
             _execute(guarded, tune_config, folder, config.max_retries)
         return _summarise(folder, study, started)
@@ -188,13 +188,12 @@ def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) 
 def _tune_config(
     searcher: StudySearcher,
     scheduler: StudyScheduler,
-    trials: int,
     max_concurrent: int,
 ) -> tune.TuneConfig:
     return tune.TuneConfig(
         search_alg=searcher,
         scheduler=scheduler,
-        num_samples=trials,
+        num_samples=-1,  # the searcher knows when there are no more
         max_concurrent_trials=max_concurrent,
         reuse_actors=True,  # starting a process and importing takes longer than most trials' first epoch
         trial_name_creator=_name,

@@ -92,11 +92,12 @@ class StudyScheduler(FIFOScheduler):
         return str(FIFOScheduler.STOP)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        # Tune counts the errors that it has seen itself; an adopted trial has its earlier ones, too.
-        trial.max_failures = max(0, self._max_retries - self._searcher.errors_of(trial.trial_id))
+        # Called again at each restart. Tune counts the errors that it has seen; an adopted trial has earlier ones, too.
+        earlier = self._searcher.errors_of(trial.trial_id) - trial.num_failures
+        trial.max_failures = max(0, self._max_retries - earlier)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self._searcher.note_error(trial.trial_id, _last_error(trial))
+        self._searcher.note_error(trial.trial_id, _last_error(trial), trial.status == Trial.PENDING)
 
 
 def _last_error(trial: Trial) -> BaseException | str | None:

@@ -145,6 +145,11 @@ class Ledger:
         trial.set_user_attr(DUPLICATE_OF, twin)
         self._study.tell(number, state=TrialState.PRUNED)
 
+    def give_back(self, number: int) -> None:
+        """Take a trial back that could not be run to its end; it is proposed again before any other."""
+        del self._live[number]
+        self._left_running.insert(0, number)
+
     def note_errors(self, number: int, errors: int) -> None:
         """Store how many errors a trial has met, so that the limit of its retries outlives this driver."""
         self._live[number].set_user_attr(ERRORS, errors)

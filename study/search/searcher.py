@@ -20,10 +20,15 @@ class StudySearcher(Searcher):
 
     The scheduler tells it in between why it stopped a trial (:meth:`note_pruned`) and what error a trial met
     (:meth:`note_error`): Tune's own messages to a searcher carry neither.
+
+    Args:
+        max_retries: of a trial, however many drivers it has seen. Tune retries by itself, but gives up a trial whose
+            process dies while it is started, such as a warm one that was killed between two trials.
     """
 
-    def __init__(self, ledger: Ledger, folder: Path, on_event: OnEvent) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, on_event: OnEvent, max_retries: int) -> None:
         super().__init__()
+        self._max_retries = max_retries
         self._ledger = ledger
         self._folder = folder
         self._on_event = on_event
@@ -32,14 +37,18 @@ class StudySearcher(Searcher):
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
         self._fatal: set[int] = set()
+        self._restarting: set[int] = (
+            set()
+        )  # trials that met an error and have not started again, as far as is known
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its parts to restore them; a study is restored from Optuna's storage instead
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # FINISHED is a str
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         proposal = self._ledger.propose()
         if proposal is None:
-            return Searcher.FINISHED
+            # A trial that still runs may have to be proposed again.
+            return None if self._numbers else Searcher.FINISHED
         self._numbers[trial_id] = proposal.trial
         self._error_count[proposal.trial] = proposal.errors
         self._on_event(TrialStarted(proposal.trial, proposal.values, proposal.adopted))
@@ -65,8 +74,15 @@ class StudySearcher(Searcher):
     def note_pruned(self, trial_id: str, pruning: Pruning) -> None:
         self._pruned[self._numbers[trial_id]] = pruning
 
-    def note_error(self, trial_id: str, error: BaseException | str | None) -> None:
+    def note_error(self, trial_id: str, error: BaseException | str | None, is_waiting: bool = False) -> None:
+        """Store an error that a trial met. A process that dies is reported twice if Tune had two calls to it open, the
+        second time when the trial waits for its restart already (``is_waiting``): that is one error.
+        """
         number = self._numbers[trial_id]
+        if is_waiting and number in self._restarting:
+            self._restarting.discard(number)
+            return
+        self._restarting.add(number)
         self._errors[number] = reason_of(error)
         self._error_count[number] += 1
         self._ledger.note_errors(number, self._error_count[number])
@@ -78,6 +94,10 @@ class StudySearcher(Searcher):
         # Tune calls again if telling failed (a full disk), so nothing is forgotten before it succeeded.
         number = self._numbers[trial_id]
         errors = self._error_count[number]
+        if error and errors <= self._max_retries and number not in self._fatal:
+            self._ledger.give_back(number)
+            self._forget(trial_id)
+            return
         outcome = self._ledger.finish(
             number,
             pruned=self._pruned.get(number),
@@ -92,6 +112,7 @@ class StudySearcher(Searcher):
         self._pruned.pop(number, None)
         self._errors.pop(number, None)
         self._fatal.discard(number)
+        self._restarting.discard(number)
         del self._error_count[number]
 
 
