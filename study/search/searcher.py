@@ -37,16 +37,17 @@ class StudySearcher(Searcher):
         self._errors: dict[int, str] = {}
         self._error_count: Counter[int] = Counter()
         self._fatal: set[int] = set()
-        self._restarting: set[int] = (
-            set()
-        )  # trials that met an error and have not started again, as far as is known
+        # Trials that met an error and, as far as is known, have not started again.
+        self._restarting: set[int] = set()
+        self._exhausted = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its parts to restore them; a study is restored from Optuna's storage instead
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        proposal = self._ledger.propose()
+        proposal = None if self._exhausted else self._ledger.propose()
         if proposal is None:
+            self._exhausted = True  # Tune asks again and again; the storage need not be read each time
             # A trial that still runs may have to be proposed again.
             return None if self._numbers else Searcher.FINISHED
         self._numbers[trial_id] = proposal.trial
@@ -96,6 +97,7 @@ class StudySearcher(Searcher):
         errors = self._error_count[number]
         if error and errors <= self._max_retries and number not in self._fatal:
             self._ledger.give_back(number)
+            self._exhausted = False
             self._forget(trial_id)
             return
         outcome = self._ledger.finish(
