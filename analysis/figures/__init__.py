@@ -72,11 +72,12 @@ class FigureSpec:
     draw: Callable[[Any], go.Figure]
 
 
-_FRONT_CAPTION = (
+_POINTS_CAPTION = (
     "Each marker is a trial; the dotted line joins the trials that no other complete trial beats in both "
     "scores. Crosses on them are 95 % intervals over patients, if there are several. Open markers are trials that are not "
-    "complete; the dashed line is the Dice of the full-dose image. Up and to the right is better."
+    "complete; the dashed line is the full-dose image's score."
 )
+_FRONT_CAPTION = f"{_POINTS_CAPTION} Up and to the right is better."
 ALPHA_CAPTION = (
     "Grey dashes: references. Lines join configurations that differ only in alpha (mean over seeds, band "
     "from lowest to highest seed). Where the search swept no such set, lines are medians and bands "
@@ -143,7 +144,7 @@ FIGURES: dict[str, FigureSpec] = {
     "front_dice_psnr": _front(PRIMARY_PSNR),
     "front_dice_ssim": _front(PRIMARY_SSIM),
     "front_objectives": FigureSpec(
-        "trade-off", "The search's objectives", _FRONT_CAPTION, compute_front_of_objectives, draw_front
+        "trade-off", "The search's objectives", _POINTS_CAPTION, compute_front_of_objectives, draw_front
     ),
     "fronts_by_architecture": FigureSpec(
         "trade-off",

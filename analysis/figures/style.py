@@ -58,9 +58,10 @@ def colours_of(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def metric_label(metric: str) -> str:
-    """The metric's name with its unit, as an axis title."""
+    """The metric's name with its unit, as an axis title, which says where less is better."""
     known = metric_info(metric)
-    return f"{known.label} [{known.unit}]" if known.unit else known.label
+    name = f"{known.label} [{known.unit}]" if known.unit else known.label
+    return f"{name}, less is better" if known.direction == "minimize" else name
 
 
 def short_label(metric: str) -> str:

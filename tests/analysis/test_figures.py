@@ -67,7 +67,7 @@ def test_an_own_objective_has_a_front_of_its_own_that_falls(tmp_path):
         by_psnr.fronts["all trials"]
     )  # it is PSNR turned round
     figure = FIGURES["front_objectives"].draw(data)
-    assert figure.layout.xaxis.title.text == "Blurred share"
+    assert figure.layout.xaxis.title.text == "Blurred share, less is better"
     best = [pick for pick in analysis.picks(table) if "Blurred share" in pick.why]
     assert [pick.trial for pick in best] == [table.complete_scores("validation")[OWN_OBJECTIVE].idxmin()]
 
