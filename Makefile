@@ -7,6 +7,9 @@ TEST_READY := $(VENV)/.installed-for-tests
 # Test files run side by side: most of the time of those that start Ray is waiting.
 TEST_PROCESSES ?= 2
 
+INSTALL = (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
+	&& $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
 .PHONY: quickstart test lint clean
 
 quickstart: $(READY)
@@ -21,14 +24,13 @@ lint: $(TEST_READY)
 	$(BIN)/mypy
 
 $(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) .
 	touch $@
 
 # Tests need more than users do: linters, a browser's driver, an S3 server, other tools' oracles.
-$(TEST_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
+$(TEST_READY): pyproject.toml constraints.txt
+	$(INSTALL) '.[test]'
+	touch $(READY) $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info
