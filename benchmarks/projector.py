@@ -1,12 +1,13 @@
 """How many times faster than ASTRA and ODL is the ray transform on one core, and is it as exact?
 
     python benchmarks/projector.py                      # LoDoPaB-CT's scan: 362 pixels, 1000 angles
-    python benchmarks/projector.py --portable           # the matrix alone: without C++ or Triton
+    python benchmarks/projector.py --portable           # the matrix alone, its FBP too: without C++ or Triton
     python benchmarks/projector.py --device cuda --batch 32
     python benchmarks/projector.py --json result.json   # flat keys
 
 Contenders take turns in every repeat, each pinned to the same core with one thread; seconds are medians
-a slice, of processor time on a CPU. ``*_ratio`` is ASTRA's seconds over ours.
+a slice, of processor time on a CPU. ``*_ratio`` is ASTRA's seconds over ours. Beside the projector that is chosen (compiled,
+or Triton's on a GPU) the portable matrix takes its turns as ``portable_*``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from taskct_core.projection import RayTransform, backends
 from taskct_core.projection.astra_backend import AstraProjector, astra_geometries
 from taskct_core.projection.backends import projector_for
 from taskct_core.projection.joseph import joseph_matrix
+from taskct_core.projection.symmetric import SymmetricProjector
 
 GOALS = {"forward_ratio": 40, "adjoint_ratio": 15, "fbp_ratio": 15}
 
@@ -57,6 +59,7 @@ def main() -> None:
         "forward_ratio": seconds["astra_forward"] / seconds["forward"],
         "adjoint_ratio": seconds["astra_adjoint"] / seconds["adjoint"],
         "fbp_ratio": seconds["astra_fbp"] / seconds["fbp"],
+        **portable_ratios(seconds),
         **accuracy(scan, transform, images, sinograms),
         **{f"{name}_ms_per_slice": 1000 * value for name, value in seconds.items()},
         "first_call_s": first_call,
@@ -118,7 +121,7 @@ def contenders(
     operator, odl_fbp = odl_operators(scan)
     odl_image = operator.domain.element(image[0].numpy())
     odl_sinogram = operator.range.element(sinogram[0].numpy())
-    return {
+    return portable_contenders(scan, images, sinograms) | {
         "forward": (lambda: transform(images), batch),
         "astra_forward": (lambda: reference.project(image), 1),
         "odl_forward": (lambda: operator(odl_image), 1),
@@ -128,6 +131,26 @@ def contenders(
         "fbp": (lambda: transform.fbp(sinograms, "ram-lak"), batch),
         "astra_fbp": (lambda: astra_fbp(scan, sinogram[0].numpy()), 1),
         "odl_fbp": (lambda: odl_fbp(odl_sinogram), 1),
+    }
+
+
+def portable_contenders(
+    scan: ParallelBeam, images: Tensor, sinograms: Tensor
+) -> dict[str, tuple[Callable[[], Any], int]]:
+    """The matrix, where another projector was chosen."""
+    if isinstance(projector_for(scan, torch.float32, images.device), SymmetricProjector):
+        return {}
+    matrix = SymmetricProjector(scan, torch.float32, images.device)
+    return {
+        "portable_forward": (lambda: matrix.project(images[:, 0]), len(images)),
+        "portable_adjoint": (lambda: matrix.backproject(sinograms[:, 0]), len(images)),
+    }
+
+
+def portable_ratios(seconds: dict[str, float]) -> dict[str, float]:
+    names = [name for name in ("forward", "adjoint") if f"portable_{name}" in seconds]
+    return {
+        f"portable_{name}_ratio": seconds[f"astra_{name}"] / seconds[f"portable_{name}"] for name in names
     }
 
 
@@ -251,6 +274,10 @@ def report(result: dict[str, Any]) -> None:
             + "".join(f"{value:10.2f}" for value in times)
             + f"   {ratio:5.1f}x, goal {goal}x {verdict}"
         )
+    for name in ("forward", "adjoint"):
+        if f"portable_{name}_ratio" in result:
+            milliseconds, ratio = result[f"portable_{name}_ms_per_slice"], result[f"portable_{name}_ratio"]
+            print(f"{name:10}{milliseconds:10.2f}   by the portable matrix: {ratio:.1f}x")
     for key in (
         "forward_error",
         "forward_error_float64",
