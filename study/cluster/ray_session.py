@@ -35,6 +35,9 @@ _LOCAL_ENVIRONMENT = {
 }
 _SECONDS_TO_ANSWER = 10.0
 _LOOPBACK = "127.0.0.1"
+_TOKEN_HELP = (
+    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from."
+)
 
 
 @contextmanager
@@ -81,7 +84,7 @@ def token_is_missing(address: str, error: Exception) -> ResourceError:
     return ResourceError(
         "a cluster with token authentication wants its token",
         f"{address} ({first_line(error)})",
-        "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from.",
+        f"Set {_TOKEN_HELP}",
     )
 
 
@@ -99,8 +102,7 @@ def _join(address: str) -> None:
             # Of a token that is wrong Ray says only in its log that the cluster could not be found.
             next_step = (
                 "Somebody listens there, so check that it is a Ray head's own port (6379, not the dashboard's), that "
-                "Ray has the same version here, and the token: RAY_AUTH_MODE=token with RAY_AUTH_TOKEN or "
-                "RAY_AUTH_TOKEN_PATH; docs/cluster.md says where from."
+                f"Ray has the same version here, and the token: {_TOKEN_HELP}"
             )
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ray.exceptions.AuthenticationError as error:
