@@ -12,11 +12,9 @@ from typing import Any
 from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard
 from study.data.inputs import open_inputs
-from study.files import write_json
 from study.monitor.events import Event, OnEvent, TrialFinished, ignore
 from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
-from study.remote import open_folder
 from study.results import export_results
 from study.run import StudySummary, load_study, run_study
 from study.scoring.references import write_references
@@ -33,6 +31,7 @@ from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs
 from study.workspace import Workspace
 from taskct_core import schema
+from taskct_core.contracts.files import open_folder, write_json
 from taskct_core.task_networks import load_task_network_card
 
 OnReference = Callable[[dict[str, Any]], None]

@@ -15,13 +15,13 @@ from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.data.stream_feed import StreamFeed
-from study.remote import is_remote, open_folder
 from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
 from study.trials.executors import TrialTask, tune_resources, worker_resources
 from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.files import is_remote, open_folder
 from taskct_core.errors import ResourceError
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import build_training

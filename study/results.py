@@ -17,12 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from study.files import write_atomically
-from study.remote import buffered
 from study.search.records import TrialRecord, trial_folder
 from study.trials import epoch_log
 from study.trials.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
+from taskct_core.contracts.files import buffered, write_whole
 
 REFERENCES_FILE = "references.json"
 REFERENCE_SAMPLES_FILE = "references-samples.parquet"
@@ -59,13 +58,13 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
 
 def _collect_panel(source: Path, target: Path) -> None:
     if source.is_file() and not target.is_file():
-        write_atomically(target, lambda temporary: temporary.write_bytes(source.read_bytes()))
+        write_whole(target, lambda temporary: temporary.write_bytes(source.read_bytes()))
 
 
 def _write_table(path: Path, frame: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_FORMAT})
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+    write_whole(path, lambda temporary: pq.write_table(table, temporary))
 
 
 def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:

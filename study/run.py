@@ -25,7 +25,6 @@ from study.config import StudyConfig
 from study.monitor.events import OnEvent, both, ignore
 from study.monitor.mlflow_log import with_mlflow
 from study.monitor.tensorboard import TensorBoardLog
-from study.remote import open_folder, scratch_folder
 from study.schedulers import make_pruner
 from study.schedulers.tune_scheduler import StudyScheduler
 from study.search.fingerprint import check_fingerprint, check_objectives, search_fingerprint
@@ -40,6 +39,7 @@ from study.search.space import SearchSpace
 from study.search.storage import create_study, open_study, read_card, storage_errors
 from study.trials.failures import report_fatal_errors
 from study.trials.plugins import metric_directions as known_directions
+from taskct_core.contracts.files import open_folder, scratch_folder
 from taskct_core.schema import RUNNING
 
 _TUNE_FOLDER = ".tune"
@@ -75,7 +75,7 @@ def run_study(
 
     Args:
         config: what is searched and how.
-        folder: of the study; shared by all nodes of the cluster, or remote (see :mod:`study.remote`).
+        folder: of the study; shared by all nodes of the cluster, or remote (see :mod:`taskct_core.contracts.files`).
         trainable: a Ray Tune function; called with ``{"trial": number, "folder": its folder, "values":
             overrides of the trial's configuration}``, it appends each epoch's row to the folder's
             :mod:`study.trials.epoch_log` and then reports it. Started again, it continues from its checkpoint.

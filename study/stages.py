@@ -14,10 +14,10 @@ from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
-from study.remote import check_writable
 from study.search.lock import study_lock
 from study.study_actions import write_study_report
 from study.workspace import Workspace
+from taskct_core.contracts.files import check_writable
 from taskct_core.schema import (
     COMPLETE,
     DATASET_FILE,

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.files import write_atomically
 from study.monitor.progress import console
 from study.monitor.score_line import score_line
+from taskct_core.contracts.files import write_whole
 from taskct_core.errors import StudyError
 from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, REPORT_FILE, RESULTS_FILE, TRIAL
 
@@ -112,6 +112,6 @@ def write_study_report(folder: Path, out: Path | None = None) -> None:
 
     started = time.monotonic()
     path = out or folder / REPORT_FILE
-    write_atomically(path, lambda temporary: write_report(str(folder), temporary))
+    write_whole(path, lambda temporary: write_report(str(folder), temporary))
     console.print(methods_console(load(str(folder)), intervals=console.width >= 120), soft_wrap=False)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.config import ExperimentConfig
-from study.remote import open_folder
+from taskct_core.contracts.files import open_folder
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from study.cli.study_commands import StudyFolder
-from study.remote import open_folder
+from taskct_core.contracts.files import open_folder
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from study.cli.options import ConfigArgument, SetOption
-from study.remote import open_folder
+from taskct_core.contracts.files import open_folder
 
 app = typer.Typer(
     help="Search alpha, losses and architectures: run, submit, status, retry.", no_args_is_help=True

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from study.remote import is_remote
+from taskct_core.contracts.files import is_remote
 
 _SECONDS_TO_ANSWER = 60.0
 

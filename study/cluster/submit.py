@@ -17,8 +17,8 @@ from typing import Any
 
 from study.cluster.ray_session import token_is_missing
 from study.config import ExperimentConfig, load_experiment
-from study.remote import is_url
 from study.trials.executors import driver_resources
+from taskct_core.contracts.files import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 
 _REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."

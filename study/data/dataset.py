@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from study.files import write_atomically
 from taskct_core import schema
 from taskct_core.config import StrictModel
+from taskct_core.contracts.files import write_whole
 from taskct_core.errors import DataError
 
 SIMULATION_KEY = b"taskct_simulation"  # Parquet metadata: hash of what the shard was made from
@@ -142,7 +142,7 @@ def write_shard(path: Path, table: pa.Table) -> str:
     def write(temporary: Path) -> None:
         pq.write_table(table, temporary, use_dictionary=False, compression="zstd", row_group_size=32)
 
-    write_atomically(path, write)
+    write_whole(path, write)
     return file_hash(path)
 
 
@@ -155,7 +155,7 @@ def file_hash(path: Path) -> str:
 def write_card(folder: Path, card: DatasetCard) -> None:
     """Write ``dataset.json``; it is written last, so that a folder without it is an unfinished dataset."""
     text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-    write_atomically(folder / schema.DATASET_FILE, lambda temporary: temporary.write_text(text))
+    write_whole(folder / schema.DATASET_FILE, lambda temporary: temporary.write_text(text))
 
 
 def load_card(folder: Path) -> DatasetCard:

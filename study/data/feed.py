@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from study.data.batches import Batch, Share, to_batch
 from study.data.dataset import DatasetCard, from_table
 from study.data.stream_feed import StreamFeed
-from study.remote import arrow_source
 from taskct_core import schema
+from taskct_core.contracts.files import arrow_source
 
 
 class Feed(Protocol):

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from study.data.dataset import SIMULATION_KEY, file_hash, to_table, write_shard
-from study.files import write_json
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
+from taskct_core.contracts.files import write_json
 from taskct_core.volumes import Volume, VolumeReference, read_volume
 
 Manifest = dict[str, Any]  # key; when done: patient, split, shards, counts, warnings

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.monitor.events import EpochReported, Event, TrialFinished, TrialStarted
-from study.remote import is_remote, upload
 from study.search.records import trial_folder
+from taskct_core.contracts.files import is_remote, upload
 from taskct_core.schema import EPOCH, SEED, TRIAL
 
 if TYPE_CHECKING:

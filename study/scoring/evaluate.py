@@ -24,9 +24,7 @@ import torch
 from study.data.batches import Batch, to_batch
 from study.data.dataset import DatasetCard, from_table, load_card, verify_shards
 from study.data.leakage import check_no_leakage
-from study.files import write_atomically
 from study.provenance import provenance
-from study.remote import buffered, open_folder
 from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
 from study.scoring.references import IMAGES
@@ -34,6 +32,7 @@ from study.search.records import best_records, trial_folder
 from study.trials.plugins import own_scores
 from study.trials.trial import CHECKPOINT_FILE, read_trial_config
 from taskct_core import schema
+from taskct_core.contracts.files import buffered, open_folder, write_whole
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -238,4 +237,4 @@ def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:
         new = pd.concat([pd.read_parquet(buffered(path)), new], ignore_index=True)
     new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])
     new = new.drop_duplicates(identity, keep="last")
-    write_atomically(path, lambda temporary: new.to_parquet(temporary, index=False))
+    write_whole(path, lambda temporary: new.to_parquet(temporary, index=False))

@@ -19,15 +19,14 @@ import torch
 
 from study.data.batches import Batch, Share
 from study.data.feed import Feed
-from study.files import write_json
 from study.provenance import provenance
-from study.remote import buffered, open_folder
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
 from study.trials.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
+from taskct_core.contracts.files import buffered, open_folder, write_json
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
 from taskct_core.task_networks import load_task_network

@@ -25,8 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from study.files import write_json
-from study.remote import create_exclusively, is_remote
+from taskct_core.contracts.files import create_exclusively, is_remote, write_json
 from taskct_core.errors import StudyError
 
 LOCK_FILE = "driver.lock"

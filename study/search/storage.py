@@ -20,8 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.files import write_json
-from study.remote import is_remote
+from taskct_core.contracts.files import is_remote, write_json
 from taskct_core.errors import ConfigError, StudyError
 
 JOURNAL_FILE = "journal.log"

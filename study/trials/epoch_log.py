@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.files import write_atomically
-from study.remote import is_remote
+from taskct_core.contracts.files import is_remote, write_whole
 from taskct_core.schema import EPOCH
 
 EPOCH_LOG_FILE = "metrics.jsonl"
@@ -33,7 +32,7 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
     path = folder / EPOCH_LOG_FILE
     if is_remote(path):
         logged = path.read_bytes() if path.is_file() else b""
-        write_atomically(path, lambda temporary: temporary.write_bytes(logged + line.encode("utf-8")))
+        write_whole(path, lambda temporary: temporary.write_bytes(logged + line.encode("utf-8")))
         return
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:

@@ -20,9 +20,9 @@ from study.config import ExecutionConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.data.stream_feed import StreamFeed
-from study.remote import arrow_filesystem, open_folder
 from study.trials.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.files import arrow_filesystem, open_folder
 from taskct_core.errors import ConfigError, TaskctError
 from taskct_core.registry import load
 

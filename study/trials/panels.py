@@ -10,8 +10,8 @@ import torch
 
 from study.data.batches import Batch, Share
 from study.data.feed import Feed
-from study.files import write_atomically, write_json
 from taskct_core import schema
+from taskct_core.contracts.files import write_json, write_whole
 
 PANEL_SLICES = 3
 _BATCH_SIZE = 16
@@ -85,4 +85,4 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         with temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    write_atomically(path, write)
+    write_whole(path, write)

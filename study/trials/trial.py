@@ -29,15 +29,14 @@ from torch import nn
 
 from study.data.batches import Batch, Share
 from study.data.feed import Feed
-from study.files import write_atomically, write_json
 from study.provenance import config_hash, provenance
-from study.remote import buffered, open_folder
 from study.trials import epoch_log
 from study.trials.cost import CostMeter
 from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.files import buffered, open_folder, write_json, write_whole
 from taskct_core.errors import DataError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -152,7 +151,7 @@ def run_trial(
 def write_trial_config(folder: Path, config: TrialConfig) -> None:
     """Write what a trial is made with into its folder; ``read_trial_config`` reads it."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_atomically(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, float]:
@@ -174,7 +173,7 @@ def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, floa
 
 def _save_checkpoint(training: Training, folder: Path, identity: Row, epoch: int, seconds: float) -> None:
     checkpoint = {"training": training.state_dict(), "identity": identity, "epoch": epoch, "seconds": seconds}
-    write_atomically(folder / CHECKPOINT_FILE, lambda temporary: torch.save(checkpoint, temporary))
+    write_whole(folder / CHECKPOINT_FILE, lambda temporary: torch.save(checkpoint, temporary))
 
 
 def _reduced_losses(
@@ -258,7 +257,7 @@ def plain_row(row: Row) -> Row:
 def save_samples(path: Path, rows: list[Row]) -> None:
     """Write per-slice rows as Parquet."""
     frame = pd.DataFrame(rows)
-    write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
 def _predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,10 +10,7 @@ import hashlib
 import io
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import safetensors.torch
@@ -22,8 +19,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from taskct_core.config import StrictModel, TaskNetworkConfig
+from taskct_core.contracts.files import local_copy, write_bytes, write_text
+from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import DataError, first_line
-from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks.network import TaskNetwork
 
 CARD_FORMAT_VERSION = 1
@@ -65,13 +63,13 @@ def save_task_network(
         scores: metric column -> value on full-dose validation slices.
         patients: split of that dataset -> its patients.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    files = TaskNetworkFolder(folder)
     script = _script_bytes(network)
     if script is not None:
-        _replace(folder / TASK_NETWORK_SCRIPT, script)
+        write_bytes(files.script, script)
     state = network.network.state_dict()
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-    _replace(folder / TASK_NETWORK_WEIGHTS, safetensors.torch.save(weights))
+    write_bytes(files.weights, safetensors.torch.save(weights))
     card = TaskNetworkCard(
         network=network.config,
         data_hash=data_hash,
@@ -80,7 +78,7 @@ def save_task_network(
         content_hash=network.weights_hash(),
         script_sha256=None if script is None else hashlib.sha256(script).hexdigest(),
     )
-    _replace(folder / TASK_NETWORK_CARD, card.model_dump_json(indent=2).encode())
+    write_text(files.card, card.model_dump_json(indent=2))
     return card
 
 
@@ -90,10 +88,10 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
     Raises:
         DataError: if there is none, or it breaks its contract.
     """
-    path = folder / TASK_NETWORK_CARD
+    path = TaskNetworkFolder(folder).card
     if not path.is_file():
         raise DataError(
-            f"a task network's folder must hold {TASK_NETWORK_CARD}",
+            f"a task network's folder must hold {TaskNetworkFolder.card}",
             str(folder),
             "Make one with `taskct pretrain`.",
         )
@@ -101,7 +99,7 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
         return TaskNetworkCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError, OSError) as error:
         raise DataError(
-            f"{TASK_NETWORK_CARD} must describe a task network",
+            f"{TaskNetworkFolder.card} must describe a task network",
             f"{path} ({first_line(error)})",
             "Pre-train it again.",
         ) from None
@@ -118,12 +116,12 @@ def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
     here: dict[str, object] = {"weights": None}
     with ExitStack() as temporary:
         if card.script_sha256 is not None:
-            script = folder / TASK_NETWORK_SCRIPT
+            script = TaskNetworkFolder(folder).script
             _require_equal(_file_sha256(script), card.script_sha256, script)
-            here["architecture_parameters"] = {"path": str(temporary.enter_context(_as_local(script)))}
+            here["architecture_parameters"] = {"path": str(temporary.enter_context(local_copy(script)))}
         network = TaskNetwork.from_config(card.network.model_copy(update=here))
     network.config = card.network
-    path = folder / TASK_NETWORK_WEIGHTS
+    path = TaskNetworkFolder(folder).weights
     try:
         network.network.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -144,18 +142,6 @@ def _script_bytes(network: TaskNetwork) -> bytes | None:
     return buffer.getvalue()
 
 
-@contextmanager
-def _as_local(path: Path) -> Iterator[Path]:
-    """A file as one on this machine: itself, or a temporary copy of a remote object."""
-    if isinstance(path, Path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="taskct-") as folder:
-        copy = Path(folder) / path.name
-        copy.write_bytes(path.read_bytes())
-        yield copy
-
-
 def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none (no such file)"
 
@@ -167,12 +153,3 @@ def _require_equal(received: str, expected: str, path: Path) -> None:
             f"hash {received[:12]} of {path} where the card says {expected[:12]}",
             "Pre-train it again, or restore the folder from a copy.",
         )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    if not isinstance(path, Path):  # a remote object: it appears whole or not at all
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from study.remote import open_folder
 from study.trials import epoch_log
+from taskct_core.contracts.files import open_folder
 from taskct_core.schema import EPOCH, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 
 SPACE: dict[str, Any] = {

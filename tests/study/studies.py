@@ -19,10 +19,10 @@ from ray.tune.search import Searcher
 
 import study.run
 from study.config import StudyConfig
-from study.remote import open_folder
 from study.run import StudySummary, run_study
 from study.search.records import TrialRecord
 from study.trials import epoch_log
+from taskct_core.contracts.files import open_folder
 from taskct_core.schema import EPOCH
 
 EPOCHS = 4

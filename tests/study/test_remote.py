@@ -13,7 +13,6 @@ from studies import EPOCHS, Killed, run_here, study_config, table
 from analysis.study_folder import StudyFolder, require_folder
 from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
-from study.remote import check_writable, create_exclusively, is_remote, open_folder
 from study.results import export_results, read_rows
 from study.run import run_study
 from study.search.lock import LOCK_FILE, read_driver, study_lock
@@ -21,6 +20,7 @@ from study.search.records import trial_folder
 from study.trials import epoch_log
 from study.trials.trial import CHECKPOINT_FILE, FINAL_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE

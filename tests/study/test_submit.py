@@ -11,12 +11,12 @@ import yaml
 from heads import Head, ray_head
 
 from study.cluster.submit import submit
-from study.remote import open_folder
 from study.run import load_study
 from study.scoring.evaluate import evaluate_study
 from study.search.records import read_records, trial_folder
 from study.trials.trial import CHECKPOINT_FILE, CONFIG_FILE, FINAL_FILE
 from taskct_core import schema
+from taskct_core.contracts.files import open_folder
 from taskct_core.errors import ConfigError, ResourceError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE
 

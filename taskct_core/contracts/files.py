@@ -1,8 +1,8 @@
-"""Folders that are not on this machine: ``s3://bucket/runs`` or any other fsspec URL.
+"""Folders on this machine or at a URL (``s3://bucket/runs``), and files that are written whole or not at all.
 
 A remote folder is a ``UPath``, which has the methods of a ``Path``; annotations say ``Path`` for both. What an
-object store cannot do is done otherwise here and in :mod:`study.files`: it has no rename, no appending and no
-lock, but an object appears whole or not at all, and may be created only if it is absent.
+object store cannot do is done otherwise here: it has no rename, no appending and no lock, but an object appears
+whole or not at all, and may be created only if it is absent.
 
 Credentials and endpoints come from the environment (``AWS_...``), which every node must have.
 """
@@ -10,10 +10,12 @@ Credentials and endpoints come from the environment (``AWS_...``), which every n
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -82,6 +84,45 @@ def is_remote(path: object) -> bool:
     return not isinstance(path, str | Path)
 
 
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file, then move it into place.
+
+    A reader sees the old file or the whole new one; after a crash at worst a ``.partial`` file is left
+    beside a local ``path``, which no reader looks at and the next write replaces. What belongs into a remote
+    folder is filled on this machine and uploaded.
+    """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="taskct-") as folder:
+            temporary = Path(folder) / path.name
+            write(temporary)
+            upload(temporary, path)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole; see :func:`write_whole`."""
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole; see :func:`write_whole`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write plain values as indented JSON, whole; see :func:`write_whole`."""
+    write_text(path, json.dumps(values, indent=2, default=str) + "\n")
+
+
 def upload(local: Path, target: Path) -> None:
     """Put a local file where ``target`` names a remote one; readers see the old object or the new one."""
     remote = cast(Any, target)
@@ -119,6 +160,18 @@ def arrow_filesystem(path: Path) -> tuple[str, Any]:
 def buffered(path: Path) -> io.BytesIO:
     """A file's bytes, for libraries that open local files or file objects only."""
     return io.BytesIO(path.read_bytes())
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """A file as one on this machine, while the block runs: itself, or a temporary copy of a remote one."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="taskct-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes())
+        yield copy
 
 
 @contextmanager

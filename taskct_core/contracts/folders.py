@@ -1,0 +1,109 @@
+"""The folders that stages hand to each other, and the name of every file in them.
+
+    folder = StudyFolder.at("runs/quickstart/study")     # or "s3://bucket/runs/quickstart/study"
+    folder.trial(3).epoch_log                            # its path
+    StudyFolder.results                                  # the name alone: "results.parquet"
+
+A folder's object holds its path and nothing else; the files are read and written with
+:mod:`taskct_core.contracts.files` and by whoever knows their format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, overload
+
+from taskct_core.contracts.files import open_folder
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on this machine, or a remote one; see :mod:`taskct_core.contracts.files`."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, location: str | Path) -> Self:
+        """The folder at a path or URL, there or not.
+
+        Raises:
+            ConfigError: if the URL's protocol is unknown or its package is not installed.
+        """
+        return cls(open_folder(location))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class Entry:
+    """A file or subfolder of fixed name: of a folder's object its path, of the class its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, folder: None, owner: type[Folder]) -> str: ...
+    @overload
+    def __get__(self, folder: Folder, owner: type[Folder]) -> Path: ...
+    def __get__(self, folder: Folder | None, owner: type[Folder]) -> str | Path:
+        return self._name if folder is None else folder.path / self._name
+
+
+class StudyFolder(Folder):
+    """``taskct study run`` writes it, whatever looks at a study reads it."""
+
+    card = Entry("study.json")  # StudyCard
+    results = Entry("results.parquet")  # one flat row a trial, epoch and split
+    samples = Entry("samples.parquet")  # one row a trial, split and slice, at the trial's last epoch
+    references = Entry("references.json")  # one row a reference and split
+    reference_samples = Entry("references-samples.parquet")
+    evaluations = Entry(
+        "evaluations.parquet"
+    )  # of `taskct evaluate`: one row a method, split, data and judges
+    evaluation_samples = Entry("evaluation-samples.parquet")
+    report = Entry("report.html")
+
+    panels = Entry("panels")  # the slices that reports show
+    panel_slices = Entry("panels/slices.json")  # list of {patient, slice_index, split}: which they are
+    panel_truth = Entry("panels/truth.npz")  # label
+
+    trials = Entry("trials")
+    storage = Entry("storage.json")  # which Optuna study it is, and where
+    journal = Entry("journal.log")  # Optuna's, where no database is named
+    tune_scratch = Entry(".tune")  # Ray Tune's notes of the current run, which nothing reads afterwards
+
+    def trial(self, number: int) -> TrialFolder:
+        """``trials/0003``."""
+        return TrialFolder(self.trials / f"{number:04d}")
+
+    def panel(self, trial_or_method: int | str) -> Path:
+        """What a trial or a reference makes of the slices shown: image, prediction."""
+        name = f"trial-{trial_or_method:04d}" if isinstance(trial_or_method, int) else trial_or_method
+        return self.panels / f"{name}.npz"
+
+
+class TrialFolder(Folder):
+    """One trial's; ``study.trials.trial`` writes it."""
+
+    config = Entry("config.yaml")  # TrialConfig
+    epoch_log = Entry("metrics.jsonl")  # one row an epoch, on the validation split
+    checkpoint = Entry("checkpoint.pt")  # all that is needed to go on after the last finished epoch
+    final = Entry("final.json")  # rows of the finished trial: validation and, where there is one, test split
+    samples = Entry("samples.parquet")  # one row a slice of those splits
+    panel = Entry("panel.npz")  # reconstruction and prediction of the slices that reports show
+    ray_train = Entry("ray_train")  # Ray Train's own
+
+
+class DatasetFolder(Folder):
+    """``taskct simulate`` writes it: ``dataset.json`` last, so that a folder without it is unfinished."""
+
+    card = Entry("dataset.json")  # DatasetCard, which lists the shards
+
+
+class TaskNetworkFolder(Folder):
+    """``taskct pretrain`` writes it: ``card.json`` last."""
+
+    card = Entry("card.json")  # TaskNetworkCard
+    weights = Entry("weights.safetensors")
+    script = Entry("network.torchscript.pt")  # only of a network that was imported as TorchScript
