@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
+from taskct_core.registry import Trust, load
 from taskct_core.schema import (
     METRICS,
     PARAMETERS,
@@ -167,10 +169,20 @@ class ExperimentConfig(StrictModel):
     trial: TrialConfig = TrialConfig()
     study: StudyConfig = StudyConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    # Whether plug-ins that a folder's files name may be imported (--trust). Not recorded with the study: who reads
+    # that is to decide anew.
+    trust: bool = Field(default=False, exclude=True)
 
 
-def load_experiment(path: Path, overrides: list[str] | None = None) -> ExperimentConfig:
+def load_experiment(
+    path: Path, overrides: list[str] | None = None, *, trust: bool = False
+) -> ExperimentConfig:
     """Read an experiment's YAML file and apply ``a.b=value`` overrides, whose values are YAML too.
+
+    Args:
+        path: of the file.
+        overrides: ``a.b=value``, as ``--set`` takes them.
+        trust: whether plug-ins that a folder's files name may be imported.
 
     Raises:
         ConfigError: if the file is missing or no YAML mapping, or any key or value is invalid.
@@ -178,7 +190,35 @@ def load_experiment(path: Path, overrides: list[str] | None = None) -> Experimen
     values = _read_yaml(path)
     for override in overrides or []:
         _apply_override(values, override)
+    if trust:
+        values["trust"] = True
     return ExperimentConfig.parse(values)
+
+
+def trust_of(experiment: ExperimentConfig) -> Trust:
+    """Which names the files of a folder may have imported: those that the experiment itself names.
+
+    Raises:
+        ConfigError: if a search space written in Python cannot be imported.
+    """
+    space = experiment.study.space
+    named = [
+        experiment.task_network.architecture,
+        experiment.trial.model_dump(),
+        experiment.study.objectives,
+        load(space, {}, "search space") if isinstance(space, str) else space,
+    ]
+    return Trust(frozenset(_names_in(named)), experiment.trust)
+
+
+def _names_in(values: Any) -> Iterator[str]:
+    """Every name in plain values: texts, keys included, and the terms of a mix of losses."""
+    if isinstance(values, str):
+        yield from (term.rpartition("*")[2].strip() for term in values.split("+"))
+    elif isinstance(values, dict):
+        yield from (name for item in (*values.keys(), *values.values()) for name in _names_in(item))
+    elif isinstance(values, list | tuple):
+        yield from (name for item in values for name in _names_in(item))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

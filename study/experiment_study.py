@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard
 from study.data.inputs import open_inputs
 from study.monitor.events import Event, OnEvent, TrialFinished, ignore
@@ -62,7 +62,7 @@ def run_experiment_study(
     """
     check_execution(experiment.execution)
     directions = metric_directions(experiment.study.objectives)
-    inputs = open_inputs(card, workspace, experiment.execution.data_path)
+    inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment))
     inputs = replace(inputs, objectives=tuple(experiment.study.objectives))
     check_before_study(experiment, workspace.study, inputs)
     exporter = _Exporter(experiment, workspace.study)

@@ -156,7 +156,7 @@ def _trial_config(base: TrialConfig, values: dict[str, Any]) -> TrialConfig:
 
 
 def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: dict[str, Any]) -> int:
-    task_network, _ = load_task_network(open_folder(inputs.task_network))
+    task_network, _ = load_task_network(open_folder(inputs.task_network), inputs.trust)
     training = build_training(config, geometry=inputs.geometry, task_network=task_network)
     training.train_epoch([batch])
     return training.parameter_count

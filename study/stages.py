@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.ray_session import ray_session, session_is_open
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
@@ -158,13 +158,13 @@ def train_one(experiment: ExperimentConfig) -> None:
     workspace = _workspace(experiment)
     check_execution(experiment.execution)
     card = _checked_dataset(workspace)
-    _check_task_network(workspace, card)  # a bad one is found before Ray is started
+    _check_task_network(experiment, workspace, card)  # a bad one is found before Ray is started
     task = TrialTask(experiment.trial, workspace.trial, 0)
     with (
         _making(workspace.trial, "trial", False, experiment),
         progress("Training", experiment.trial.epochs) as advance,
     ):
-        inputs = open_inputs(card, workspace, experiment.execution.data_path)
+        inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment))
         rows = train_trial(task, inputs, experiment.execution, lambda row: advance(1, score_line(row)))
     for row in rows:
         console.print(f"{row[SPLIT]}: {score_line(row)}")
@@ -178,7 +178,7 @@ def run_search(experiment: ExperimentConfig) -> None:
 
     workspace = _workspace(experiment)
     card = _checked_dataset(workspace)
-    _check_task_network(workspace, card)
+    _check_task_network(experiment, workspace, card)
     check_space(experiment)
     check_storage(workspace.study, experiment.study.storage)
     if _study_is_done(experiment, workspace):
@@ -231,10 +231,10 @@ def _checked_dataset(workspace: Workspace) -> DatasetCard:
     return card
 
 
-def _check_task_network(workspace: Workspace, card: DatasetCard) -> None:
+def _check_task_network(experiment: ExperimentConfig, workspace: Workspace, card: DatasetCard) -> None:
     """Refuse a broken task network, and one that was trained on patients of whom the dataset gives scores."""
     from study.data.leakage import check_no_leakage
     from taskct_core.task_networks import load_task_network
 
-    _, network = load_task_network(workspace.task_network)
+    _, network = load_task_network(workspace.task_network, trust_of(experiment))
     check_no_leakage(card.patients, network.patients, "the task network")

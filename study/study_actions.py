@@ -12,6 +12,7 @@ from study.monitor.progress import console
 from study.monitor.score_line import score_line
 from taskct_core.contracts.files import write_whole
 from taskct_core.errors import StudyError
+from taskct_core.registry import Trust
 from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, REPORT_FILE, RESULTS_FILE, TRIAL
 
 
@@ -57,16 +58,19 @@ def evaluate_trials(
     split: str,
     audit: Path | None,
     outside: tuple[Path, str | None, str] | None = None,
+    trust: bool = False,
 ) -> None:
     """Score trials without training, and show the scores.
 
-    ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML.
+    ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML;
+    ``trust``: whether plug-ins that the folders name may be imported.
     """
     from study.scoring.evaluate import EVALUATIONS_FILE, evaluate_study
     from study.scoring.outside import OutsideCheckpoint
 
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
-    for row in evaluate_study(folder, data, trials, split, audit, checkpoint).to_dict("records"):
+    rows = evaluate_study(folder, data, trials, split, audit, checkpoint, Trust(everything=trust))
+    for row in rows.to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
         console.print(f"{name:>10}: {score_line(row)}{_audit_of(row)}", soft_wrap=True)
     console.print(f"Appended to {folder / EVALUATIONS_FILE}")

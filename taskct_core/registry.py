@@ -2,16 +2,61 @@
 
 The dicts map a name to ``"package.module:Name"`` too, so that looking up a name (in ``--help``, in a
 configuration) does not import PyTorch and MONAI, which takes seconds.
+
+To import a name is to run code. A user's own configuration may name what it likes; a file that lies in a folder
+(a task network's card, a trial's config.yaml, a study's storage) came from whoever made the folder, so what it
+names passes :class:`Trust` first.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from taskct_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which names of a folder's files may be imported.
+
+    Attributes:
+        plugins: names that the user's own configuration has, too.
+        everything: whatever the folder names, because the user said so (``--trust``).
+    """
+
+    plugins: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def require(self, name: str, built_in: Collection[str], kind: str, source: object) -> None:
+        """Refuse a name that is neither built in nor trusted.
+
+        Args:
+            name: as the file has it.
+            built_in: names that run no code of the folder's maker.
+            kind: what it names, for the message, such as ``reconstructor``.
+            source: the file.
+
+        Raises:
+            ConfigError: naming the file, before anything is imported.
+        """
+        if self.everything or name in built_in or name in self.plugins:
+            return
+        raise ConfigError(
+            f"a {kind} that a folder's file names must be built in ({', '.join(sorted(built_in))}), "
+            "as any other would run code of whoever made the folder",
+            f"{name!r} in {source}",
+            "If you trust its maker, name it in your own configuration, or give --trust.",
+        )
+
+
+BUILT_IN_ONLY = Trust()
 
 
 def known_name(name: str, family: Mapping[str, str], kind: str) -> str:
@@ -44,16 +89,48 @@ def load(name: str, family: Mapping[str, str], kind: str) -> Any:
         ) from error
 
 
-def build(
+def build_module(
     name: str, family: Mapping[str, str], kind: str, parameters: Mapping[str, Any], **offered: Any
-) -> Any:
-    """Call what ``name`` stands for with ``parameters``, and those of ``offered`` that it has arguments for.
+) -> nn.Module:
+    """Build the ``nn.Module`` that ``name`` stands for: a class of modules, or a function that makes one.
+
+    Args:
+        name: a key of ``family``, or ``package.module:Name``.
+        family: the built-ins.
+        kind: what it is, for messages, such as ``reconstructor``.
+        parameters: arguments that the user gives.
+        offered: arguments that it gets if it has them.
 
     Raises:
-        ConfigError: if the name is unknown, a parameter is not one of its arguments, or it rejects a value.
+        ConfigError: if the name is unknown, a class is none of modules (it is not called then), a parameter is not
+            one of its arguments, it rejects a value, or it makes something else.
     """
+    from torch import nn
+
     factory = load(name, family, kind)
-    arguments = inspect.signature(factory).parameters
+    if not callable(factory) or (isinstance(factory, type) and not issubclass(factory, nn.Module)):
+        raise _not_a_module(name, kind, f"is {factory!r}")
+    module = _call(factory, name, kind, parameters, offered)
+    if not isinstance(module, nn.Module):
+        raise _not_a_module(name, kind, f"makes a {type(module).__name__}")
+    return module
+
+
+def _not_a_module(name: str, kind: str, received: str) -> ConfigError:
+    return ConfigError(
+        f"a {kind} must be a torch.nn.Module",
+        f"{name!r}, which {received}",
+        "Name a class derived from torch.nn.Module, or a function that returns one.",
+    )
+
+
+def _call(
+    factory: Any, name: str, kind: str, parameters: Mapping[str, Any], offered: Mapping[str, Any]
+) -> Any:
+    try:
+        arguments = inspect.signature(factory).parameters
+    except ValueError:  # of some functions written in C
+        raise _not_a_module(name, kind, f"is {factory!r}") from None
     takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
     valid = sorted(set(arguments) - set(offered) - {"args", "kwargs"})
     unknown = sorted(set(parameters) - set(valid))

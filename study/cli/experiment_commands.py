@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.cli.options import ConfigArgument, SetOption
+from study.cli.options import ConfigArgument, SetOption, TrustOption
 
 if TYPE_CHECKING:
     from study.config import ExperimentConfig
@@ -34,14 +34,14 @@ def quickstart(
     stages.run_all(_load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"]))
 
 
-def run(config: ConfigArgument, overrides: SetOption = None) -> None:
+def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
     """Run all stages of an experiment: simulate, pretrain, study, report.
 
     Stages that are done are not repeated, and an interrupted one continues.
     """
     from study import stages
 
-    stages.run_all(_load(config, overrides))
+    stages.run_all(_load(config, overrides, trust))
 
 
 def simulate(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -67,17 +67,17 @@ def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
     stages.pretrain_task_network(_load(config, overrides))
 
 
-def train(config: ConfigArgument, overrides: SetOption = None) -> None:
+def train(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
     """Train one configuration (the YAML's `trial` section): OUTPUT/NAME/trial.
 
     For a first look, or to train again what a study found, e.g. `--set trial.alpha=0.9`.
     """
     from study import stages
 
-    stages.train_one(_load(config, overrides))
+    stages.train_one(_load(config, overrides, trust))
 
 
-def _load(config: Path, overrides: list[str] | None) -> ExperimentConfig:
+def _load(config: Path, overrides: list[str] | None, trust: bool = False) -> ExperimentConfig:
     from study.config import load_experiment
 
-    return load_experiment(config, overrides)
+    return load_experiment(config, overrides, trust=trust)

@@ -10,6 +10,14 @@ import typer
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file. Ready ones: configs/.")
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Import plug-ins that only a folder's files name (a task network's card, a trial's configuration): "
+        "they run code of whoever made the folder.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

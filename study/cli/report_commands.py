@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from study.cli.options import TrustOption
 from study.cli.study_commands import StudyFolder
 from taskct_core.contracts.files import open_folder
 
@@ -48,6 +49,7 @@ def evaluate(
     architecture_parameters: Annotated[
         str, typer.Option(metavar="YAML", help="Its parameters, e.g. '{width: 16}'.")
     ] = "{}",
+    trust: TrustOption = False,
 ) -> None:
     """Score trained trials, and the full-dose and FBP references, on any dataset: another dose, other patients.
 
@@ -57,7 +59,7 @@ def evaluate(
     from study import study_actions
 
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
-    study_actions.evaluate_trials(study_actions.find_study(folder), data, trial, split, audit, outside)
+    study_actions.evaluate_trials(study_actions.find_study(folder), data, trial, split, audit, outside, trust)
 
 
 def report(

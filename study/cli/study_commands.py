@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import ConfigArgument, SetOption
+from study.cli.options import ConfigArgument, SetOption, TrustOption
 from taskct_core.contracts.files import open_folder
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ StudyFolder = Annotated[
 
 
 @app.command()
-def run(config: ConfigArgument, overrides: SetOption = None) -> None:
+def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
     """Run the experiment's search, or continue it: OUTPUT/NAME/study.
 
     Kill it whenever you like: the same command continues it, finished trials are kept, and half-finished ones
@@ -35,7 +35,7 @@ def run(config: ConfigArgument, overrides: SetOption = None) -> None:
     from study import stages
     from study.config import load_experiment
 
-    experiment = load_experiment(config, overrides)
+    experiment = load_experiment(config, overrides, trust=trust)
     stages.run_search(experiment)
     typer.echo(f"Next: taskct report {stages.study_folder(experiment)}")
 
@@ -55,6 +55,7 @@ def submit(
     ] = None,
     wait: Annotated[bool, typer.Option(help="Show the job's output until it ends.")] = True,
     overrides: SetOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Run the whole experiment as a job of a running Ray cluster (docs/cluster.md).
 
@@ -63,7 +64,8 @@ def submit(
     """
     from study import stages
 
-    stages.submit_experiment(config, overrides or [], address, working_dir, wait)
+    settings = [*(overrides or []), *(["trust=true"] if trust else [])]
+    stages.submit_experiment(config, settings, address, working_dir, wait)
 
 
 @app.command()

@@ -36,6 +36,7 @@ from taskct_core.contracts.files import buffered, open_folder, write_whole
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
+from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training import Training, build_training, evaluate
@@ -60,18 +61,18 @@ class Judges:
     patients: list[dict[str, list[str]]]  # of each network: split -> patients it was trained and chosen on
 
     @classmethod
-    def load(cls, task_network: Path, audit: Path | None) -> Judges:
+    def load(cls, task_network: Path, audit: Path | None, trust: Trust) -> Judges:
         """The study's task network, and the one that audits it.
 
         Raises:
             DataError: if a folder is no task network's.
-            ConfigError: if both are the same network.
+            ConfigError: if both are the same network, or one is a plug-in that is not trusted.
         """
-        network, card = load_task_network(task_network)
+        network, card = load_task_network(task_network, trust)
         networks, hashes = {"": network}, {schema.TASK_NETWORK_HASH: card.content_hash}
         patients = [card.patients]
         if audit is not None:
-            second, second_card = load_task_network(audit)
+            second, second_card = load_task_network(audit, trust)
             if second_card.content_hash == card.content_hash:
                 raise ConfigError(
                     "the auditing task network must be another than the one trained against",
@@ -91,6 +92,7 @@ def evaluate_study(
     split: str = "test",
     audit: Path | None = None,
     outside: OutsideCheckpoint | None = None,
+    trust: Trust = BUILT_IN_ONLY,
 ) -> pd.DataFrame:
     """Score trials, the full-dose image, plain FBP and a network from elsewhere on one split of a dataset.
 
@@ -101,6 +103,7 @@ def evaluate_study(
         split: of the dataset.
         audit: folder of a second task network.
         outside: a reconstructor that was trained elsewhere, scored as well.
+        trust: which plug-ins the folders may name.
 
     Returns:
         The new rows, which are also appended to the study's evaluations; rows of the same trial, data and
@@ -110,23 +113,26 @@ def evaluate_study(
         ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
     record = _study_record(study_folder)
+    objectives = record.get("objectives", [])
+    for name in objectives:
+        trust.require(name, schema.METRICS, "objective", study_folder / schema.STUDY_FILE)
     folders = record["folders"]
     dataset = dataset or open_folder(folders["dataset"])
     card = _checked(dataset, split)
-    judges = Judges.load(open_folder(folders["task_network"]), audit)
+    judges = Judges.load(open_folder(folders["task_network"]), audit, trust)
     scored = {split: card.patients[split]}
     for patients in judges.patients:
         check_no_leakage(scored, patients, "a task network")
     check_no_leakage(scored, record["dataset"]["patients"], "a trial")
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study_folder))]
-    scorer = _Scorer(card, dataset, split, judges, record.get("objectives", []))
+    scorer = _Scorer(card, dataset, split, judges, objectives)
     for number, (method, column) in enumerate(IMAGES.items(), start=1):
         scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
     if outside is not None:
         scorer.score_outside(outside)
     for trial in trials:
-        scorer.score_trial(study_folder, trial)
+        scorer.score_trial(study_folder, trial, trust)
     frame = pd.DataFrame(scorer.rows)
     _append(study_folder / EVALUATIONS_FILE, frame, [])
     samples = pd.DataFrame(scorer.samples)
@@ -160,18 +166,22 @@ class _Scorer:
         identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
         self.score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct)
 
-    def score_trial(self, study_folder: Path, trial: int) -> None:
-        training = load_trained(trial_folder(study_folder, trial), self._card, self._judges.networks[""])
+    def score_trial(self, study_folder: Path, trial: int, trust: Trust) -> None:
+        folder, network = trial_folder(study_folder, trial), self._judges.networks[""]
+        training = load_trained(folder, self._card, network, trust)
         self.score({schema.TRIAL: trial, schema.METHOD: training.config.mode}, training.reconstruct)
 
 
-def load_trained(folder: Path, card: DatasetCard, task_network: TaskNetwork) -> Training:
+def load_trained(
+    folder: Path, card: DatasetCard, task_network: TaskNetwork, trust: Trust = BUILT_IN_ONLY
+) -> Training:
     """A trained trial, ready to reconstruct slices of a dataset.
 
     Raises:
+        ConfigError: if it names a plug-in that is not trusted.
         DataError: if the folder has no checkpoint.
     """
-    config = read_trial_config(folder)
+    config = read_trial_config(folder, trust)
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         raise DataError(

@@ -47,7 +47,7 @@ def write_references(
     ``on_row`` is called with the scores of each reference on each split: TV and SIRT take minutes, so each is
     kept as soon as it is scored.
     """
-    task_network, card = load_task_network(open_folder(inputs.task_network))
+    task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
     rows = read_rows(study_folder / REFERENCES_FILE)
     samples = _known_samples(study_folder, {row[schema.METHOD] for row in rows})
     for number, (method, make) in enumerate(_references(inputs).items(), start=1):

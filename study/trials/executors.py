@@ -20,7 +20,14 @@ from study.config import ExecutionConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.data.stream_feed import StreamFeed
-from study.trials.trial import Row, TrialInputs, Worker, run_trial, write_trial_config
+from study.trials.trial import (
+    Row,
+    TrialInputs,
+    Worker,
+    require_trusted,
+    run_trial,
+    write_trial_config,
+)
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import arrow_filesystem, open_folder
 from taskct_core.errors import ConfigError, TaskctError
@@ -70,9 +77,20 @@ def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionC
     ) -> None:
         from ray import tune
 
-        run(TrialTask.from_search(base, proposal), inputs, execution, tune.report)
+        run(trusted_task(base, proposal, inputs), inputs, execution, tune.report)
 
     return tune.with_parameters(trainable, base=base, inputs=inputs, execution=execution)
+
+
+def trusted_task(base: TrialConfig, proposal: dict[str, Any], inputs: TrialInputs) -> TrialTask:
+    """The proposed trial; a storage that others filled may have names of theirs in it.
+
+    Raises:
+        ConfigError: if its values make no valid trial, or name a plug-in that the experiment does not.
+    """
+    task = TrialTask.from_search(base, proposal)
+    require_trusted(task.config, inputs.trust, "the study's storage")
+    return task
 
 
 def make_own_trainable(name: str, base: TrialConfig, inputs: TrialInputs) -> Trainable:
@@ -91,7 +109,7 @@ def make_own_trainable(name: str, base: TrialConfig, inputs: TrialInputs) -> Tra
 
     def trainable(proposal: dict[str, Any], base: TrialConfig, inputs: TrialInputs) -> None:
         function = load(name, {}, "trainable")  # imported where the trial runs
-        task = TrialTask.from_search(base, proposal)
+        task = trusted_task(base, proposal, inputs)
         write_trial_config(task.folder, task.config)
         wanted = inspect.signature(function).parameters
         offered = {"base": base, "inputs": inputs}

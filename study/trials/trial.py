@@ -39,7 +39,10 @@ from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import buffered, open_folder, write_json, write_whole
 from taskct_core.errors import DataError, StudyError
 from taskct_core.geometry import ParallelBeam
+from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
+from taskct_core.reconstructors import RECONSTRUCTORS
+from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import Training, build_training
 
@@ -62,6 +65,7 @@ class TrialInputs:
         panel: the slices that reports show, as one batch; empty for none.
         evaluation_batch_size: slices scored at a time.
         objectives: columns that the study optimises; a user's own are computed from the rows of the slices.
+        trust: which plug-ins may be imported that the task network's folder or the study's storage names.
     """
 
     feeds: dict[str, Feed]
@@ -71,6 +75,7 @@ class TrialInputs:
     panel: Batch = field(default_factory=dict)
     evaluation_batch_size: int = 16
     objectives: tuple[str, ...] = ()
+    trust: Trust = BUILT_IN_ONLY
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def run_trial(
         DataError: if the checkpoint belongs to another configuration.
         StudyError: if the frozen task network changed during training.
     """
-    task_network, card = load_task_network(open_folder(inputs.task_network))
+    task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
     training = build_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
     )
@@ -266,10 +271,23 @@ def _predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torc
     return image, training.frozen_task_network.predict(image)
 
 
-def read_trial_config(folder: Path) -> TrialConfig:
+def require_trusted(config: TrialConfig, trust: Trust, source: object) -> None:
+    """Refuse a configuration that comes from a folder and names plug-ins that are not trusted.
+
+    Raises:
+        ConfigError: naming the plug-in and ``source``.
+    """
+    trust.require(config.architecture, RECONSTRUCTORS, "reconstructor", source)
+    trust.require(config.task_loss, TASK_LOSSES, "task loss", source)
+    for _, name in parse_mix(config.image_loss):
+        trust.require(name, IMAGE_LOSSES, "image loss", source)
+
+
+def read_trial_config(folder: Path, trust: Trust = BUILT_IN_ONLY) -> TrialConfig:
     """The configuration a trial's folder was made with.
 
     Raises:
+        ConfigError: if it names a plug-in that is not trusted.
         DataError: if the folder is no trial's.
     """
     path = folder / CONFIG_FILE
@@ -277,4 +295,6 @@ def read_trial_config(folder: Path) -> TrialConfig:
         raise DataError(
             f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/."
         )
-    return TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    require_trusted(config, trust, path)
+    return config

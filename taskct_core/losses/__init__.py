@@ -61,7 +61,7 @@ def build_image_loss(name: str, task_network: TaskNetwork | None = None) -> Imag
     from taskct_core.losses.image import ImageLoss
 
     terms = [
-        (weight, registry.build(part, IMAGE_LOSSES, "image loss", {}, task_network=task_network))
+        (weight, registry.build_module(part, IMAGE_LOSSES, "image loss", {}, task_network=task_network))
         for weight, part in parse_mix(name)
     ]
     return ImageLoss(terms)
@@ -73,5 +73,4 @@ def build_task_loss(name: str) -> nn.Module:
     Raises:
         ConfigError: if it cannot be built.
     """
-    loss: nn.Module = registry.build(name, TASK_LOSSES, "task loss", {})
-    return loss
+    return registry.build_module(name, TASK_LOSSES, "task loss", {})

@@ -46,15 +46,9 @@ def build_reconstructor(
         ConfigError: if the name, a parameter or a value is not valid, naming the valid ones, or the result
             is no ``nn.Module``.
     """
-    from torch import nn
-
-    model = registry.build(architecture, RECONSTRUCTORS, "reconstructor", parameters or {}, geometry=geometry)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            "a reconstructor must be a torch.nn.Module",
-            f"{architecture!r} makes a {type(model).__name__}",
-            "Name a class derived from torch.nn.Module.",
-        )
+    model = registry.build_module(
+        architecture, RECONSTRUCTORS, "reconstructor", parameters or {}, geometry=geometry
+    )
     if not set(inputs_of(model)) <= set(_TENSORS):
         raise ConfigError(
             f"a reconstructor's inputs must be of {', '.join(_TENSORS)}",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskct_core.registry import BUILT_IN_ONLY, Trust
+
 if TYPE_CHECKING:
     from taskct_core.config import TaskNetworkConfig
     from taskct_core.task_networks.network import TaskNetwork
@@ -20,6 +22,7 @@ TASK_NETWORKS = {
     "dynunet": "taskct_core.task_networks.architectures:dynunet",
     "torchscript": "taskct_core.task_networks.imported:torchscript",
 }
+PROGRAMS = ("torchscript",)  # of TASK_NETWORKS: what runs is a program that lies in the network's folder
 CLASSES = {"liver_tumour": 3, "liver": 2}  # with the background
 
 
@@ -30,11 +33,11 @@ def build_task_network(config: TaskNetworkConfig) -> TaskNetwork:
     return TaskNetwork.from_config(config)
 
 
-def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
+def load_task_network(folder: Path, trust: Trust = BUILT_IN_ONLY) -> tuple[TaskNetwork, TaskNetworkCard]:
     """A stored task network, frozen, and its card; see ``storage.load_task_network``."""
     from taskct_core.task_networks import storage
 
-    return storage.load_task_network(folder)
+    return storage.load_task_network(folder, trust)
 
 
 def load_task_network_card(folder: Path) -> TaskNetworkCard:

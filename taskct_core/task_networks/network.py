@@ -50,7 +50,7 @@ class TaskNetwork(nn.Module):
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            network = registry.build(
+            network = registry.build_module(
                 config.architecture,
                 TASK_NETWORKS,
                 "task network",

@@ -22,6 +22,8 @@ from taskct_core.config import StrictModel, TaskNetworkConfig
 from taskct_core.contracts.files import local_copy, write_bytes, write_text
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import DataError, first_line
+from taskct_core.registry import BUILT_IN_ONLY, Trust
+from taskct_core.task_networks import PROGRAMS, TASK_NETWORKS
 from taskct_core.task_networks.network import TaskNetwork
 
 CARD_FORMAT_VERSION = 1
@@ -105,13 +107,22 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
         ) from None
 
 
-def load_task_network(folder: Path) -> tuple[TaskNetwork, TaskNetworkCard]:
+def load_task_network(folder: Path, trust: Trust = BUILT_IN_ONLY) -> tuple[TaskNetwork, TaskNetworkCard]:
     """Read a task network, frozen, and its card.
 
+    Args:
+        trust: which architectures the card may name beside the built-in ones. TorchScript counts as code: its
+            program lies in the folder, and may read and write files.
+
     Raises:
+        ConfigError: if the card names an architecture that is not trusted.
         DataError: if a file is missing or damaged, or the weights are not those of the card.
     """
     card = load_task_network_card(folder)
+    safe = TASK_NETWORKS.keys() - set(PROGRAMS)
+    trust.require(
+        card.network.architecture, safe, "task network architecture", TaskNetworkFolder(folder).card
+    )
     # The card records where the weights came from; from now on this folder is where they are.
     here: dict[str, object] = {"weights": None}
     with ExitStack() as temporary:

@@ -12,7 +12,7 @@ from studies import run_here, study_config
 
 from analysis import write_report
 from study import objective
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, trust_of
 from study.experiment_study import run_experiment_study
 from study.results import read_rows
 from study.scoring.evaluate import evaluate_study
@@ -98,7 +98,11 @@ def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> Non
     assert set(trials[schema.SPLIT]) == {"validation"} and trials[schema.METHOD].notna().all()
     references = results[results[schema.TRIAL] < 0]
     assert references[WORST_PSNR].notna().all()
-    evaluated = evaluate_study(workspace.study, trials=[]).set_index(schema.METHOD)
+    with pytest.raises(ConfigError, match="--trust"):
+        evaluate_study(workspace.study, trials=[])
+    evaluated = evaluate_study(workspace.study, trials=[], trust=trust_of(experiment)).set_index(
+        schema.METHOD
+    )
     on_test = references[references[schema.SPLIT] == "test"].set_index(schema.METHOD)
     assert evaluated.loc["fbp", WORST_PSNR] == pytest.approx(on_test.loc["fbp", WORST_PSNR])
     assert "Worst psnr" in write_report(str(workspace.study)).read_text()

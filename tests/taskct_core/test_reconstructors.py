@@ -174,7 +174,7 @@ def test_an_unknown_name_is_a_configuration_error(name: str) -> None:
 
 def test_what_is_no_module_is_a_configuration_error() -> None:
     with pytest.raises(
-        ConfigError, match=r"must be a torch.nn.Module; received 'fractions:Fraction' makes a"
+        ConfigError, match=r"must be a torch.nn.Module; received 'fractions:Fraction', which is"
     ):
         build_reconstructor("fractions:Fraction")
 

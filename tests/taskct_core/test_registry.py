@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskct_core.errors import ConfigError, DataError, TaskctError
-from taskct_core.registry import build, known_name, load
+from taskct_core.registry import BUILT_IN_ONLY, Trust, build_module, known_name, load
 
 FAMILY = {"ordered": "collections:OrderedDict", "fraction": "fractions:Fraction", "gone": "collections:Gone"}
 
@@ -58,30 +58,62 @@ def test_a_module_that_fails_to_import_is_named(own_module: Path, source: str, p
         load(f"{name}:Thing", FAMILY, "thing")
 
 
-@pytest.fixture
-def own_scale(own_module: Path) -> str:
+@pytest.fixture(params=["Scale", "scale"])
+def own_scale(own_module: Path, request: pytest.FixtureRequest) -> str:
+    """A class of modules, and a function that makes one."""
     (own_module / "own_scale.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Scale(nn.Module):\n"
+        "    def __init__(self, factor, offset=0.0, *, channels=1):\n"
+        "        super().__init__()\n"
+        "        if factor < 0:\n"
+        "            raise ValueError('factor must not be negative')\n"
+        "        self.given = factor, offset, channels\n\n\n"
         "def scale(factor, offset=0.0, *, channels=1):\n"
-        "    if factor < 0:\n"
-        "        raise ValueError('factor must not be negative')\n"
-        "    return factor, offset, channels\n"
+        "    return Scale(factor, offset, channels=channels)\n"
     )
-    return "own_scale:scale"
+    return f"own_scale:{request.param}"
 
 
 def test_build_passes_parameters_and_what_fits_of_the_offered(own_scale: str) -> None:
-    assert build(own_scale, {}, "thing", {"factor": 2.0}, channels=3, geometry="unused") == (2.0, 0.0, 3)
+    module = build_module(own_scale, {}, "thing", {"factor": 2.0}, channels=3, geometry="unused")
+    assert module.given == (2.0, 0.0, 3)
 
 
 def test_build_names_the_valid_parameters(own_scale: str) -> None:
     with pytest.raises(ConfigError, match=r"must be of: factor, offset; received faktor = 2"):
-        build(own_scale, {}, "thing", {"faktor": 2}, channels=3)
+        build_module(own_scale, {}, "thing", {"faktor": 2}, channels=3)
 
 
 @pytest.mark.parametrize("parameters", [{"factor": -1}, {}, {"factor": "x"}])
 def test_build_reports_rejected_values(own_scale: str, parameters: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="must accept its parameters"):
-        build(own_scale, {}, "thing", parameters)
+        build_module(own_scale, {}, "thing", parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "received"),
+    [
+        ("subprocess:Popen", "class 'subprocess.Popen'"),
+        ("pathlib:Path", "class 'pathlib"),
+        ("os:sep", "is '/'"),
+        ("os:getpid", "makes a int"),
+        ("builtins:getattr", "function getattr"),
+    ],
+)
+def test_what_is_no_module_is_refused_and_a_class_not_even_called(name: str, received: str) -> None:
+    with pytest.raises(ConfigError, match=f"must be a torch.nn.Module; received.*{received}"):
+        build_module(name, {}, "thing", {})
+
+
+def test_a_file_may_name_built_ins_and_what_the_user_trusts() -> None:
+    own = "my.package:Thing"
+    for trust in (Trust(frozenset({own})), Trust(everything=True)):
+        trust.require(own, FAMILY, "thing", "card.json")
+    BUILT_IN_ONLY.require("ordered", FAMILY, "thing", "card.json")
+    for trust in (BUILT_IN_ONLY, Trust(frozenset({"my.package:Other", "my.package"}))):
+        with pytest.raises(ConfigError, match=r"must be built in.*'my.package:Thing' in card.json.*--trust"):
+            trust.require(own, FAMILY, "thing", "card.json")
 
 
 @pytest.mark.parametrize("kind", [TaskctError, ConfigError, DataError])

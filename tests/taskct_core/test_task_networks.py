@@ -15,6 +15,7 @@ from torch import nn
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.registry import Trust
 from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks import (
     TASK_NETWORKS,
@@ -89,7 +90,7 @@ def test_a_few_steps_lower_the_loss(config: TaskNetworkConfig, make_batch: Calla
 def test_comes_back_from_its_folder_frozen_and_equal(config: TaskNetworkConfig, tmp_path: Path) -> None:
     network = build_task_network(config)
     saved = save_task_network(network, tmp_path, data_hash="d", scores={"a": 0.5, "b": float("nan")})
-    loaded, card = load_task_network(tmp_path)
+    loaded, card = load_task_network(tmp_path, Trust(frozenset({config.architecture})))
     assert card == saved == load_task_network_card(tmp_path)
     assert card.network == config and card.scores == {"a": 0.5, "b": None}
     assert loaded.frozen and loaded.weights_hash() == network.weights_hash() == card.content_hash
@@ -188,7 +189,10 @@ def test_a_users_weights_load_into_their_architecture(user_module: str, ending: 
     assert torch.equal(network.network.weight, trained.weight)
     save_task_network(network, tmp_path / "saved", data_hash="", scores={})
     path.unlink()  # the folder stands on its own
-    assert torch.equal(load_task_network(tmp_path / "saved")[0].network.weight, trained.weight)
+    assert torch.equal(
+        load_task_network(tmp_path / "saved", Trust(frozenset({user_module})))[0].network.weight,
+        trained.weight,
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None])
@@ -276,4 +280,13 @@ def test_a_changed_torchscript_program_is_noticed(script_path: Path, tmp_path: P
     with (tmp_path / TASK_NETWORK_SCRIPT).open("ab") as file:
         file.write(b"more")
     with pytest.raises(DataError, match="must be those its card was written for"):
-        load_task_network(tmp_path)
+        load_task_network(tmp_path, Trust(frozenset({"torchscript"})))
+
+
+@pytest.mark.parametrize("architecture", ["torchscript", "subprocess:getoutput"])
+def test_a_card_that_names_code_is_refused(folder: Path, architecture: str) -> None:
+    card = json.loads((folder / TASK_NETWORK_CARD).read_text())
+    card["network"] |= {"architecture": architecture, "architecture_parameters": {"cmd": "true"}}
+    (folder / TASK_NETWORK_CARD).write_text(json.dumps(card))
+    with pytest.raises(ConfigError, match=f"must be built in.*{architecture}.*--trust"):
+        load_task_network(folder)
