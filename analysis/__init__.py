@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from analysis.exports import export_figures, export_front_configs, export_tables
     from analysis.figures import FIGURES
     from analysis.importance import parameter_importance
+    from analysis.loading import load
     from analysis.method_draws import gap_closed_interval
     from analysis.method_scores import methods_table
     from analysis.pareto import gap_closed, hypervolume, knee, non_dominated
     from analysis.report import write_report
     from analysis.report.comparison import write_comparison
-    from analysis.results_table import ResultsTable, load
+    from analysis.results_table import ResultsTable
     from analysis.sample_scores import intervals
     from analysis.search_history import hypervolume_history
     from analysis.selection import baseline, front_trials, picks
@@ -57,7 +58,7 @@ _HOMES = {
     "hypervolume_history": "search_history",
     "intervals": "sample_scores",
     "knee": "pareto",
-    "load": "results_table",
+    "load": "loading",
     "methods_console": "console",
     "methods_table": "method_scores",
     "non_dominated": "pareto",

@@ -17,6 +17,7 @@ from analysis.sample_scores import AlignedSamples, align, can_resample, metric_s
 from analysis.selection import baseline
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 
 COMPARED_METRICS = (S.PRIMARY_DICE, S.PRIMARY_PSNR, S.PRIMARY_SSIM)
 # Below this number of patients no exact two-sided sign-flip test can reach p < 0.05 (2 / 2^5 > 0.05),
@@ -77,7 +78,7 @@ def compare_methods(
     scored = [(a, b) for a, b in pairs if set(a.trials + b.trials) <= set(samples.trials)]
     comparable = [metric for metric in metrics if can_resample(samples, metric)]
     if not scored or not comparable:
-        return Unavailable(f"{S.SAMPLES_FILE} does not hold what these comparisons need.")
+        return Unavailable(f"{StudyFolder.samples} does not hold what these comparisons need.")
     rows = pd.concat([_differences(samples, scored, metric) for metric in comparable], ignore_index=True)
     rows["p_holm"] = statistics.holm(rows["p"].tolist())
     sides = [side for pair in scored for side in pair]
@@ -122,9 +123,9 @@ def patient_differences(
     if isinstance(samples, Unavailable):
         return samples
     if not can_resample(samples, metric):
-        return Unavailable(f"{S.SAMPLES_FILE} does not hold {metric}.")
+        return Unavailable(f"{StudyFolder.samples} does not hold {metric}.")
     if not {*one.trials, *other.trials} <= set(samples.trials):
-        return Unavailable(f"{S.SAMPLES_FILE} holds no slices of {one.name} or {other.name}.")
+        return Unavailable(f"{StudyFolder.samples} holds no slices of {one.name} or {other.name}.")
     patients = np.asarray(samples.patients)
     rows = []
     for patient in np.unique(patients):

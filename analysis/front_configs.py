@@ -13,13 +13,13 @@ def runnable_config(table: ResultsTable, trial: int) -> str | None:
     It goes to a folder of its own, ``<output>/<study>-trial-0003``, and takes dataset and task network
     from where the study's experiment keeps them.
     """
-    text = table.folder.trial_config(trial)
-    if text is None:
+    stored = table.folder.trial(trial).config
+    if trial < 0 or not stored.is_file():
         return None
-    values = yaml.safe_load(text)
+    values = yaml.safe_load(stored.read_text(encoding="utf-8", errors="replace"))
     if not isinstance(values, dict):
         return None
-    experiment = dict(table.study.get("config") or {})
+    experiment = dict(table.study.config)
     name, output = experiment.get("name") or table.name, experiment.get("output")
     if output is not None:
         experiment["dataset"] = experiment.get("dataset") or f"{output}/{name}/data"

@@ -19,6 +19,9 @@ from scipy import ndimage
 from analysis.results_table import ResultsTable, reference_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
+from taskct_core.contracts.files import read_json
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.tables import read_arrays
 from taskct_core.errors import DataError
 
 WINDOW_HU = (-200.0, 250.0)  # the liver window
@@ -59,12 +62,13 @@ class PanelSlices:
 
 def read_slices(table: ResultsTable) -> PanelSlices | Unavailable:
     """Read which slices the panels show."""
-    name = f"{S.PANELS_FOLDER}/{S.PANEL_SLICES_FILE}"
-    if not table.folder.has(name):
-        return Unavailable(f"The study folder holds no {name}, so there are no images to show.")
-    slices = table.folder.json(name)
-    truth_name = f"{S.PANELS_FOLDER}/truth.npz"
-    truth = table.folder.arrays(truth_name).get("label") if table.folder.has(truth_name) else None
+    folder = table.folder
+    if not folder.panel_slices.is_file():
+        return Unavailable(
+            f"The study folder holds no {StudyFolder.panel_slices}, so there are no images to show."
+        )
+    slices = read_json(folder.panel_slices, "Export the study again.")
+    truth = read_arrays(folder.panel_truth).get("label") if folder.panel_truth.is_file() else None
     return PanelSlices(slices, truth)
 
 
@@ -80,14 +84,14 @@ def read_panel(table: ResultsTable, key: str, slices: PanelSlices) -> Panel | No
     Raises:
         DataError: if the file breaks its contract.
     """
-    name = f"{S.PANELS_FOLDER}/{key}.npz"
-    if not table.folder.has(name):
+    path = table.folder.panel(key)
+    if not path.is_file():
         return None
-    arrays = table.folder.arrays(name)
+    arrays = read_arrays(path)
     image, prediction = arrays.get("image"), arrays.get("prediction")
     if image is None or image.ndim != 3 or len(image) != len(slices.slices):
         raise DataError(
-            f"{name} must hold an image of shape (slice, height, width) for {len(slices.slices)} slices",
+            f"{path.name} must hold an image of shape (slice, height, width) for {len(slices.slices)} slices",
             "none" if image is None else f"shape {image.shape}",
             "Export the study's panels again.",
         )

@@ -1,25 +1,18 @@
-"""The typed table that every analysis starts from: ``load(folder) -> ResultsTable``.
-
-Reads ``results.parquet`` (needed), ``samples.parquet``, ``evaluations.parquet`` and ``study.json``
-(optional). Of ``study.json`` it reads ``name``, ``objectives``, their ``directions``, ``config`` (the experiment as written in YAML), ``dataset`` (the card
-``dataset.json``) and ``task_network`` (``card.json``); whatever else is there is shown, not interpreted.
-"""
+"""The typed table that every analysis starts from; ``analysis.load`` reads one from a study folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.metric_info import declare_own
-from analysis.study_folder import StudyFolder
 from taskct_core import schema as S
-from taskct_core.errors import DataError
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.study_card import StudyCard
 
 # Epoch metrics are computed on it and the search optimises them: fit for steering, not for claims.
 SEARCH_SPLIT = "validation"
@@ -28,16 +21,10 @@ CLAIM_SPLIT = "test"
 ARCHITECTURE = S.CONFIG_PREFIX + "architecture"
 ALPHA = S.CONFIG_PREFIX + "alpha"
 CONFIG_SEED = S.CONFIG_PREFIX + "seed"
-# Of ``taskct evaluate``: one row a method, split, dataset and set of judging networks.
-EVALUATIONS_FILE = "evaluations.parquet"
-EVALUATION_SAMPLES_FILE = "evaluation-samples.parquet"
 LIVER_DICE = "dice_liver_patient_nnunet"
-AUDIT_HASH = S.TASK_NETWORK_HASH + S.AUDIT_NETWORK_SUFFIX
 
-_NEEDED = (S.TRIAL, S.METHOD, S.SPLIT, S.EPOCH, S.STATUS)
-_NEEDED_SAMPLES = (S.TRIAL, S.METHOD, S.SPLIT, S.PATIENT, S.SLICE_INDEX)
 # A trial that failed and was retried to the end counts as complete.
-_STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
+STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
 # Training modes whose mix of losses alpha sets; reconstruction only is their case of alpha 0.
 ALPHA_MODES = ("task_adaptive", "joint", "fine_tune")
 OWN_NETWORK_MODES = ("joint", "sequential", "end_to_end")  # they train a task network of their own
@@ -52,19 +39,19 @@ class ResultsTable:
         folder: where they were read from.
         rows: ``results.parquet`` as written, one row a trial, epoch and split.
         samples: ``samples.parquet`` as written, without rows where the study has none.
-        study: ``study.json``, empty where there is none.
+        study: ``study.json``, without values where there is none.
         evaluations: ``evaluations.parquet`` as written, of any data; without rows where there is none.
     """
 
     folder: StudyFolder = field(repr=False)
     rows: pd.DataFrame = field(repr=False)
     samples: pd.DataFrame = field(repr=False)
-    study: dict[str, Any] = field(repr=False)
+    study: StudyCard = field(repr=False)
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def name(self) -> str:
-        return str(self.study.get("name") or Path(self.folder.location).name or "study")
+        return self.study.name or self.folder.path.name or "study"
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -80,14 +67,14 @@ class ResultsTable:
     def _summaries(self) -> pd.DataFrame:
         rows = self.rows.sort_values([S.TRIAL, S.EPOCH], kind="stable")
         last = rows.groupby(S.TRIAL, sort=True).last()  # the last value that is not null
-        rank = rows[S.STATUS].map(_STATUS_RANK).groupby(rows[S.TRIAL]).max()
-        last[S.STATUS] = rank.map({number: status for status, number in _STATUS_RANK.items()})
+        rank = rows[S.STATUS].map(STATUS_RANK).groupby(rows[S.TRIAL]).max()
+        last[S.STATUS] = rank.map({number: status for status, number in STATUS_RANK.items()})
         return last.drop(columns=[*self.metrics, S.SPLIT], errors="ignore")
 
     @cached_property
     def metrics(self) -> list[str]:
         """The known metric columns that hold any finite value: in the order of the schema, then own objectives."""
-        own = [name for name in self.study.get("directions", {}) if name not in S.METRICS]
+        own = [name for name in self.study.directions if name not in S.METRICS]
         present = [name for name in (*S.METRICS, *own) if name in self.rows]
         finite = np.isfinite(self.rows[present].to_numpy(dtype=float, na_value=np.nan)).any(axis=0)
         return [name for name, any_finite in zip(present, finite, strict=True) if any_finite]
@@ -95,7 +82,7 @@ class ResultsTable:
     @cached_property
     def objectives(self) -> list[str]:
         """What the search optimised, as far as the columns are there; Dice and PSNR if nothing is said."""
-        asked = self.study.get("objectives") or [S.PRIMARY_DICE, S.PRIMARY_PSNR]
+        asked = self.study.objectives or [S.PRIMARY_DICE, S.PRIMARY_PSNR]
         return [name for name in asked if name in self.metrics]
 
     @property
@@ -157,11 +144,11 @@ class ResultsTable:
     def _audit_rows(self, split: str) -> pd.DataFrame:
         """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""
         rows = self.evaluations
-        if AUDIT_HASH not in rows or S.DATA_HASH not in self.rows:
+        if S.AUDIT_NETWORK_HASH not in rows or S.DATA_HASH not in self.rows:
             return pd.DataFrame(index=pd.Index([], name=S.TRIAL, dtype=int))
         own_data = rows[S.DATA_HASH].isin(self.rows[S.DATA_HASH].dropna())
-        rows = rows[own_data & (rows[S.SPLIT] == split) & rows[AUDIT_HASH].notna()]
-        rows = rows[rows[AUDIT_HASH] == rows[AUDIT_HASH].iloc[-1]] if len(rows) else rows
+        rows = rows[own_data & (rows[S.SPLIT] == split) & rows[S.AUDIT_NETWORK_HASH].notna()]
+        rows = rows[rows[S.AUDIT_NETWORK_HASH] == rows[S.AUDIT_NETWORK_HASH].iloc[-1]] if len(rows) else rows
         trials = [
             self.reference(str(method)) if trial < 0 else int(trial)
             for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
@@ -258,79 +245,6 @@ def parameter_name(column: str) -> str:
 
 def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def load(folder: str | Path) -> ResultsTable:
-    """Read a study folder (a path, its ``results.parquet``, or an fsspec URL).
-
-    Raises:
-        DataError: if there is no readable results file of this schema version, or columns are missing.
-    """
-    files = StudyFolder(folder)
-    rows = files.table(S.RESULTS_FILE)
-    _check_rows(rows)
-    samples = pd.DataFrame(columns=list(_NEEDED_SAMPLES))
-    if files.has(S.SAMPLES_FILE):
-        samples = files.table(S.SAMPLES_FILE)
-        _check_columns(S.SAMPLES_FILE, samples, _NEEDED_SAMPLES)
-    samples = _with_audit(samples, files, rows)
-    study = files.json(S.STUDY_FILE) if files.has(S.STUDY_FILE) else {}
-    if not isinstance(study, dict):
-        raise DataError(
-            f"{S.STUDY_FILE} must hold an object", type(study).__name__, "Export the study again."
-        )
-    declare_own(study.get("directions", {}))
-    return ResultsTable(files, rows, samples, study, _read_evaluations(files))
-
-
-def _with_audit(samples: pd.DataFrame, files: StudyFolder, rows: pd.DataFrame) -> pd.DataFrame:
-    """The slices' rows with their counts under the last network that audited them, where one has."""
-    if not files.has(EVALUATION_SAMPLES_FILE) or S.DATA_HASH not in rows:
-        return samples
-    audited = files.table(EVALUATION_SAMPLES_FILE, any_format=True)
-    if AUDIT_HASH not in audited:
-        return samples
-    own_data = audited[S.DATA_HASH].isin(rows[S.DATA_HASH].dropna())
-    audited = audited[own_data & audited[AUDIT_HASH].notna()]
-    counts = [name for name in audited if name.endswith(S.AUDIT_NETWORK_SUFFIX) and name != AUDIT_HASH]
-    if audited.empty or not counts:
-        return samples
-    audited = audited[audited[AUDIT_HASH] == audited[AUDIT_HASH].iloc[-1]]
-    keys = [S.TRIAL, S.SPLIT, S.PATIENT, S.SLICE_INDEX]
-    return samples.merge(audited[keys + counts].drop_duplicates(keys, keep="last"), how="left", on=keys)
-
-
-def _read_evaluations(files: StudyFolder) -> pd.DataFrame:
-    if not files.has(EVALUATIONS_FILE):
-        return pd.DataFrame()
-    rows = files.table(EVALUATIONS_FILE, any_format=True)
-    _check_columns(EVALUATIONS_FILE, rows, (S.TRIAL, S.METHOD, S.SPLIT, S.DATA_HASH))
-    return rows
-
-
-def _check_rows(rows: pd.DataFrame) -> None:
-    _check_columns(S.RESULTS_FILE, rows, _NEEDED)
-    if rows.empty:
-        raise DataError(
-            f"{S.RESULTS_FILE} must hold at least one row",
-            "0 rows",
-            "Wait until the study has evaluated its first epoch, then report again.",
-        )
-    unknown = sorted(set(rows[S.STATUS]) - set(_STATUS_RANK), key=str)
-    if unknown:
-        raise DataError(
-            f"status must be one of {', '.join(S.STATUSES)}", f"{unknown}", "Export the study again."
-        )
-
-
-def _check_columns(name: str, table: pd.DataFrame, needed: Sequence[str]) -> None:
-    missing = [column for column in needed if column not in table]
-    if missing:
-        raise DataError(
-            f"{name} must have the columns {', '.join(needed)}",
-            f"a table without {', '.join(missing)}",
-            "Export the study again with this version of taskct.",
-        )
 
 
 def _as_plain(column: pd.Series) -> pd.Series:

@@ -19,6 +19,7 @@ from analysis.results_table import ResultsTable
 from analysis.statistics import Array, Resamples
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.metrics.summary import dice
 
 _DICE = re.compile(
@@ -53,7 +54,7 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
     samples = table.samples
     if samples.empty:
         return Unavailable(
-            f"The study folder holds no {S.SAMPLES_FILE}, so there are no intervals over patients."
+            f"The study folder holds no {StudyFolder.samples}, so there are no intervals over patients."
         )
     found = samples[(samples[S.SPLIT] == split) & samples[S.TRIAL].isin(trials)]
     trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
@@ -138,7 +139,7 @@ def intervals(
             )
         )
     if not blocks:
-        return Unavailable(f"{S.SAMPLES_FILE} holds none of {', '.join(metrics)}.")
+        return Unavailable(f"{StudyFolder.samples} holds none of {', '.join(metrics)}.")
     return pd.concat(blocks, ignore_index=True)
 
 

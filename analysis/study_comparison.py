@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from analysis.loading import load
 from analysis.method_scores import methods_table
-from analysis.results_table import ResultsTable, load
+from analysis.results_table import ResultsTable
 from taskct_core import schema as S
 from taskct_core.errors import ConfigError, StudyError
 
@@ -45,7 +45,7 @@ class StudyComparison:
     @property
     def doses(self) -> list[float | None]:
         """Photons per ray of each study, None where it is not recorded as one number."""
-        return [dose(table) for table in self.tables]
+        return [table.study.photons_per_ray for table in self.tables]
 
     def methods(self) -> pd.DataFrame:
         """``methods_table`` of every study below each other, with its name and dose in front."""
@@ -94,16 +94,6 @@ def compare(folders: Sequence[str | Path], side_by_side: bool = False) -> StudyC
     return StudyComparison(tables, differences, comparable=not forbidden)
 
 
-def dose(table: ResultsTable) -> float | None:
-    """Photons per ray that the study's data were simulated with, None where not recorded as one number."""
-    for card in (table.study.get("dataset"), table.study.get("config")):
-        simulation = (card or {}).get("simulation") or {}
-        value: Any = simulation.get(DOSE)
-        if isinstance(value, int | float):
-            return float(value)
-    return None
-
-
 def shown_fact(value: str) -> str:
     """A difference as it is printed: of a hash, as much as tells two apart."""
     is_hash = len(value) > 2 * _SHOWN_HASH and all(character in "0123456789abcdef" for character in value)
@@ -112,7 +102,7 @@ def shown_fact(value: str) -> str:
 
 def _fact(table: ResultsTable, name: str) -> str:
     if name == DOSE:
-        photons = dose(table)
+        photons = table.study.photons_per_ray
         return "not recorded" if photons is None else f"{photons:g}"
     values = table.rows[name].dropna().astype(str).unique() if name in table.rows else []
     return ", ".join(sorted(values)) or "not recorded"

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis.loading import load
 from analysis.report import write_report
-from analysis.results_table import load
-from analysis.study_folder import StudyFolder, require_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import DataError
-from taskct_core.schema import RESULTS_FILE, RUNNING, STATUS
+from taskct_core.schema import RUNNING, STATUS
 
 
 def watch_report(
@@ -32,10 +32,12 @@ def watch_report(
     Raises:
         DataError: if there is no such folder, or the results stay unreadable.
     """
-    require_folder(folder)
+    study = StudyFolder.at(folder)
+    if not study.path.is_dir():
+        raise DataError("a study folder must exist", f"{study} (no such folder)", "Check the path.")
     path, seen, failed = None, None, False
     while not should_stop():
-        state = _state(folder)
+        state = _state(study)
         if state is not None and state != seen:
             try:
                 finished = _finished(folder)  # before the report, which then shows the end
@@ -54,20 +56,16 @@ def watch_report(
     return path
 
 
-def _state(folder: str | Path) -> object:
+def _state(study: StudyFolder) -> object:
     """What changes when the results do, None while there are none."""
-    try:
-        files = StudyFolder(folder)
-    except DataError:
+    if not study.results.is_file():
         return None
-    info = files.files.info(f"{files.root}/{RESULTS_FILE}")
-    return info.get("mtime") or info.get("LastModified") or info.get("etag"), info.get("size")
+    file = study.results.stat()
+    return file.st_mtime, file.st_size
 
 
 def _finished(folder: str | Path) -> bool:
     """Whether no trial runs. Between two trials that is so for a moment; the planned number decides then."""
     table = load(folder)
-    planned = ((table.study.get("config") or {}).get("study") or {}).get("trials")
-    if (table.trials[STATUS] == RUNNING).any():
-        return False
-    return planned is None or len(table.trials) >= int(planned)
+    planned = table.study.planned_trials
+    return not (table.trials[STATUS] == RUNNING).any() and (planned is None or len(table.trials) >= planned)

@@ -34,6 +34,7 @@ from study_factory import Recipe, write_study, write_table  # noqa: E402
 import analysis  # noqa: E402
 from analysis.figures.correlation import compute_rank_correlations  # noqa: E402
 from taskct_core import schema as S  # noqa: E402
+from taskct_core.contracts.folders import StudyFolder  # noqa: E402
 
 ROWS = 100_000
 EPOCHS = 19  # and one row on the test split: twenty rows a trial
@@ -65,7 +66,7 @@ def main() -> None:
         _warm_up(Path(temporary) / "small")
         tasks = [lambda: analyse(large), lambda: analysis.write_report(usual)]
         (analyse_s, analyse_cpu_s), (report_s, report_cpu_s) = _interleaved(tasks, arguments.repeats)
-        megabytes = (usual / S.REPORT_FILE).stat().st_size / 1e6
+        megabytes = (usual / StudyFolder.report).stat().st_size / 1e6
     result = {
         "rows": rows,
         "report_trials": 500,
@@ -95,13 +96,13 @@ def _studies(folder: Path) -> tuple[Path, Path]:
         **plain,
     )
     large = write_study(folder / "large", seed)
-    rows = pd.read_parquet(large / S.RESULTS_FILE)
+    rows = pd.read_parquet(large / StudyFolder.results)
     noise = np.random.default_rng(0)
     metrics = [name for name in S.METRICS if rows[name].notna().any()]
     copies = [rows.assign(trial=rows["trial"] + 250 * k) for k in range(ROWS // len(rows))]
     for copy in copies:
         copy[metrics] *= 1 + 0.01 * noise.normal(size=(len(copy), 1))
-    write_table(large / S.RESULTS_FILE, pd.concat(copies, ignore_index=True))
+    write_table(large / StudyFolder.results, pd.concat(copies, ignore_index=True))
     return large, write_study(
         folder / "usual", Recipe(trials=500, epochs=20, patients=10, slices=10, **plain)
     )

@@ -10,10 +10,9 @@ from typing import Any
 
 from study.monitor.progress import console
 from study.monitor.score_line import score_line
-from taskct_core.contracts.files import write_whole
 from taskct_core.errors import StudyError
 from taskct_core.registry import Trust
-from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, REPORT_FILE, RESULTS_FILE, TRIAL
+from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, RESULTS_FILE, TRIAL
 
 
 def find_study(folder: Path) -> Path:
@@ -103,7 +102,7 @@ def export_study(folder: Path, out: Path, formats: list[str]) -> None:
     """Write a study's figures, tables and front."""
     import analysis
 
-    table = analysis.load(str(folder))
+    table = analysis.load(folder)
     written = analysis.export_tables(table, out / "tables")
     written += analysis.export_front_configs(table, out / "front")
     written += analysis.export_figures(table, out / "figures", formats)
@@ -115,7 +114,6 @@ def write_study_report(folder: Path, out: Path | None = None) -> None:
     from analysis import load, methods_console, write_report
 
     started = time.monotonic()
-    path = out or folder / REPORT_FILE
-    write_whole(path, lambda temporary: write_report(str(folder), temporary))
-    console.print(methods_console(load(str(folder)), intervals=console.width >= 120), soft_wrap=False)
+    path = write_report(folder, out)
+    console.print(methods_console(load(folder), intervals=console.width >= 120), soft_wrap=False)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")

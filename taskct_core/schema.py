@@ -72,6 +72,7 @@ GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK = "gradient_norm_image", "gradient_norm_
 
 # Provenance: rows that differ in any of COMPARABILITY must not be merged or compared silently.
 DATA_HASH, CONFIG_HASH, TASK_NETWORK_HASH = "data_hash", "config_hash", "task_network_hash"
+AUDIT_NETWORK_HASH = "task_network_hash_audit"  # of the network that audits the frozen one
 METRIC_POLICY = "metric_policy"
 SEED = "seed"
 GIT_COMMIT, HOST, DEVICE, FINISHED_AT = "git_commit", "host", "device", "finished_at"

@@ -18,12 +18,12 @@ from analysis.figures.studies import (
 )
 from analysis.method_scores import interval_basis, with_interval
 from analysis.metric_info import metric_info
-from analysis.report import write_whole
 from analysis.report.page import asset, embedded_json, environment
 from analysis.study_comparison import StudyComparison, compare, shown_fact
 from analysis.tables import SHOWN_METRICS, column_title
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
+from taskct_core.contracts.files import open_folder, write_text
 
 
 def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_side: bool = False) -> Path:
@@ -55,8 +55,8 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
             plotly=plotly.offline.get_plotlyjs(),
         )
     )
-    path = Path(out)
-    write_whole(path, text)
+    path = open_folder(out)
+    write_text(path, text)
     return path
 
 

@@ -12,13 +12,13 @@ from taskct_core import schema as S
 
 def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
     """Blocks of ``{"title", "items": [(name, text)]}``; what the records do not hold is left out."""
-    config = table.study.get("config") or {}
+    config = table.study.config
     blocks = [
         (
             "Data and dose",
-            {**_flat(table.study.get("dataset")), **_flat(config.get("simulation"), "simulation")},
+            {**_flat(table.study.dataset), **_flat(config.get("simulation"), "simulation")},
         ),
-        ("Task network", _flat(table.study.get("task_network"))),
+        ("Task network", _flat(table.study.task_network)),
         ("Training, where the search sets nothing else", _flat(config.get("trial"))),
         ("Search", _flat(config.get("study"))),
         ("Metrics", {metric_info(name).label: metric_info(name).policy for name in shown_metrics(table)}),

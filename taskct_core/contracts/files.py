@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from taskct_core.errors import ConfigError, first_line
+from taskct_core.errors import ConfigError, DataError, first_line
 
 _PROBE_BYTES = 4096
 _LOCAL = ("file://", "local://")
@@ -121,6 +121,18 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as indented JSON, whole; see :func:`write_whole`."""
     write_text(path, json.dumps(values, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path, next_step: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: if it is none, with the user's ``next_step``.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path.name} must be valid JSON", f"{path}: {error}", next_step) from None
 
 
 def upload(local: Path, target: Path) -> None:

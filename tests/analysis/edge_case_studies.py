@@ -12,6 +12,7 @@ from seed_table import write_seed_table
 from study_factory import Recipe, write_study, write_table
 
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 
 
 def _recipe(**values: object) -> Callable[[Path], Path]:
@@ -21,7 +22,7 @@ def _recipe(**values: object) -> Callable[[Path], Path]:
 def _edited(edit: Callable[[pd.DataFrame], pd.DataFrame], **values: object) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         write_study(folder, Recipe(**values))  # type: ignore[arg-type]
-        write_table(folder / S.RESULTS_FILE, edit(pd.read_parquet(folder / S.RESULTS_FILE)))
+        write_table(folder / StudyFolder.results, edit(pd.read_parquet(folder / StudyFolder.results)))
         return folder
 
     return make
@@ -36,10 +37,10 @@ def _without(folder: Path, *names: str) -> Path:
 
 def _strange_names(folder: Path) -> Path:
     write_study(folder, Recipe(trials=4, name="</script><b>&"))
-    table = pd.read_parquet(folder / S.RESULTS_FILE)
+    table = pd.read_parquet(folder / StudyFolder.results)
     is_unet = table["config_architecture"] == "unet"
     table.loc[is_unet, "config_architecture"] = "my.package:<script>alert(1)</script>"
-    write_table(folder / S.RESULTS_FILE, table)
+    write_table(folder / StudyFolder.results, table)
     return folder
 
 
@@ -49,12 +50,12 @@ OWN_OBJECTIVE = "my_metrics:blurred_share"
 def _own_objective(folder: Path) -> Path:
     """An objective of the user's own, to be minimized: the better the PSNR, the lower."""
     write_study(folder, Recipe(trials=24, panels=False))
-    rows = pd.read_parquet(folder / S.RESULTS_FILE)
+    rows = pd.read_parquet(folder / StudyFolder.results)
     rows[OWN_OBJECTIVE] = 40 - rows[S.PRIMARY_PSNR].replace(np.inf, 40)
-    write_table(folder / S.RESULTS_FILE, rows)
-    study = json.loads((folder / S.STUDY_FILE).read_text())
+    write_table(folder / StudyFolder.results, rows)
+    study = json.loads((folder / StudyFolder.card).read_text())
     directions = {S.PRIMARY_DICE: "maximize", OWN_OBJECTIVE: "minimize"}
-    (folder / S.STUDY_FILE).write_text(
+    (folder / StudyFolder.card).write_text(
         json.dumps(study | {"objectives": list(directions), "directions": directions})
     )
     return folder
@@ -80,9 +81,9 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
     "no metrics at all": _edited(lambda rows: rows.drop(columns=list(S.METRICS))),
     "no configuration": _edited(lambda rows: rows.drop(columns=[c for c in rows if c.startswith("config_")])),
     "no costs": _edited(lambda rows: rows.drop(columns=[S.SECONDS, S.PARAMETERS, S.FINISHED_AT])),
-    "no samples": lambda folder: _without(folder, S.SAMPLES_FILE),
-    "no study.json": lambda folder: _without(folder, S.STUDY_FILE),
-    "no panel slices": lambda folder: _without(folder, f"{S.PANELS_FOLDER}/{S.PANEL_SLICES_FILE}"),
+    "no samples": lambda folder: _without(folder, StudyFolder.samples),
+    "no study.json": lambda folder: _without(folder, StudyFolder.card),
+    "no panel slices": lambda folder: _without(folder, StudyFolder.panel_slices),
     "broken panel": lambda folder: _broken_panel(folder),
     "strange names": _strange_names,
     "own objective": _own_objective,
@@ -99,12 +100,12 @@ def _blank_every_third(rows: pd.DataFrame) -> pd.DataFrame:
 def _samples_of_references(folder: Path) -> Path:
     """As a trainable of the user's own leaves it, which writes no rows of slices."""
     write_study(folder, Recipe(trials=4, test_split=False))
-    samples = pd.read_parquet(folder / S.SAMPLES_FILE)
-    write_table(folder / S.SAMPLES_FILE, samples[samples[S.TRIAL] < 0])
+    samples = pd.read_parquet(folder / StudyFolder.samples)
+    write_table(folder / StudyFolder.samples, samples[samples[S.TRIAL] < 0])
     return folder
 
 
 def _broken_panel(folder: Path) -> Path:
     write_study(folder, Recipe(trials=4))
-    (folder / S.PANELS_FOLDER / "fbp.npz").write_bytes(b"not an archive")
+    (folder / StudyFolder.panels / "fbp.npz").write_bytes(b"not an archive")
     return folder

@@ -15,6 +15,7 @@ import pandas as pd
 from study_factory import panel_arrays, plain_scores, write_table
 
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 
 SEEDS, SEED_SPREAD = 3, 0.01
 REFERENCES = {"full_dose": -1, "fbp": -2, "tv": -3, "sirt": -4}
@@ -76,12 +77,12 @@ def write_seed_table(folder: Path, *, patients: int = 1, slices: int = 49, pixel
         rows.append(_row(trial, _summary(scored)))
         judged.append(_evaluation(trial, plain_scores(audited)))
         audits.append(_audited_slices(audited))
-    write_table(folder / S.RESULTS_FILE, pd.DataFrame(rows))
-    write_table(folder / S.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
+    write_table(folder / StudyFolder.results, pd.DataFrame(rows))
+    write_table(folder / StudyFolder.samples, pd.concat(samples, ignore_index=True))
     pd.DataFrame(judged).to_parquet(folder / "evaluations.parquet", index=False)
     pd.concat(audits).to_parquet(folder / "evaluation-samples.parquet", index=False)
-    (folder / S.STUDY_FILE).write_text(json.dumps(_card()))
-    _write_panels(folder / S.PANELS_FOLDER, pixels)
+    (folder / StudyFolder.card).write_text(json.dumps(_card()))
+    _write_panels(StudyFolder(folder), pixels)
     return folder
 
 
@@ -151,14 +152,14 @@ def _evaluation(trial: dict[str, object], audited: dict[str, float]) -> dict[str
         S.SPLIT: "validation",
         S.DATA_HASH: "data-real",
         S.TASK_NETWORK_HASH: "network-a",
-        f"{S.TASK_NETWORK_HASH}{S.AUDIT_NETWORK_SUFFIX}": "network-b",
+        S.AUDIT_NETWORK_HASH: "network-b",
         **{f"{name}{S.AUDIT_NETWORK_SUFFIX}": value for name, value in audited.items() if "dice" in name},
     }
 
 
 def _audited_slices(audited: pd.DataFrame) -> pd.DataFrame:
     """The slices' counts under the second network, as ``taskct evaluate --audit`` keeps them."""
-    keys = {S.DATA_HASH: "data-real", f"{S.TASK_NETWORK_HASH}{S.AUDIT_NETWORK_SUFFIX}": "network-b"}
+    keys = {S.DATA_HASH: "data-real", S.AUDIT_NETWORK_HASH: "network-b"}
     names = {count: f"{count}{S.AUDIT_NETWORK_SUFFIX}" for count in S.COUNTS}
     return audited.drop(columns=[S.PRIMARY_PSNR, S.PRIMARY_SSIM]).rename(columns=names).assign(**keys)
 
@@ -171,16 +172,16 @@ def _card() -> dict[str, object]:
     }
 
 
-def _write_panels(folder: Path, pixels: int) -> None:
-    folder.mkdir(exist_ok=True)
+def _write_panels(folder: StudyFolder, pixels: int) -> None:
+    folder.panels.mkdir(exist_ok=True)
     shown = [{S.PATIENT: "volume-0", S.SLICE_INDEX: k, S.SPLIT: "validation"} for k in (10, 24, 40)]
-    (folder / S.PANEL_SLICES_FILE).write_text(json.dumps(shown))
+    folder.panel_slices.write_text(json.dumps(shown))
     image, label = panel_arrays(pixels, len(shown))
-    np.savez_compressed(folder / "truth.npz", label=label)
+    np.savez_compressed(folder.panel_truth, label=label)
     noise = np.random.default_rng(5)
     named = [("full_dose", 0.0), ("fbp", 0.02), ("tv", 0.004), ("sirt", 0.006)]
     named += [(f"trial-{t['trial']:04d}", 0.002) for t in trials()]
     for name, strength in named:
         noisy = image + strength * noise.normal(size=image.shape)
         prediction = np.roll(label, round(400 * strength), axis=2)
-        np.savez_compressed(folder / f"{name}.npz", image=noisy.astype(np.float16), prediction=prediction)
+        np.savez_compressed(folder.panel(name), image=noisy.astype(np.float16), prediction=prediction)

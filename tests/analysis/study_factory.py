@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 
 BONUS_DB = {"unet": 0.0, "learned_primal_dual": 1.0, "dncnn": -1.0}
 REFERENCES = {"full_dose": -1, "fbp": -2, "tv": -3}
@@ -65,10 +66,10 @@ def write_study(folder: Path, recipe: Recipe | None = None) -> Path:
     trials = plan(recipe)
     samples = _samples(recipe, trials)
     results = _results(recipe, trials, samples)
-    write_table(folder / S.RESULTS_FILE, results)
+    write_table(folder / StudyFolder.results, results)
     if recipe.samples:
-        write_table(folder / S.SAMPLES_FILE, samples)
-    (folder / S.STUDY_FILE).write_text(json.dumps(_study_card(recipe)))
+        write_table(folder / StudyFolder.samples, samples)
+    (folder / StudyFolder.card).write_text(json.dumps(_study_card(recipe)))
     if recipe.configs:
         _write_configs(folder, trials)
     if recipe.panels:
@@ -264,17 +265,17 @@ def _study_card(recipe: Recipe) -> dict[str, Any]:
 
 def _write_configs(folder: Path, trials: list[dict[str, Any]]) -> None:
     for trial in trials:
-        path = folder / S.TRIALS_FOLDER / f"{trial['trial']:04d}"
-        path.mkdir(parents=True, exist_ok=True)
+        path = StudyFolder(folder).trial(trial["trial"]).config
+        path.parent.mkdir(parents=True, exist_ok=True)
         config = {k: v for k, v in trial.items() if k not in ("trial", "status", "method", "width")}
-        (path / "config.yaml").write_text(yaml.safe_dump(config))
+        path.write_text(yaml.safe_dump(config))
 
 
 def _write_panels(folder: Path, trials: list[dict[str, Any]], size: int = 64) -> None:
-    path = folder / S.PANELS_FOLDER
+    path = folder / StudyFolder.panels
     path.mkdir(exist_ok=True)
     slices = [{"patient": f"test-{k}", "slice_index": k, "split": "test"} for k in range(2)]
-    (path / S.PANEL_SLICES_FILE).write_text(json.dumps(slices))
+    StudyFolder(folder).panel_slices.write_text(json.dumps(slices))
     image, label = panel_arrays(size, 2)
     np.savez_compressed(path / "truth.npz", label=label)
     drawn = [("full_dose", 0.0, 0), ("fbp", 0.01, 3)]

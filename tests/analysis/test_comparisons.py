@@ -85,7 +85,7 @@ def test_choices_are_made_on_validation_not_on_test(tmp_path):
 
 def test_the_baseline_is_the_best_trial_without_task_loss(table):
     assert selection.baseline(table).trial in (2, 3)  # alpha 0, learned primal-dual
-    assert selection.baseline(analysis.load(table.folder.location)) == selection.baseline(table)
+    assert selection.baseline(analysis.load(table.folder.path)) == selection.baseline(table)
 
 
 def test_intervals_of_one_patient_are_over_slices_and_say_so_and_make_no_claim(tmp_path):

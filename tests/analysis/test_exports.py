@@ -16,6 +16,7 @@ import analysis
 from analysis.figures.studies import compute_dose, compute_study_fronts
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, DataError, ResourceError, StudyError
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
@@ -132,16 +133,16 @@ def test_what_must_not_be_compared_is_refused_with_the_difference(tmp_path, name
 
 def test_another_metric_policy_is_refused(tmp_path):
     folders = [_study(tmp_path / "a"), _study(tmp_path / "b")]
-    rows = pd.read_parquet(folders[1] / S.RESULTS_FILE).assign(**{S.METRIC_POLICY: "policy 0"})
-    write_table(folders[1] / S.RESULTS_FILE, rows)
+    rows = pd.read_parquet(folders[1] / StudyFolder.results).assign(**{S.METRIC_POLICY: "policy 0"})
+    write_table(folders[1] / StudyFolder.results, rows)
     with pytest.raises(StudyError, match="metric policy: taskct metric policy 1 against policy 0"):
         analysis.compare(folders)
 
 
 def test_two_task_networks_may_be_compared_and_the_page_says_what_that_means(tmp_path):
     folders = [_study(tmp_path / "a", name="a"), _study(tmp_path / "b", name="b")]
-    rows = pd.read_parquet(folders[1] / S.RESULTS_FILE).assign(**{S.TASK_NETWORK_HASH: "0f" * 32})
-    write_table(folders[1] / S.RESULTS_FILE, rows)
+    rows = pd.read_parquet(folders[1] / StudyFolder.results).assign(**{S.TASK_NETWORK_HASH: "0f" * 32})
+    write_table(folders[1] / StudyFolder.results, rows)
     page = analysis.write_comparison(folders, tmp_path / "c.html").read_text()
     assert "The task networks differ" in page and "0f0f0f0f0f0f…" in page and "0f" * 32 not in page
     assert "b: Ranges are 95 % intervals over the 5 patients" in page
@@ -177,7 +178,7 @@ def test_watching_rewrites_the_report_until_the_study_ends(tmp_path):
     starter = threading.Timer(0.2, lambda: write_study(folder, Recipe(trials=3, running=1, panels=False)))
     starter.start()
     path = analysis.watch_report(folder, interval_seconds=0.05, on_report=finish_after_the_first)
-    assert path == folder / S.REPORT_FILE and len(reports) >= 2
+    assert path == folder / StudyFolder.report and len(reports) >= 2
     assert reports[0] and not reports[-1]
 
 
@@ -186,6 +187,6 @@ def test_watching_ends_when_asked_and_reports_what_stays_unreadable(tmp_path):
     assert analysis.watch_report(tmp_path, interval_seconds=0, should_stop=lambda: next(answers)) is None
     with pytest.raises(DataError, match="no such folder"):
         analysis.watch_report(tmp_path / "mistyped")
-    (tmp_path / S.RESULTS_FILE).write_bytes(b"junk")
+    (tmp_path / StudyFolder.results).write_bytes(b"junk")
     with pytest.raises(DataError):
         analysis.watch_report(tmp_path, interval_seconds=0)

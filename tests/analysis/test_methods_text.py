@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seed_table import write_seed_table
 
 import analysis
 from analysis.report.methods_text import methods_text
+from taskct_core.contracts.study_card import StudyCard
 
 
 def test_budget_and_points_are_told_without_dumps_of_records(tmp_path):
     table = analysis.load(write_seed_table(tmp_path / "study", slices=4))
     point = {"alpha": 0.5, "seed": 0}
-    table.study["config"] = {
+    config = {
         "trial": {"epochs": 4, "learning_rate": 0.002, "weight_decay": 1 / 3},
         "study": {"trials": 24, "enqueue": [point] * 24, "objectives": ["a", "b"], "storage": None},
     }
+    table = replace(table, study=StudyCard(config=config))
     blocks = {block["title"]: dict(block["items"]) for block in methods_text(table)}
     training = next(items for title, items in blocks.items() if title.startswith("Training"))
     assert training == {"epochs": "4", "learning_rate": "0.002", "weight_decay": "0.333333"}

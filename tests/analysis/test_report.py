@@ -18,6 +18,7 @@ import analysis
 from analysis import panels
 from analysis.figures import FIGURES
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import DataError
 
 
@@ -38,7 +39,7 @@ def test_every_study_gets_a_report(tmp_path, name, monkeypatch):
     path = analysis.write_report(STUDIES[name](tmp_path / "study"))
     page = path.read_text()
     body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
-    assert path == tmp_path / "study" / S.REPORT_FILE
+    assert path == tmp_path / "study" / StudyFolder.report
     assert "Summary" in body and "<li>" in body
     for trace_of_a_bug in ("nan%", "Traceback", "None</", ">nan<", "Undefined"):
         assert trace_of_a_bug not in body, trace_of_a_bug
@@ -72,20 +73,20 @@ def test_a_report_replaces_the_old_one_whole_and_leaves_nothing_else(tmp_path):
     folder = write_study(tmp_path / "study", Recipe(trials=2, panels=False))
     analysis.write_report(folder)
     before = sorted(p.name for p in folder.iterdir())
-    (folder / S.REPORT_FILE).write_text("old")
+    (folder / StudyFolder.report).write_text("old")
     analysis.write_report(folder)
     assert sorted(p.name for p in folder.iterdir()) == before
-    assert (folder / S.REPORT_FILE).read_text() != "old"
+    assert (folder / StudyFolder.report).read_text() != "old"
 
 
 def test_a_failed_report_keeps_the_old_one(tmp_path):
     folder = write_study(tmp_path / "study", Recipe(trials=2, panels=False))
     analysis.write_report(folder)
-    old = (folder / S.REPORT_FILE).read_text()
-    (folder / S.RESULTS_FILE).write_bytes(b"broken")
+    old = (folder / StudyFolder.report).read_text()
+    (folder / StudyFolder.results).write_bytes(b"broken")
     with pytest.raises(DataError):
         analysis.write_report(folder)
-    assert (folder / S.REPORT_FILE).read_text() == old
+    assert (folder / StudyFolder.report).read_text() == old
 
 
 def test_the_card_of_a_trial_holds_configuration_scores_and_images(page):

@@ -12,6 +12,8 @@ from study_factory import Recipe, plan, write_study, write_table
 
 import analysis
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError
 
 
@@ -68,19 +70,21 @@ def test_a_conditional_parameter_that_does_not_apply_is_not_described(table):
 
 def test_a_trial_that_failed_and_then_completed_is_complete(tmp_path):
     folder = write_study(tmp_path, Recipe(trials=2))
-    rows = pd.read_parquet(folder / S.RESULTS_FILE)
+    rows = pd.read_parquet(folder / StudyFolder.results)
     first = rows.index[(rows[S.TRIAL] == 0)][0]
     rows.loc[first, S.STATUS] = S.FAIL
-    write_table(folder / S.RESULTS_FILE, rows)
+    write_table(folder / StudyFolder.results, rows)
     assert analysis.load(folder).trials.at[0, S.STATUS] == S.COMPLETE
 
 
 def test_the_results_file_alone_is_enough(tmp_path):
     folder = write_study(tmp_path, Recipe(samples=False, panels=False, configs=False))
-    (folder / S.STUDY_FILE).unlink()
-    table = analysis.load(folder / S.RESULTS_FILE)
+    (folder / StudyFolder.card).unlink()
+    table = analysis.load(folder / StudyFolder.results)
     assert (
-        len(table.samples) == 0 and table.study == {} and table.objectives == [S.PRIMARY_DICE, S.PRIMARY_PSNR]
+        len(table.samples) == 0
+        and table.study == StudyCard()
+        and table.objectives == [S.PRIMARY_DICE, S.PRIMARY_PSNR]
     )
 
 
@@ -113,22 +117,22 @@ def test_a_broken_folder_gets_a_clear_word(tmp_path, name):
 
 def _write(folder, content):
     folder.mkdir()
-    (folder / S.RESULTS_FILE).write_bytes(content)
+    (folder / StudyFolder.results).write_bytes(content)
 
 
 def _rewrite(folder, version="1", drop=(), keep=None, status=None):
     write_study(folder, Recipe(trials=2, samples=False, panels=False))
-    rows = pd.read_parquet(folder / S.RESULTS_FILE).drop(columns=list(drop)).iloc[:keep]
-    write_table(folder / S.RESULTS_FILE, rows.assign(status=status) if status else rows, version)
+    rows = pd.read_parquet(folder / StudyFolder.results).drop(columns=list(drop)).iloc[:keep]
+    write_table(folder / StudyFolder.results, rows.assign(status=status) if status else rows, version)
 
 
 def _json(folder, text):
     write_study(folder, Recipe(trials=2, samples=False, panels=False))
-    (folder / S.STUDY_FILE).write_text(text)
+    (folder / StudyFolder.card).write_text(text)
     with pytest.raises(DataError):
         analysis.load(folder)
 
 
 def test_study_json_names_and_objectives_are_read(table):
-    card = json.loads((table.folder.local_path / S.STUDY_FILE).read_text())
+    card = json.loads((table.folder.path / StudyFolder.card).read_text())
     assert table.name == card["name"] and table.objectives == card["objectives"]

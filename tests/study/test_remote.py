@@ -10,7 +10,6 @@ import pytest
 from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
 from studies import EPOCHS, Killed, run_here, study_config, table
 
-from analysis.study_folder import StudyFolder, require_folder
 from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
 from study.results import export_results, read_rows
@@ -21,6 +20,7 @@ from study.trials import epoch_log
 from study.trials.trial import CHECKPOINT_FILE, FINAL_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE
@@ -131,12 +131,14 @@ def test_a_killed_trial_continues_exactly_from_its_checkpoint_in_the_bucket(
 
 
 def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str) -> None:
-    folder = open_folder(f"{s3_bucket}/seen")
-    (folder / schema.RESULTS_FILE).write_bytes(b"")
-    require_folder(str(folder))
-    assert not StudyFolder(str(folder)).has(schema.STUDY_FILE)
-    create_exclusively(folder / schema.STUDY_FILE, b"{}")
-    assert StudyFolder(str(folder)).has(schema.STUDY_FILE)
+    folder = StudyFolder.at(f"{s3_bucket}/seen")
+    folder.results.write_bytes(b"")
+    assert folder.path.is_dir() and not folder.card.is_file()
+    create_exclusively(folder.card, b"{}")
+    assert folder.card.is_file()
+    seen = folder.results.stat()
+    folder.results.write_bytes(b"more")
+    assert (folder.results.stat().st_size, folder.results.stat().st_mtime) > (seen.st_size, 0)
 
 
 @pytest.mark.ray

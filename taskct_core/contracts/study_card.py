@@ -1,0 +1,74 @@
+"""``study.json``: what a study is, for whoever reads its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from taskct_core.contracts.files import read_json
+from taskct_core.errors import DataError, first_line
+
+# Old files hold null for what was not known.
+Record = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+
+
+class StudyCard(BaseModel):
+    """``study.json``; files of older versions lack some of it.
+
+    Attributes:
+        name: of the study.
+        objectives: columns that the search optimises.
+        directions: objective -> which way is better.
+        config: the experiment as its YAML file has it, with defaults.
+        dataset: ``dataset.json`` without its list of shards.
+        task_network: ``card.json`` of the frozen task network.
+        folders: where ``dataset`` and ``task_network`` lie.
+        provenance: versions and commit that the study was started with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = ""
+    objectives: list[str] = []
+    directions: dict[str, Literal["maximize", "minimize"]] = {}
+    config: Record = {}
+    dataset: Record = {}
+    task_network: Record = {}
+    folders: dict[str, str] = {}
+    provenance: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> StudyCard:
+        """Read a ``study.json``.
+
+        Raises:
+            DataError: if it is no JSON object of this form.
+        """
+        values = read_json(path, "Export the study again.")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            received = type(values).__name__ if not isinstance(values, dict) else f"{path}: {_problem(error)}"
+            raise DataError(f"{path.name} must hold an object", received, "Export the study again.") from None
+
+    @property
+    def planned_trials(self) -> int | None:
+        """How many trials the study shall have; None where not recorded."""
+        planned = (self.config.get("study") or {}).get("trials")
+        return None if planned is None else int(planned)
+
+    @property
+    def photons_per_ray(self) -> float | None:
+        """That the data were simulated with; None where not recorded as one number."""
+        for record in (self.dataset, self.config):
+            photons = (record.get("simulation") or {}).get("photons_per_ray")
+            if isinstance(photons, int | float):
+                return float(photons)
+        return None
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first["loc"] else first_line(error)
