@@ -21,11 +21,13 @@ from study.search.records import TrialRecord, trial_folder
 from study.trials import epoch_log
 from study.trials.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
-from taskct_core.contracts.files import buffered, write_whole
+from taskct_core.contracts.files import write_whole
+from taskct_core.contracts.tables import read_table
 
 REFERENCES_FILE = "references.json"
 REFERENCE_SAMPLES_FILE = "references-samples.parquet"
 _FORMAT = {b"taskct_format": str(schema.RESULTS_FORMAT_VERSION).encode()}
+_REDO_SAMPLES = "Delete it: the slices of that method stay out of the tables until it is scored again."
 Row = dict[str, Any]
 
 
@@ -50,7 +52,9 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
     if results.empty:
         return results
     _write_table(study_folder / schema.RESULTS_FILE, results)
-    samples = [pd.read_parquet(buffered(path)) for path in sample_files if path.is_file()]
+    samples = [
+        read_table(path, next_step=_REDO_SAMPLES).to_pandas() for path in sample_files if path.is_file()
+    ]
     if samples:
         _write_table(study_folder / schema.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
     return results

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from taskct_core import schema
 from taskct_core.config import StrictModel
 from taskct_core.contracts.files import write_whole
+from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
 
 SIMULATION_KEY = b"taskct_simulation"  # Parquet metadata: hash of what the shard was made from
@@ -188,10 +189,10 @@ def load_card(folder: Path) -> DatasetCard:
 
 
 def verify_shards(folder: Path, card: DatasetCard) -> None:
-    """Check that every shard is there, whole, and the one that was written.
+    """Check that every shard is there, whole, and the one that was written, and holds plain values.
 
     Raises:
-        DataError: naming the first shard that is missing or changed.
+        DataError: naming the first shard that is missing or changed, or may hold code.
     """
     shards = [shard for entries in card.shards.values() for shard in entries]
     paths = [folder / shard.path for shard in shards]
@@ -200,6 +201,13 @@ def verify_shards(folder: Path, card: DatasetCard) -> None:
             _raise_bad_shard(path, "no such file")
         if found != shard.sha256:
             _raise_bad_shard(path, "other bytes than dataset.json records")
+    for path, columns in zip(paths, _concurrently(_columns, paths), strict=True):
+        require_plain(columns, path)
+
+
+def _columns(path: Path) -> pa.Schema:
+    with path.open("rb") as file:
+        return pq.read_schema(file)
 
 
 def _hash_or_none(path: Path) -> str | None:

@@ -33,6 +33,7 @@ from study.trials.plugins import own_scores
 from study.trials.trial import CHECKPOINT_FILE, read_trial_config
 from taskct_core import schema
 from taskct_core.contracts.files import buffered, open_folder, write_whole
+from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -244,7 +245,8 @@ def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:
     hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
     identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes, *sample]
     if path.is_file():
-        new = pd.concat([pd.read_parquet(buffered(path)), new], ignore_index=True)
+        old = read_table(path, next_step="Move it away: evaluations then begin a new table.").to_pandas()
+        new = pd.concat([old, new], ignore_index=True)
     new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])
     new = new.drop_duplicates(identity, keep="last")
     write_whole(path, lambda temporary: new.to_parquet(temporary, index=False))

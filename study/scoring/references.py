@@ -14,7 +14,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from study.data.batches import Batch, Share
@@ -26,7 +25,8 @@ from study.trials.plugins import own_scores
 from study.trials.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
-from taskct_core.contracts.files import buffered, open_folder, write_json
+from taskct_core.contracts.files import open_folder, write_json
+from taskct_core.contracts.tables import read_table
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
 from taskct_core.task_networks import load_task_network
@@ -80,7 +80,8 @@ def _known_samples(study_folder: Path, methods: set[str]) -> list[Row]:
     """Rows of the slices of references that are scored already."""
     if not methods:
         return []
-    samples = pd.read_parquet(buffered(study_folder / REFERENCE_SAMPLES_FILE))
+    next_step = f"Delete it and {REFERENCES_FILE}: the references are then scored again."
+    samples = read_table(study_folder / REFERENCE_SAMPLES_FILE, next_step=next_step).to_pandas()
     rows: list[Row] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
     return rows
 

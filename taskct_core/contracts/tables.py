@@ -1,4 +1,8 @@
-"""Parquet tables that carry the version of their format, and small archives of arrays."""
+"""Parquet tables that carry the version of their format, and small archives of arrays.
+
+Either may come from anywhere, so what could run code is refused: pickles in an archive, and columns of a library's own
+types, of which one of Ray Data's holds pickles.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from taskct_core.contracts.files import write_whole
-from taskct_core.errors import DataError
+from taskct_core.errors import DataError, first_line
 
 FORMAT_KEY = b"taskct_format"  # in a Parquet file's metadata: the version of its format
 
@@ -28,21 +32,31 @@ def write_table(path: Path, table: pa.Table, **options: Any) -> None:
     write_whole(path, lambda temporary: pq.write_table(table, temporary, **options))
 
 
-def read_table(path: Path, version: int | None = None) -> pa.Table:
+_EXPORT_AGAIN = "If the study is writing it now, try again; otherwise export the results again."
+
+
+def read_table(path: Path, version: int | None = None, next_step: str = _EXPORT_AGAIN) -> pa.Table:
     """Read a Parquet file, of this format version if one is given.
 
+    Args:
+        path: of the file, local or remote.
+        version: of its format.
+        next_step: what the user can do where it cannot be read.
+
     Raises:
-        DataError: if the file is no Parquet or was written with another version.
+        DataError: if the file is no whole Parquet, was written with another version, or has a column that is not
+            plain.
     """
     try:
         with path.open("rb") as stream:
             table = pq.read_table(stream)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{path.name} must be a readable Parquet file",
-            f"{path}: {error}",
-            "If the study is writing it now, try again; otherwise export the results again.",
+            f"{path} ({first_line(error)})",
+            next_step,
         ) from None
+    require_plain(table.schema, path)
     found = (table.schema.metadata or {}).get(FORMAT_KEY)
     if version is not None and found != str(version).encode():
         shown = "no version at all" if found is None else f"version {found.decode(errors='replace')}"
@@ -53,6 +67,29 @@ def read_table(path: Path, version: int | None = None) -> pa.Table:
             "or read it with the version that wrote it.",
         )
     return table
+
+
+def require_plain(schema: pa.Schema, path: Path) -> None:
+    """Refuse columns other than numbers, texts, lists and records of them, and tensors.
+
+    Raises:
+        DataError: naming the columns.
+    """
+    special = [f"{field.name}: {field.type}" for field in schema if not _is_plain(field.type)]
+    if special:
+        raise DataError(
+            "a table's columns must be numbers, texts, lists of them, or tensors",
+            f"{path} ({', '.join(special)})",
+            "Do not open this file with other tools either: it may hold code. Ask whoever made it.",
+        )
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return isinstance(kind, pa.FixedShapeTensorType)
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    return all(_is_plain(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
