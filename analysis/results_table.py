@@ -92,7 +92,7 @@ class ResultsTable:
         return CLAIM_SPLIT if (scored == CLAIM_SPLIT).any() else SEARCH_SPLIT
 
     def scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """Metrics at the last evaluated epoch, one row a trial or reference, indexed by its number.
+        """Metrics at the epoch that a trial keeps, or at its last one, one row a trial or reference, indexed by its number.
 
         Trials and references that were not evaluated on the split have no row; infinities (the PSNR of
         the full-dose image against itself) are kept.
@@ -102,10 +102,20 @@ class ResultsTable:
 
     @cached_property
     def _last_rows(self) -> dict[str, pd.DataFrame]:
-        """Split -> metrics at the last epoch that was evaluated on it, by trial."""
-        rows = self.rows[[S.TRIAL, S.SPLIT, S.EPOCH, *self.metrics]].sort_values(S.EPOCH, kind="stable")
+        """Split -> metrics at the epoch that is kept, by trial."""
+        rows = self._rows_until_kept[[S.TRIAL, S.SPLIT, S.EPOCH, *self.metrics]].sort_values(
+            S.EPOCH, kind="stable"
+        )
         last = rows.drop_duplicates([S.TRIAL, S.SPLIT], keep="last").set_index(S.TRIAL).sort_index()
         return {str(split): group[self.metrics].astype(float) for split, group in last.groupby(S.SPLIT)}
+
+    @cached_property
+    def _rows_until_kept(self) -> pd.DataFrame:
+        """Rows without the epochs that a trial trained after the one it keeps."""
+        if S.KEPT_EPOCH not in self.rows:
+            return self.rows
+        kept = self.rows.sort_values(S.EPOCH, kind="stable").groupby(S.TRIAL)[S.KEPT_EPOCH].last()
+        return self.rows[~(self.rows[S.EPOCH] > self.rows[S.TRIAL].map(kept))]
 
     @property
     def _no_rows(self) -> pd.DataFrame:
@@ -124,7 +134,8 @@ class ResultsTable:
             scores; of an audit by several networks the last one's.
         """
         names = [name + suffix for name in S.SEGMENTATION_METRICS]
-        rows = self.rows[self.rows[S.SPLIT] == split].sort_values(S.EPOCH, kind="stable")
+        rows = self._rows_until_kept
+        rows = rows[rows[S.SPLIT] == split].sort_values(S.EPOCH, kind="stable")
         found = [rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)]
         if suffix == S.AUDIT_NETWORK_SUFFIX:
             found.append(self._audit_rows(split))

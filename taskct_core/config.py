@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from taskct_core.errors import ConfigError
 from taskct_core.registry import known_name
+from taskct_core.schema import METRICS, VALIDATION_LOSS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -128,11 +129,22 @@ class TrialConfig(StrictModel):
     architecture: str = "unet"
     architecture_parameters: dict[str, Any] = {}
     learning_rate: Positive = 1e-3
-    learning_rate_schedule: Literal["constant", "cosine"] = "constant"  # over the trial's epochs
+    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"  # over the trial's epochs
+    warmup_steps: Annotated[int, Field(ge=0)] = 20  # over which the learning rate rises from 0
+    gradient_clip: Positive | None = 1.0  # largest norm of a step's gradient; None: as it comes
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    # Decay, per step, of the moving average of weights that is scored and kept; 0: the weights themselves.
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    # The epoch whose weights are kept: the last, or the best by a metric column on the validation split;
+    # validation_loss is the trial's own objective there.
+    keep: Literal["best", "last"] = "best"
+    keep_metric: str = VALIDATION_LOSS
     batch_size: Count = 8
     epochs: Count = 10
     first_phase_share: Fraction = 0.5  # sequential, fine_tune: the share of the epochs before the switch
+    # What the task loss compares with: the labels (slices without labels then train the image loss alone), or the
+    # frozen task network's own answer on the full-dose image, which needs no labels.
+    task_target: Literal["labels", "full_dose"] = "labels"
     # How the task network that joint, sequential and end_to_end train themselves starts.
     own_task_network: Literal["pretrained", "scratch"] = "pretrained"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -145,6 +157,9 @@ class TrialConfig(StrictModel):
         known_name(self.architecture, RECONSTRUCTORS, "architecture")
         parse_mix(self.image_loss)  # a name or a mix such as "0.84*ms_ssim + 0.16*l1"
         known_name(self.task_loss, TASK_LOSSES, "task loss")
+        if self.keep_metric != VALIDATION_LOSS and self.keep_metric not in METRICS:
+            valid = ", ".join((VALIDATION_LOSS, *METRICS))
+            raise ValueError(f"keep_metric must be one of {valid}, but got {self.keep_metric!r}")
         if self.mixing != "additive" and self.alpha > 1:
             raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
         if self.mode in ("sequential", "fine_tune") and self.epochs < 2:

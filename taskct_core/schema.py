@@ -30,6 +30,7 @@ PHOTONS_PER_RAY = "photons_per_ray"  # float32, mean count of an unattenuated ra
 PIXEL_SPACING_MM = "pixel_spacing_mm"  # float32, as projected
 
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
+UNLABELLED = 255  # every pixel of a slice that nobody labelled: it trains the image loss and is never scored
 LABEL_NAMES = ("background", "liver", "tumour")
 
 # --- task network folder --------------------------------------------------------------------------
@@ -42,7 +43,7 @@ TASK_NETWORK_SCRIPT = "network.torchscript.pt"  # only of an imported TorchScrip
 
 RESULTS_FORMAT_VERSION = 1
 RESULTS_FILE = "results.parquet"  # one flat row a trial, epoch and split
-SAMPLES_FILE = "samples.parquet"  # one row a trial, split and slice, at the trial's last epoch
+SAMPLES_FILE = "samples.parquet"  # one row a trial, split and slice, at the epoch that the trial keeps
 STUDY_FILE = "study.json"  # name, objectives, hashes, dataset and task network cards
 REPORT_FILE = "report.html"
 PANELS_FOLDER = "panels"  # PANEL_SLICES_FILE, <method or trial-0003>.npz: image, prediction
@@ -68,6 +69,10 @@ REFERENCE_SETTINGS = "reference_settings"  # what tuning on validation slices ch
 SECONDS_PER_SLICE = "seconds_per_slice"  # to reconstruct one on the trial's device
 PEAK_MEMORY_MB = "peak_memory_mb"  # of the trial: memory of its GPU, or resident memory of its process
 LOSS, LOSS_IMAGE, LOSS_TASK = "loss", "loss_image", "loss_task"
+# The trial's objective on the validation split, and its two losses; by it an epoch is kept.
+VALIDATION_LOSS = "validation_loss"
+VALIDATION_LOSS_IMAGE, VALIDATION_LOSS_TASK = "validation_loss_image", "validation_loss_task"
+KEPT_EPOCH = "kept_epoch"  # int; the epoch so far whose weights the trial keeps, and its final rows are of
 GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK = "gradient_norm_image", "gradient_norm_task"
 
 # Provenance: rows that differ in any of COMPARABILITY must not be merged or compared silently.

@@ -38,7 +38,7 @@ class TrialFinished:
 
     trial: int
     status: str
-    objectives: dict[str, float]  # at its last epoch; empty if it reported none
+    objectives: dict[str, float]  # at the epoch it keeps; empty if it reported none
     reason: str | None  # why it was pruned or failed
 
 

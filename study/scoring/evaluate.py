@@ -194,6 +194,7 @@ def load_trained(
         config, geometry=ParallelBeam.from_dict(card.geometry), task_network=task_network
     )
     training.load_state_dict(torch.load(buffered(path), map_location="cpu", weights_only=True)["training"])
+    training.use_kept()
     return training
 
 

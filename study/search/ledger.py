@@ -187,7 +187,7 @@ class Ledger:
         return outcome
 
     def _judge(self, rows: list[dict[str, Any]], pruned: str | None, error: str | None) -> Outcome:
-        last = rows[-1] if rows else {}
+        last = epoch_log.kept_row(rows) if rows else {}
         objectives = {name: last[name] for name in self._objectives if _is_finite(last.get(name))}
         if error is not None:
             return Outcome(FAIL, objectives, error)
@@ -210,8 +210,8 @@ class Ledger:
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
         for name, bound in self._constraints.items():
-            if rows and _is_finite(rows[-1].get(name)):
-                trial.set_constraint(name, rows[-1][name] - bound)
+            if rows and _is_finite(epoch_log.kept_row(rows).get(name)):
+                trial.set_constraint(name, epoch_log.kept_row(rows)[name] - bound)
         if len(self._objectives) == 1:
             for row in rows:
                 if _is_finite(row.get(self._objectives[0])):

@@ -14,7 +14,7 @@ from taskct_core.schema import TRIALS_FOLDER
 
 # User attributes of an Optuna trial.
 VALUES = "values"  # overrides of a TrialConfig, with conditional parameters nested
-OBJECTIVES = "objectives"  # objective column -> value at the last epoch, whatever the trial's state
+OBJECTIVES = "objectives"  # objective column -> value at the epoch that is kept, whatever the trial's state
 LAST_EPOCH = "last_epoch"
 CURVES = "curves"  # objective column -> value at each epoch
 REASON = "reason"  # why the trial was pruned or failed

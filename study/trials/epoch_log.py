@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from taskct_core.contracts.files import is_remote, write_whole
-from taskct_core.schema import EPOCH
+from taskct_core.schema import EPOCH, KEPT_EPOCH
 
 EPOCH_LOG_FILE = "metrics.jsonl"
 
@@ -61,6 +61,16 @@ def read(folder: Path, last_epoch: int | None = None) -> list[dict[str, Any]]:
         if isinstance(row, dict) and EPOCH in row:
             rows[int(row[EPOCH])] = row
     return [rows[epoch] for epoch in sorted(rows) if last_epoch is None or epoch <= last_epoch]
+
+
+def kept_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row that a trial is judged by: of the epoch whose weights it keeps, by its last row; else that last row.
+
+    Args:
+        rows: of ``read``; not empty.
+    """
+    kept = rows[-1].get(KEPT_EPOCH)
+    return next((row for row in rows if row[EPOCH] == kept), rows[-1])
 
 
 def _ends_torn(file: Any) -> bool:

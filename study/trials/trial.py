@@ -138,9 +138,9 @@ def run_trial(
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         losses = _reduced_losses(training, inputs, config, epoch, worker)
-        # Once more after the last epoch: see _finish.
-        scored = _scored(training, inputs, "validation", worker, more=config.epochs - epoch + 1)
+        scored = _scored(training, inputs, "validation", worker, more=config.epochs - epoch)
         scores = summarise(scored) | own_scores(inputs.objectives, scored)
+        scores |= training.keep(scored, scores)
         seconds += time.perf_counter() - start
         row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
         row |= losses | scores | cost.columns(training.reconstruct) | provenance(str(worker.device))
@@ -148,9 +148,7 @@ def run_trial(
             epoch_log.append(folder, row)
             _save_checkpoint(training, folder, identity, epoch, seconds)
         report(row)
-    _finish(
-        training, folder, inputs, worker, identity | {schema.EPOCH: config.epochs, schema.SECONDS: seconds}
-    )
+    _finish(training, folder, inputs, worker, identity | {schema.SECONDS: seconds})
 
 
 def write_trial_config(folder: Path, config: TrialConfig) -> None:
@@ -217,7 +215,7 @@ def _gather(value: Any, worker: Worker) -> list[Any]:
 
 
 def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worker, identity: Row) -> None:
-    """Score the trained reconstructor on validation and test slices, and prove the task network untouched."""
+    """Score the kept reconstructor on test slices, too, and prove the task network untouched."""
     after = training.frozen_task_network.weights_hash()
     if after != identity[schema.TASK_NETWORK_HASH]:
         raise StudyError(
@@ -225,11 +223,13 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
             f"weights {after[:12]} after the trial, {identity[schema.TASK_NETWORK_HASH][:12]} before",
             "This is a defect of taskct or of a plugged-in network: its results are not valid.",
         )
+    training.use_kept()
+    identity = identity | {schema.EPOCH: training.kept.epoch, schema.KEPT_EPOCH: training.kept.epoch}
     final, samples = [], []
     for split in ("validation", "test"):
         if split not in inputs.feeds:
             continue
-        rows = _scored(training, inputs, split, worker)
+        rows = training.kept.rows if split == "validation" else _scored(training, inputs, split, worker)
         scores = summarise(rows) | own_scores(inputs.objectives, rows)
         final.append(identity | {schema.SPLIT: split} | scores | provenance(str(worker.device)))
         samples += [

@@ -13,6 +13,7 @@ from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, SLICE_INDEX, TUMOUR
 from taskct_core.task_networks.network import TaskNetwork
 
 Batch = Mapping[str, Any]
+LossesOfSlice = Callable[[Batch, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, float]]
 
 
 def to_device(batch: Batch, device: torch.device | str) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def evaluate(
     reconstruct: Callable[[Batch], torch.Tensor],
     task_networks: Mapping[str, TaskNetwork],
     device: torch.device | str = "cpu",
+    losses: LossesOfSlice | None = None,
 ) -> list[dict[str, Any]]:
     """Score images slice by slice. ``metrics.summarise`` turns the rows into the metrics of a split.
 
@@ -38,6 +40,7 @@ def evaluate(
         reconstruct: batch on ``device`` -> ``(B, 1, H, W)``. References are such functions too:
             ``lambda batch: batch["full_dose"]``.
         task_networks: column suffix of ``schema.NETWORK_SUFFIXES`` -> network on ``device``.
+        losses: further columns of one slice, given the batch of that slice, its image and each network's logits.
 
     Returns:
         One row a slice: patient, slice index, image metrics, and counts for each network.
@@ -48,7 +51,7 @@ def evaluate(
         network.eval()
     for batch in batches:
         batch = to_device(batch, device)
-        rows += score_slices(batch, reconstruct(batch), task_networks)
+        rows += score_slices(batch, reconstruct(batch), task_networks, losses)
     for network, training in was_training.items():
         network.train(training)
     return rows
@@ -62,7 +65,10 @@ def evaluate_images(
 
 
 def score_slices(
-    batch: Batch, images: torch.Tensor, task_networks: Mapping[str, TaskNetwork]
+    batch: Batch,
+    images: torch.Tensor,
+    task_networks: Mapping[str, TaskNetwork],
+    losses: LossesOfSlice | None = None,
 ) -> list[dict[str, Any]]:
     """One row for each of a batch's images ``(B, 1, H, W)``; see ``evaluate``."""
     metrics = image_metrics(images, batch[FULL_DOSE], batch[LABELS])
@@ -71,9 +77,18 @@ def score_slices(
         SLICE_INDEX: [int(index) for index in batch[SLICE_INDEX]],
         **{name: values.tolist() for name, values in metrics.items()},
     }
+    logits = {suffix: network(images) for suffix, network in task_networks.items()}
     for suffix, network in task_networks.items():
-        counts = segmentation_counts(
-            network.predict(images), batch[LABELS], knows_tumour=network.num_classes > TUMOUR
-        )
+        predicted = logits[suffix].argmax(1)
+        counts = segmentation_counts(predicted, batch[LABELS], knows_tumour=network.num_classes > TUMOUR)
         columns.update({name + suffix: values for name, values in counts.items()})
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if losses is not None:
+        for index, row in enumerate(rows):
+            row |= losses(_slice_of(batch, index), images[index : index + 1], _slice_of(logits, index))
+    return rows
+
+
+def _slice_of(columns: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """One slice of a batch, as a batch of one."""
+    return {name: values[index : index + 1] for name, values in columns.items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from taskct_core.config import TrialConfig
 from taskct_core.errors import DataError, TrainingError
@@ -18,11 +20,21 @@ from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import Batch, evaluate, to_device
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
-from taskct_core.schema import FULL_DOSE, LABELS, LOSS, LOSS_IMAGE, LOSS_TASK, OWN_NETWORK_SUFFIX
+from taskct_core.schema import (
+    FULL_DOSE,
+    KEPT_EPOCH,
+    LABELS,
+    LOSS,
+    LOSS_IMAGE,
+    LOSS_TASK,
+    OWN_NETWORK_SUFFIX,
+    UNLABELLED,
+)
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.keep import KeptEpoch, ValidationObjective
 from taskct_core.training.means import Means
 from taskct_core.training.modes import MODES, Phase, phase_index, trains_task_network
-from taskct_core.training.schedule import learning_rate_share
+from taskct_core.training.schedule import learning_rate_share, moving_average, warmup_share
 from taskct_core.training.step import LossOfImage, differentiate, measure
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -88,16 +100,28 @@ class Training:
         self.frozen_task_network = task_network
         self.own_task_network = own_task_network
         self.epoch = 0
+        self.steps = 0
+        self.kept = KeptEpoch(config.keep, config.keep_metric)
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
         self.task_loss = build_task_loss(config.task_loss).to(device)
         self._mixers = [_mixer(phase, config) for phase in MODES[config.mode]]
         self._learning_reconstructor = wrap(reconstructor)
         self._learning_task_network = None if own_task_network is None else wrap(own_task_network)
-        learned = [module for module in (reconstructor, own_task_network) if module is not None]
-        parameters = [parameter for module in learned for parameter in module.parameters()]
+        self._learned = {"reconstructor": reconstructor}
+        if own_task_network is not None:
+            self._learned["own_task_network"] = own_task_network
+        self._averages = self._averages_of_weights()
+        self._objective = ValidationObjective(self._mixers[-1].mixing, self._mixers[-1].alpha)
+        self._parameters = [
+            parameter for module in self._learned.values() for parameter in module.parameters()
+        ]
         self.optimiser = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
+
+    def _averages_of_weights(self) -> dict[str, AveragedModel]:
+        decay = self.config.weight_average
+        return {name: moving_average(module, decay) for name, module in self._learned.items() if decay}
 
     def train_epoch(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Train one epoch, and return means over its samples: the losses and gradient norms, by column.
@@ -110,18 +134,16 @@ class Training:
         """
         self.epoch += 1
         config = self.config
-        index = phase_index(config.mode, self.epoch, config.epochs, config.first_phase_share)
+        index = self._phase_index(self.epoch)
         phase, mixer = MODES[config.mode][index], self._mixers[index]
-        share = learning_rate_share(config.learning_rate_schedule, self.epoch, config.epochs)
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * share
         self.reconstructor.train(phase.reconstructor_learns)
         if self.own_task_network is not None:
             self.own_task_network.train(phase.task_network_learns)
         means = Means()
         for step, batch in enumerate(batches, start=1):
+            judged = self._judged(batch)  # before the labels are on a GPU, which would have to be waited for
             batch = to_device(batch, self.device)
-            measured = self._step(batch, phase, mixer, step)
+            measured = self._step(batch, judged, phase, mixer, step)
             means.add(measured, len(batch[FULL_DOSE]))
         if not means.samples:
             raise DataError(
@@ -129,31 +151,75 @@ class Training:
             )
         return means.result()
 
-    def _step(self, batch: Batch, phase: Phase, mixer: Mixer, step: int) -> dict[str, float]:
+    def _phase_index(self, epoch: int) -> int:
+        return phase_index(self.config.mode, epoch, self.config.epochs, self.config.first_phase_share)
+
+    def _judged(self, batch: Batch) -> list[int]:
+        """The samples that the task loss takes in: those that have what it compares with."""
+        if self.config.task_target == "full_dose":
+            return list(range(len(batch[LABELS])))
+        corners = batch[LABELS][:, 0, 0].tolist()  # a slice has all of its labels or none
+        return [index for index, corner in enumerate(corners) if corner != UNLABELLED]
+
+    def _step(
+        self, batch: Batch, judged: list[int], phase: Phase, mixer: Mixer, step: int
+    ) -> dict[str, float]:
+        self.steps += 1
+        self._set_learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
         if phase.reconstructor_learns:
             reconstruction = self._call(self._learning_reconstructor, batch)
         else:
             reconstruction = self.reconstruct(batch)
         network = self._learning_task_network if phase.task_network_learns else None
-        losses = self._losses(batch, network or self.frozen_task_network)
+        losses = self._losses(batch, judged, network or self.frozen_task_network)
         result = differentiate(reconstruction, losses, mixer)
         measured = {LOSS: result.loss, **result.measured}
         if step == 1:
-            measured = measure(reconstruction, self._losses(batch, self.frozen_task_network)) | measured
+            measured = (
+                measure(reconstruction, self._losses(batch, judged, self.frozen_task_network)) | measured
+            )
         self._require_finite(measured, step)
         if phase.reconstructor_learns:
             reconstruction.backward(result.gradient)
+        if self.config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip)
         self.optimiser.step()
+        self._average(phase)
         return measured
 
-    def _losses(self, batch: Batch, network: nn.Module) -> dict[str, LossOfImage]:
+    def _set_learning_rate(self) -> None:
+        config = self.config
+        share = learning_rate_share(config.learning_rate_schedule, self.epoch, config.epochs)
+        share *= warmup_share(self.steps, config.warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * share
+
+    def _average(self, phase: Phase) -> None:
+        """Take the averages of what learns in this phase one step further."""
+        learns = {"reconstructor": phase.reconstructor_learns, "own_task_network": phase.task_network_learns}
+        for name, averaged in self._averages.items():
+            if learns[name]:
+                averaged.update_parameters(self._learned[name])
+
+    def _losses(self, batch: Batch, judged: list[int], network: nn.Module) -> dict[str, LossOfImage]:
         """Both losses as functions of the image; ``network`` is the one whose logits the task loss judges."""
-        targets = self.frozen_task_network.targets(batch[LABELS])
-        return {
-            LOSS_IMAGE: lambda image: self.image_loss(image, batch[FULL_DOSE]),
-            LOSS_TASK: lambda image: self.task_loss(network(image), targets),
-        }
+        truth = self._truth(batch)[judged]
+
+        def task_loss(image: torch.Tensor) -> torch.Tensor:
+            if not judged:
+                return image.sum() * 0
+            image = image if len(judged) == len(image) else image[judged]
+            loss: torch.Tensor = self.task_loss(network(image), truth)
+            return loss
+
+        return {LOSS_IMAGE: lambda image: self.image_loss(image, batch[FULL_DOSE]), LOSS_TASK: task_loss}
+
+    def _truth(self, batch: Batch) -> torch.Tensor:
+        """What the task loss compares with, as the task network's classes ``(B, 1, H, W)``."""
+        if self.config.task_target == "full_dose":
+            return self.frozen_task_network.predict(batch[FULL_DOSE]).unsqueeze(1)
+        return self.frozen_task_network.targets(batch[LABELS])
 
     def _call(self, reconstructor: nn.Module, batch: Batch) -> torch.Tensor:
         inputs = inputs_of(self.reconstructor)
@@ -171,23 +237,62 @@ class Training:
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> torch.Tensor:
-        """Images ``(B, 1, H, W)`` of a batch, in eval mode, on the trial's device."""
-        was_training = self.reconstructor.training
-        self.reconstructor.eval()
-        image = self._call(self.reconstructor, to_device(batch, self.device))
-        self.reconstructor.train(was_training)
+        """Images ``(B, 1, H, W)`` of a batch, by the scored weights, in eval mode, on the trial's device."""
+        reconstructor = self._scored("reconstructor")
+        was_training = reconstructor.training
+        reconstructor.eval()
+        image = self._call(reconstructor, to_device(batch, self.device))
+        reconstructor.train(was_training)
         return image
 
     def evaluate(self, batches: Iterable[Batch]) -> list[dict[str, Any]]:
         """Score every slice; see ``metrics.slices.evaluate``.
 
         Segmentation columns mean the frozen network; those of a network that the trial trains itself
-        carry ``schema.OWN_NETWORK_SUFFIX``.
+        carry ``schema.OWN_NETWORK_SUFFIX``. ``loss_image`` and ``loss_task`` are those of the trial's last phase.
         """
-        networks = {"": self.frozen_task_network}
+        networks: dict[str, Any] = {"": self.frozen_task_network}
         if self.own_task_network is not None:
-            networks[OWN_NETWORK_SUFFIX] = self.own_task_network
-        return evaluate(batches, self.reconstruct, networks, self.device)
+            networks[OWN_NETWORK_SUFFIX] = self._scored("own_task_network")
+        judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode][-1].task_network_learns else ""
+
+        def losses(
+            batch: Mapping[str, Any], image: torch.Tensor, logits: Mapping[str, torch.Tensor]
+        ) -> dict[str, float]:
+            image_loss = self.image_loss(image, batch[FULL_DOSE])
+            task_loss = self.task_loss(logits[judge], self._truth(dict(batch)))
+            return {LOSS_IMAGE: float(image_loss), LOSS_TASK: float(task_loss)}
+
+        return evaluate(batches, self.reconstruct, networks, self.device, losses)
+
+    def keep(self, rows: list[dict[str, Any]], scores: dict[str, float]) -> dict[str, float]:
+        """Keep this epoch's weights if validation prefers them.
+
+        Args:
+            rows: of ``evaluate`` on the whole validation split.
+            scores: their metrics, by column.
+
+        Returns:
+            The epoch's validation losses, and which epoch is kept so far, by column.
+        """
+        if self._phase_index(self.epoch) != self._phase_index(self.kept.epoch):
+            self.kept.forget()
+        means = (float(np.mean([row[name] for row in rows])) for name in (LOSS_IMAGE, LOSS_TASK))
+        losses = self._objective.columns(*means)
+        self.kept.offer(self.epoch, scores | losses, rows, self._scored_weights())
+        return losses | {KEPT_EPOCH: self.kept.epoch}
+
+    def use_kept(self) -> None:
+        """Put the kept epoch's weights where images are scored and shown."""
+        for name, weights in self.kept.weights.items():
+            self._scored(name).load_state_dict(weights)
+
+    def _scored(self, name: str) -> nn.Module:
+        """The module whose weights count: the average, where there is one."""
+        return self._averages[name].module if name in self._averages else self._learned[name]
+
+    def _scored_weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {name: self._scored(name).state_dict() for name in self._learned}
 
     @property
     def parameter_count(self) -> int:
@@ -199,6 +304,10 @@ class Training:
         own = self.own_task_network
         return {
             "epoch": self.epoch,
+            "steps": self.steps,
+            "averages": {name: averaged.state_dict() for name, averaged in self._averages.items()},
+            "kept": self.kept.state_dict(),
+            "objective_scales": self._objective.scales,
             "reconstructor": self.reconstructor.state_dict(),
             "own_task_network": None if own is None else own.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -209,6 +318,15 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict`` of a training of the same configuration."""
         self.epoch = state["epoch"]
+        if "kept" in state:  # absent from checkpoints before epochs were kept, of which the weights count
+            self.steps = state["steps"]
+            self.kept.load_state_dict(state["kept"])
+            self._objective.scales = state["objective_scales"]
+        for name, averaged in self._averages.items():
+            if "averages" in state:
+                averaged.load_state_dict(state["averages"][name])
+            else:
+                averaged.module.load_state_dict(state[name])
         self.reconstructor.load_state_dict(state["reconstructor"])
         if self.own_task_network is not None:
             self.own_task_network.load_state_dict(state["own_task_network"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,41 @@ def test_a_trial_improves_on_fbp_and_leaves_its_record(small, inputs: TrialInput
     assert {row[schema.TRIAL] for row in rows} == {7}
     final = json.loads((tmp_path / FINAL_FILE).read_text())
     assert [row[schema.SPLIT] for row in final] == ["validation", "test"]
-    assert final[0][schema.PRIMARY_PSNR] == rows[-1][schema.PRIMARY_PSNR]
+    assert final[0][schema.PRIMARY_PSNR] == epoch_log.kept_row(rows)[schema.PRIMARY_PSNR]
+
+
+def test_the_epoch_that_validation_prefers_is_what_a_trial_leaves(
+    small, inputs: TrialInputs, tmp_path: Path
+) -> None:
+    """Killed and continued after each epoch: the kept epoch, its rows and its test scores are the same."""
+    config = _config(small, epochs=4, learning_rate=0.05, learning_rate_schedule="constant")
+    run_trial(config, tmp_path / "whole", inputs, Worker(), lambda row: None)
+    for _ in range(4):
+        with suppress(Killed):
+            run_trial(config, tmp_path / "killed", inputs, Worker(), _kill_after_new_epoch(tmp_path / "killed"))
+    run_trial(config, tmp_path / "killed", inputs, Worker(), lambda row: None)
+    rows = epoch_log.read(tmp_path / "whole")
+    losses = [row[schema.VALIDATION_LOSS] for row in rows]
+    best = losses.index(min(losses)) + 1
+    assert rows[-1][schema.KEPT_EPOCH] == best
+    whole, killed = (json.loads((tmp_path / name / FINAL_FILE).read_text()) for name in ("whole", "killed"))
+    assert [row[schema.EPOCH] for row in whole] == [best, best]
+    assert whole[0][schema.PRIMARY_DICE] == rows[best - 1][schema.PRIMARY_DICE]
+    for one, other in zip(whole, killed, strict=True):
+        assert {k: v for k, v in one.items() if k not in VOLATILE} == {
+            k: v for k, v in other.items() if k not in VOLATILE
+        }
+
+
+def _kill_after_new_epoch(folder: Path) -> Callable[[dict[str, Any]], None]:
+    """Dies at the first epoch that was not there when it began."""
+    known = len(epoch_log.read(folder))
+
+    def report(row: dict[str, Any]) -> None:
+        if row[schema.EPOCH] > known:
+            raise Killed
+
+    return report
 
 
 def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Path) -> None:

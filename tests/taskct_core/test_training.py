@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,11 +20,13 @@ from taskct_core.metrics import summarise
 from taskct_core.schema import (
     GRADIENT_NORM_IMAGE,
     GRADIENT_NORM_TASK,
+    KEPT_EPOCH,
     LOSS,
     LOSS_IMAGE,
     LOSS_TASK,
     OWN_NETWORK_SUFFIX,
     TRAINING_MODES,
+    UNLABELLED,
 )
 from taskct_core.task_networks import build_task_network
 from taskct_core.task_networks.network import TaskNetwork
@@ -33,6 +36,13 @@ from taskct_core.training.modes import MODES, phase_index, trains_task_network
 Batch = dict[str, Any]
 COLUMNS = {LOSS, LOSS_IMAGE, LOSS_TASK, GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, "samples"}
 QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 2}
+# The optimiser alone, where a test writes the same steps out by hand.
+BARE = {
+    "learning_rate_schedule": "constant",
+    "warmup_steps": 0,
+    "gradient_clip": None,
+    "weight_average": 0.0,
+}
 
 
 class _NetworkWithStatistics(nn.Module):
@@ -131,7 +141,7 @@ def test_a_few_epochs_lower_the_loss(mode: str, task_network: TaskNetwork, batch
 def test_scores_come_under_the_own_network_too_where_there_is_one(
     mode: str, task_network: TaskNetwork, batches: list[Batch]
 ) -> None:
-    training = training_of(task_network, mode=mode, learning_rate=0.03, epochs=8)
+    training = training_of(task_network, mode=mode, learning_rate=0.03, epochs=8, **BARE)
     for _ in range(8):
         training.train_epoch(batches)
     summary = summarise(training.evaluate(batches))
@@ -150,6 +160,7 @@ def test_resuming_from_a_checkpoint_is_exact(
     straight = training_of(task_network, **changes)
     for _ in range(2):
         straight.train_epoch(batches)
+        straight.keep(*_scored(straight, batches))
     checkpoint = io.BytesIO()
     torch.save(straight.state_dict(), checkpoint)
     expected = [straight.train_epoch(batches) for _ in range(2)]
@@ -159,13 +170,15 @@ def test_resuming_from_a_checkpoint_is_exact(
     assert [resumed.train_epoch(batches) for _ in range(2)] == expected
     assert resumed.epoch == 4
     assert equal(weights(straight.reconstructor), weights(resumed.reconstructor))
+    assert resumed.keep(*_scored(resumed, batches)) == straight.keep(*_scored(straight, batches))
+    assert equal(straight.kept.weights["reconstructor"], resumed.kept.weights["reconstructor"])
 
 
 @pytest.mark.parametrize("mixing", ["convex", "additive", "share"])
 def test_alpha_zero_is_plain_training_bit_for_bit(
     mixing: str, task_network: TaskNetwork, batches: list[Batch]
 ) -> None:
-    adaptive = training_of(task_network, mode="task_adaptive", alpha=0.0, mixing=mixing)
+    adaptive = training_of(task_network, mode="task_adaptive", alpha=0.0, mixing=mixing, **BARE)
     for _ in range(2):
         adaptive.train_epoch(batches)
     torch.manual_seed(0)
@@ -202,7 +215,7 @@ def test_the_split_backward_pass_is_the_gradient_of_the_mixed_loss(
 ) -> None:
     """Against plain autograd through the whole of (1 - alpha) L_image + alpha L_task."""
     task_network.network.classify[0].p = 0.0  # no dropout, so that both passes see the same network
-    training = training_of(task_network, mode=mode, alpha=0.3, image_loss="l1")
+    training = training_of(task_network, mode=mode, alpha=0.3, image_loss="l1", **BARE)
     batch = batches[0]
     reconstructor, network = copy.deepcopy((training.reconstructor, training.own_task_network))
     network = network or training.frozen_task_network
@@ -320,9 +333,130 @@ def test_the_learning_rate_follows_its_schedule(task_network: TaskNetwork, batch
         "constant": [0.01] * 4,
         "cosine": [0.01, 0.005 + 0.005 / math.sqrt(2), 0.005, 0.005 - 0.005 / math.sqrt(2)],
     }.items():
-        training = training_of(task_network, **config, learning_rate_schedule=schedule)
+        training = training_of(task_network, **config, learning_rate_schedule=schedule, warmup_steps=0)
         rates = []
         for _ in range(4):
             training.train_epoch(batches)
             rates.append(training.optimiser.param_groups[0]["lr"])
         assert rates == pytest.approx(expected)
+
+
+def test_the_learning_rate_warms_up_step_by_step(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    training = training_of(
+        task_network, learning_rate=0.01, learning_rate_schedule="constant", warmup_steps=4
+    )
+    training.train_epoch(batches)
+    assert training.optimiser.param_groups[0]["lr"] == pytest.approx(0.01 * 3 / 4)
+    training.train_epoch(batches)
+    assert training.optimiser.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_a_steps_gradient_is_clipped_to_its_largest_norm(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    norms = {}
+    for clip in (None, 0.01):
+        training = training_of(task_network, **BARE | {"gradient_clip": clip})
+        training.train_epoch(batches[:1])
+        gradients = [p.grad.flatten() for p in training.reconstructor.parameters() if p.grad is not None]
+        norms[clip] = float(torch.cat(gradients).norm())
+    assert norms[None] > 0.01
+    assert norms[0.01] == pytest.approx(0.01, rel=1e-4)
+
+
+def test_what_is_scored_is_the_moving_average_of_the_weights(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """Against the average written out: a_0 = w_1, a_t = d_t a_(t-1) + (1 - d_t) w_t, d_t = min(0.5, (1 + t) / (10 + t))."""
+    training = training_of(task_network, **BARE | {"weight_average": 0.5, "learning_rate": 0.05})
+    expected: dict[str, torch.Tensor] = {}
+    for step, batch in enumerate([*batches, *batches]):
+        training.train_epoch([batch])
+        now = {name: value.detach().clone() for name, value in training.reconstructor.named_parameters()}
+        decay = min(0.5, (1 + step) / (10 + step)) if step else 0.0
+        expected = {
+            name: decay * expected.get(name, value) + (1 - decay) * value for name, value in now.items()
+        }
+    training.keep(training.evaluate(batches), {})
+    for name, value in expected.items():
+        torch.testing.assert_close(training.kept.weights["reconstructor"][name], value)
+
+
+@pytest.mark.parametrize(
+    ("keep", "metric"), [("best", "psnr_lodopab"), ("best", "validation_loss"), ("last", "")]
+)
+def test_the_kept_epoch_is_the_one_that_validation_prefers(
+    keep: str, metric: str, task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """A learning rate that destroys the network after a good first epoch tells the epochs apart."""
+    changes = {"keep": keep, "epochs": 3} | ({"keep_metric": metric} if metric else {})
+    training = training_of(task_network, **BARE | changes)
+    good = training.train_epoch(batches) and weights(training.reconstructor)
+    kept = [training.keep(*_scored(training, batches))[KEPT_EPOCH]]
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in training.reconstructor.parameters():
+                parameter.mul_(-3)
+        training.train_epoch(batches)
+        kept.append(training.keep(*_scored(training, batches))[KEPT_EPOCH])
+    training.use_kept()
+    assert kept == ([1, 2, 3] if keep == "last" else [1, 1, 1])
+    assert equal(weights(training.reconstructor), good) == (keep == "best")
+
+
+def test_an_epoch_of_the_first_phase_is_never_kept(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    training = training_of(task_network, mode="fine_tune", epochs=4, keep_metric="psnr_lodopab")
+    kept = []
+    for score in (40.0, 39.0, 20.0, 10.0):
+        training.train_epoch(batches)
+        kept.append(training.keep(training.evaluate(batches), {"psnr_lodopab": score})[KEPT_EPOCH])
+    assert kept == [1, 1, 3, 3]
+
+
+def test_the_validation_loss_is_the_trials_own_mix(task_network: TaskNetwork, batches: list[Batch]) -> None:
+    training = training_of(task_network, alpha=0.3)
+    training.train_epoch(batches)
+    columns = training.keep(training.evaluate(batches), {})
+    images = [training.reconstruct(batch) for batch in batches]
+    task_network.freeze()
+    with torch.no_grad():
+        pairs = list(zip(images, batches, strict=True))
+        image = np.mean([100**2 * float(((i - b["full_dose"]) ** 2).mean()) for i, b in pairs])
+        task = np.mean(
+            [float(training.task_loss(task_network(i), b["labels"].unsqueeze(1))) for i, b in pairs]
+        )
+    assert columns["validation_loss"] == pytest.approx(0.7 * image + 0.3 * task, rel=1e-4)
+
+
+def test_full_dose_targets_equal_labels_where_the_network_is_perfect(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    perfect = [batch | {"labels": task_network.freeze().predict(batch["full_dose"])} for batch in batches]
+    unlabelled = [batch | {"labels": torch.full_like(batch["labels"], UNLABELLED)} for batch in batches]
+    by_labels = training_of(task_network, task_target="labels")
+    by_network = training_of(task_network, task_target="full_dose")
+    assert by_labels.train_epoch(perfect) == by_network.train_epoch(unlabelled)
+    assert equal(weights(by_labels.reconstructor), weights(by_network.reconstructor))
+
+
+def test_a_slice_without_labels_trains_the_image_loss_alone(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """A batch of which half has no labels: the task loss is that of the other half."""
+    half = copy.deepcopy(batches[0])
+    half["labels"][2:] = UNLABELLED
+    training = training_of(task_network, alpha=0.5)
+    image = training.reconstructor(half["fbp"]).detach()
+    task = float(training.task_loss(task_network.freeze()(image[:2]), half["labels"][:2].unsqueeze(1)))
+    means = training.train_epoch([half])
+    assert means[LOSS_TASK] == pytest.approx(task, rel=1e-5)
+    assert means[LOSS_IMAGE] == pytest.approx(
+        100**2 * float(((image - half["full_dose"]) ** 2).mean()), rel=1e-4
+    )
+    none = half | {"labels": torch.full_like(half["labels"], UNLABELLED)}
+    assert training.train_epoch([none])[LOSS_TASK] == 0.0
+
+
+def _scored(training: Training, batches: list[Batch]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    rows = training.evaluate(batches)
+    return rows, summarise(rows)
