@@ -81,7 +81,9 @@ def test_the_epoch_that_validation_prefers_is_what_a_trial_leaves(
     run_trial(config, tmp_path / "whole", inputs, Worker(), lambda row: None)
     for _ in range(4):
         with suppress(Killed):
-            run_trial(config, tmp_path / "killed", inputs, Worker(), _kill_after_new_epoch(tmp_path / "killed"))
+            run_trial(
+                config, tmp_path / "killed", inputs, Worker(), _kill_after_new_epoch(tmp_path / "killed")
+            )
     run_trial(config, tmp_path / "killed", inputs, Worker(), lambda row: None)
     rows = epoch_log.read(tmp_path / "whole")
     losses = [row[schema.VALIDATION_LOSS] for row in rows]
