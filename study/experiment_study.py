@@ -65,12 +65,13 @@ def run_experiment_study(
     inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment))
     inputs = replace(inputs, objectives=tuple(experiment.study.objectives))
     check_before_study(experiment, workspace.study, inputs)
+    network = load_task_network_card(open_folder(inputs.task_network))
     exporter = _Exporter(experiment, workspace.study)
     summary = run_study(
         experiment.study,
         workspace.study,
         trainable=_trainable(experiment, inputs),
-        fingerprint=_fingerprint(experiment, inputs),
+        fingerprint=study_fingerprint(experiment, inputs.data_hash, network.content_hash),
         max_concurrent=experiment.study.max_concurrent_trials,
         resources=_resources(experiment),
         metric_directions=directions,
@@ -122,11 +123,11 @@ def _prepare(
     write_references(workspace.study, inputs, on_reference)
 
 
-def _fingerprint(experiment: ExperimentConfig, inputs: TrialInputs) -> dict[str, str]:
+def study_fingerprint(experiment: ExperimentConfig, data_hash: str, network_hash: str) -> dict[str, str]:
     """What must stay the same while the study lives, beside what the search itself watches."""
     return {
-        "data": inputs.data_hash,
-        "task network": load_task_network_card(open_folder(inputs.task_network)).content_hash,
+        "data": data_hash,
+        "task network": network_hash,
         "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
         "metric policy": schema.POLICY_TEXT,
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from study.search.records import PLAN, TrialRecord, best_records, read_records
 from study.search.samplers import make_sampler
 from study.search.searcher import StudySearcher
 from study.search.space import SearchSpace
-from study.search.storage import create_study, open_study, read_card, storage_errors
+from study.search.storage import create_study, name_objectives, open_study, read_card, storage_errors
 from study.trials.failures import report_fatal_errors
 from study.trials.plugins import metric_directions as known_directions
 from taskct_core.contracts.files import open_folder, scratch_folder
@@ -168,9 +167,7 @@ def _open(
     study = create_study(folder, config.storage, [metric_directions[name] for name in config.objectives])
     check_fingerprint(study, {**search_fingerprint(config, space, metric_directions), **fingerprint})
     study.sampler = make_sampler(config.sampler, space, config.seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(config.objectives)  # what status and the Optuna dashboard call the values
+    name_objectives(study, config.objectives)
     return study
 
 

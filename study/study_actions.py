@@ -12,7 +12,7 @@ from study.monitor.progress import console
 from study.monitor.score_line import score_line
 from taskct_core.errors import StudyError
 from taskct_core.registry import Trust
-from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, RESULTS_FILE, TRIAL
+from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, RESULTS_FILE, STUDY_FILE, TRIAL
 
 
 def find_study(folder: Path) -> Path:
@@ -22,7 +22,7 @@ def find_study(folder: Path) -> Path:
         StudyError: if there is none.
     """
     for candidate in (folder, folder / "study"):
-        if (candidate / RESULTS_FILE).is_file() or (candidate / "storage.json").is_file():
+        if any((candidate / name).is_file() for name in (RESULTS_FILE, STUDY_FILE, "storage.json")):
             return candidate
     raise StudyError(
         "DIR must be a study's folder, OUTPUT/NAME/study, or its experiment's, OUTPUT/NAME",
@@ -48,6 +48,26 @@ def retry_failed_trials(folder: Path) -> None:
         console.print(f"Queued again: trials {', '.join(map(str, numbers))}. Next: taskct study run CONFIG")
     else:
         console.print("No trial has failed: nothing to retry.")
+
+
+def rebuild_storage(folder: Path, trust: bool = False) -> None:
+    """Make a study's lost storage again from its trials' folders.
+
+    ``trust``: whether a search space written in Python that the folder names may be imported.
+    """
+    from study.rebuild import rebuild_study
+
+    rebuilt = rebuild_study(folder, Trust(everything=trust))
+    console.print(
+        f"Rebuilt: {len(rebuilt.finished)} finished trials that the storage lacked, judged by their logs."
+    )
+    for trial, reason in rebuilt.set_aside.items():
+        console.print(
+            f"Trial {trial} is run anew, its folder set aside: {reason}", style="yellow", markup=False
+        )
+    if rebuilt.left_running:
+        numbers = ", ".join(map(str, rebuilt.left_running))
+        console.print(f"Not finished, or without a folder: trials {numbers}. Next: taskct study run CONFIG")
 
 
 def evaluate_trials(

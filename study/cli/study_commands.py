@@ -11,7 +11,7 @@ from study.cli.options import ConfigArgument, SetOption, TrustOption
 from taskct_core.contracts.files import open_folder
 
 app = typer.Typer(
-    help="Search alpha, losses and architectures: run, submit, status, retry.", no_args_is_help=True
+    help="Search alpha, losses and architectures: run, submit, status, retry, rebuild.", no_args_is_help=True
 )
 
 StudyFolder = Annotated[
@@ -85,3 +85,15 @@ def retry(folder: StudyFolder) -> None:
     from study import study_actions
 
     study_actions.retry_failed_trials(study_actions.find_study(folder))
+
+
+@app.command()
+def rebuild(folder: StudyFolder, trust: TrustOption = False) -> None:
+    """Make a study's lost storage (journal.log, its database) again from its trials' folders.
+
+    Finished trials are judged by their epoch logs as before. All others are continued by the next
+    `taskct study run`: why they were pruned or failed is lost with the storage.
+    """
+    from study import study_actions
+
+    study_actions.rebuild_storage(study_actions.find_study(folder), trust)

@@ -18,6 +18,7 @@ from analysis.pareto import hypervolume
 from study.search.lock import Driver, read_driver
 from study.search.records import (
     PLAN,
+    REBUILT,
     TrialRecord,
     best_records,
     planned_count,
@@ -131,7 +132,8 @@ def _hypervolume_share(records: list[TrialRecord], directions: dict[str, str]) -
 
 def _seconds_left(study: optuna.Study, trials_left: int, plan: dict[str, Any]) -> float | None:
     """Trials left at the median duration of those that ended, so many at a time."""
-    ended = [t.duration.total_seconds() for t in study.get_trials(deepcopy=False) if t.duration is not None]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if REBUILT not in trial.user_attrs]
+    ended = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
     if not ended:
         return None
     return trials_left * statistics.median(ended) / min(plan.get("max_concurrent", 1), max(trials_left, 1))

@@ -160,10 +160,14 @@ class Ledger:
 
     def _open(self, trial: optuna.Trial, adopted: bool) -> Proposal:
         # An adopted trial keeps the parameters it has; a driver may have died between two of them.
-        values = self._space.suggest(trial)
+        values = trial.user_attrs.get(VALUES) or self._space.suggest(trial)
         trial.set_user_attr(VALUES, values)
         self._live[trial.number] = trial
         return Proposal(trial.number, values, adopted, trial.user_attrs.get(ERRORS, 0))
+
+    def take_over(self, trial: optuna.Trial) -> None:
+        """Let a trial that ran under a storage that is lost be finished here."""
+        self._live[trial.number] = trial
 
     def finish(self, number: int, *, pruned: Pruning | None, error: str | None, retries: int) -> Outcome:
         """Tell Optuna how a trial ended, judged by its epoch log.

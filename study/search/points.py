@@ -59,7 +59,7 @@ class QuasiRandomPoints:
 
 
 class PointSampler(BaseSampler):
-    """Gives a trial the parameters of the point at its place; enqueued trials take no place."""
+    """Gives a trial the parameters of the point at its place."""
 
     def __init__(self, points: Points) -> None:
         self._points = points
@@ -77,9 +77,12 @@ class PointSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        return self._points[self._place(study, trial)][param_name]
+
+    def _place(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """Which point is the trial's: enqueued trials take none."""
         earlier = study.get_trials(deepcopy=False)
-        place = sum(1 for t in earlier if t.number < trial.number and FIXED not in t.system_attrs)
-        return self._points[place][param_name]
+        return sum(1 for t in earlier if t.number < trial.number and FIXED not in t.system_attrs)
 
 
 def _all_dimensions(dimensions: dict[str, Dimension], prefix: str = "") -> list[tuple[str, Dimension]]:

@@ -37,6 +37,18 @@ def enqueue_points(study: optuna.Study, space: SearchSpace, points: list[dict[st
     return len(queued)
 
 
+def enqueue_matching(
+    study: optuna.Study, space: SearchSpace, points: list[dict[str, Any]], values: dict[str, Any]
+) -> None:
+    """Queue the first of the points that a trial of these values tried, so that :func:`enqueue_points` does not."""
+    queued = {trial.user_attrs.get(ENQUEUED) for trial in study.get_trials(deepcopy=False)}
+    for point in points:
+        text = json.dumps(space.parameters_of(point), sort_keys=True)
+        if text not in queued and _agrees(point, values):
+            enqueue_points(study, space, [point])
+            return
+
+
 def front_of(folder: Path, space: SearchSpace) -> list[dict[str, Any]]:
     """The points of another study's front that lie in ``space``; its other dimensions are left out.
 
@@ -64,6 +76,14 @@ def enqueue_failed(study: optuna.Study) -> list[int]:
     for number in failed:
         study.enqueue_trial(trials[number].params, user_attrs={RETRY_OF: number})
     return failed
+
+
+def _agrees(point: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Whether the values have all that the point asks for."""
+    return all(
+        _agrees(wanted, values.get(name, {})) if isinstance(wanted, dict) else values.get(name) == wanted
+        for name, wanted in point.items()
+    )
 
 
 def _shared(values: dict[str, Any], space: SearchSpace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ CURVES = "curves"  # objective column -> value at each epoch
 REASON = "reason"  # why the trial was pruned or failed
 RETRIES = "retries"  # how often the trial was started again after an error
 ERRORS = "errors"  # how many errors the trial has met so far
+REBUILT = "rebuilt"  # that the trial was entered again after the storage was lost: its times are not known
 DUPLICATE_OF = "duplicate_of"  # the earlier trial of the same values, which stands for this one
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
 ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
@@ -49,6 +50,13 @@ class TrialRecord:
 def trial_folder(folder: Path, trial: int) -> Path:
     """``<study>/trials/0003``."""
     return folder / TRIALS_FOLDER / f"{trial:04d}"
+
+
+def trials_on_disk(folder: Path) -> list[int]:
+    """Numbers of the trials that left anything in the study's folder, in ascending order."""
+    trials = folder / TRIALS_FOLDER
+    found = [path for path in trials.iterdir() if path.name.isdecimal()] if trials.is_dir() else []
+    return sorted(int(path.name) for path in found if path.is_dir() and any(path.iterdir()))
 
 
 def read_records(study: optuna.Study) -> list[TrialRecord]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,8 +19,11 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from study.search.records import trials_on_disk
 from taskct_core.contracts.files import is_remote, write_json
 from taskct_core.errors import ConfigError, StudyError
 
@@ -35,6 +39,10 @@ class StorageCard:
 
     study_name: str
     url: str | None  # None: the journal file in the study folder
+
+
+class LostStorageError(StudyError):
+    """The storage does not hold the study of the folder; nothing may be written until the user has decided."""
 
 
 @contextmanager
@@ -74,10 +82,11 @@ def read_card(folder: Path) -> StorageCard:
 
 
 def check_storage(folder: Path, url: str | None) -> None:
-    """Refuse a journal on an object store, which can neither append to a file nor lock it.
+    """Refuse a storage that would not outlive the driver, or cannot be written where the folder is.
 
     Raises:
-        ConfigError: if the folder is remote and no database is named.
+        ConfigError: for a journal on an object store, which can neither append to a file nor lock it, and for a
+            database in memory.
     """
     if is_remote(folder) and url is None:
         raise ConfigError(
@@ -85,19 +94,27 @@ def check_storage(folder: Path, url: str | None) -> None:
             f"output {folder} without study.storage",
             "Set study.storage: sqlite:////local/path/study.db (this machine only) or postgresql://host/db.",
         )
+    if url is not None and url.split("?")[0] in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
+        raise ConfigError(
+            "a study's storage must outlive its driver",
+            f"study.storage = {url!r}, a database in memory",
+            "Name a file: sqlite:////path/study.db, or leave study.storage out for a journal file.",
+        )
 
 
 def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
     """Open the study of ``folder``, or create it there. The caller holds the study's lock.
 
     Raises:
-        ConfigError: if the folder is remote and no database is named.
-        StudyError: if the folder's study lives in another storage, or the storage cannot be opened.
+        ConfigError: if the storage cannot be used there.
+        StudyError: if the folder's study lives in another storage, the storage cannot be opened, or it does not know
+            the trials of the folder: a new study would take their scores for those of its own trials.
     """
     check_storage(folder, url)
     if not (folder / STORAGE_FILE).exists():
-        # A random part: two folders of one name may share one database.
-        write_json(folder / STORAGE_FILE, asdict(StorageCard(f"{folder.name}-{uuid.uuid4().hex[:8]}", url)))
+        if trials_on_disk(folder) and not _journal_names(folder, url):
+            raise _lost(folder, f"no {STORAGE_FILE}, which names the study and its storage")
+        begin_study(folder, url, directions)
     card = read_card(folder)
     if card.url != url:
         raise StudyError(
@@ -105,46 +122,164 @@ def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> op
             f"storage: {card.url or JOURNAL_FILE} -> {url or JOURNAL_FILE}",
             "Restore `study.storage`, or begin a new study under another name.",
         )
+    study = open_study(folder, writable=True)
+    unknown = unknown_trials(study, folder)
+    if unknown:
+        numbers = ", ".join(map(str, unknown))
+        raise _lost(folder, f"nothing of trials {numbers}: {_place(folder, card)} is older than they are")
+    return study
+
+
+def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> None:
+    """Create the folder's study in its storage, and then the file that names it: a study that is named is there."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    names = _journal_names(folder, url)
     if url is None:
         _mend_journal(folder / JOURNAL_FILE)
-    storage = _open_storage(folder, card)
-    return optuna.create_study(
-        storage=storage,
+    # A random part: two folders of one name may share one database.
+    card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url)
+    optuna.create_study(
+        storage=_open_storage(folder, card),
         study_name=card.study_name,
         directions=[StudyDirection[direction.upper()] for direction in directions],
         load_if_exists=True,
     )
+    write_json(folder / STORAGE_FILE, asdict(card))
+
+
+def reopen_or_begin(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
+    """Open what is left of the folder's storage, or begin it anew; files that cannot be read are set aside.
+
+    ``url`` counts where no readable storage.json names the storage.
+    """
+    _set_aside_unreadable(folder)
+    if (folder / STORAGE_FILE).exists():
+        try:
+            return open_study(folder, writable=True)
+        except LostStorageError:
+            url = read_card(folder).url
+    begin_study(folder, url, directions)
+    return open_study(folder, writable=True)
 
 
 def open_study(folder: Path, *, writable: bool = False) -> optuna.Study:
-    """Open the study of ``folder``: for reading, or for writing too by the holder of its lock.
+    """Open the study of ``folder``: for reading, or for writing too by the holder of its lock. Creates nothing.
 
     Raises:
-        StudyError: if there is none, or its storage cannot be opened.
+        StudyError: if there is none, or its storage is gone, knows nothing of it or cannot be opened.
     """
     card = read_card(folder)
-    if card.url is None and not (folder / JOURNAL_FILE).exists():
-        raise StudyError(f"a study must have its {JOURNAL_FILE}", str(folder), "Restore it from a backup.")
+    if not _storage_exists(folder, card):
+        raise _lost(folder, f"no {_place(folder, card)}")
+    try:
+        study = optuna.load_study(study_name=card.study_name, storage=_open_storage(folder, card))
+    except KeyError:
+        raise _lost(folder, f"no study {card.study_name} in {_place(folder, card)}") from None
     if writable and card.url is None:
         _mend_journal(folder / JOURNAL_FILE)
-    try:
-        return optuna.load_study(study_name=card.study_name, storage=_open_storage(folder, card))
-    except KeyError:
-        raise StudyError(
-            "the storage must hold the folder's study", card.study_name, "Check `study.storage`."
-        ) from None
+    return study
+
+
+def name_objectives(study: optuna.Study, objectives: list[str]) -> None:
+    """What status and the Optuna dashboard call the study's values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(objectives)
+
+
+def unknown_trials(study: optuna.Study, folder: Path) -> list[int]:
+    """Trials that left files in the folder although the storage has not begun them."""
+    trials = study.get_trials(deepcopy=False)
+    begun = {trial.number for trial in trials if trial.state != TrialState.WAITING}
+    return [number for number in trials_on_disk(folder) if number not in begun]
+
+
+def _lost(folder: Path, received: str) -> LostStorageError:
+    trials = len(trials_on_disk(folder))
+    return LostStorageError(
+        "the storage must hold the study whose trials are in the folder",
+        f"{folder} with files of {trials} trials, and {received}",
+        f"Restore what is missing from a backup, make it again from the trials' folders with `taskct study rebuild "
+        f"{folder}`, or begin anew with another output.",
+    )
+
+
+def _journal_names(folder: Path, url: str | None) -> list[str]:
+    """Names of the studies in the folder's journal: one, if a study was begun in it."""
+    card = StorageCard("", None)
+    if url is not None or not _storage_exists(folder, card):
+        return []
+    return [study.study_name for study in _open_storage(folder, card).get_all_studies()]
+
+
+def _place(folder: Path, card: StorageCard) -> str:
+    return str(folder / JOURNAL_FILE) if card.url is None else make_url(card.url).render_as_string()
+
+
+def _storage_exists(folder: Path, card: StorageCard) -> bool:
+    """Whether the storage is there to be read; opening it would create what is missing."""
+    if card.url is None:
+        return (folder / JOURNAL_FILE).is_file()
+    with _usable_database(card.url):
+        address = make_url(card.url)
+        file = address.database or ""
+        if (
+            address.get_backend_name() == "sqlite"
+            and not file.startswith("file:")
+            and not Path(file).is_file()
+        ):
+            return False
+        engine = create_engine(address)
+        try:
+            return inspect(engine).has_table("studies")
+        finally:
+            engine.dispose()
 
 
 def _open_storage(folder: Path, card: StorageCard) -> BaseStorage:
     if card.url is None:
-        path = str(folder / JOURNAL_FILE)
-        return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    try:
+        return _open_journal(folder / JOURNAL_FILE)
+    with _usable_database(card.url):
         return optuna.storages.get_storage(card.url)
+
+
+def _open_journal(path: Path) -> JournalStorage:
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+    ) as error:  # whatever a line may hold
+        raise StudyError(
+            f"{JOURNAL_FILE} must be readable to its end",
+            f"{path} ({type(error).__name__}: {error})",
+            "Restore it from a backup, or make it again from the trials' folders with `taskct study rebuild "
+            f"{path.parent}`.",
+        ) from None
+
+
+def _set_aside_unreadable(folder: Path) -> None:
+    """Rename a storage.json or journal that cannot be read to ``NAME.unreadable``."""
+    for name, read in ((STORAGE_FILE, read_card), (JOURNAL_FILE, lambda f: _open_journal(f / JOURNAL_FILE))):
+        path = folder / name
+        try:
+            if path.exists():
+                read(folder)
+        except StudyError:
+            path.rename(path.with_name(f"{name}.unreadable"))
+
+
+@contextmanager
+def _usable_database(url: str) -> Iterator[None]:
+    try:
+        yield
     except (ImportError, ValueError, SQLAlchemyError) as error:
         raise StudyError(
             "study.storage must be the URL of a reachable database, such as sqlite:///study.db",
-            f"{card.url!r} ({error})",
+            f"{url!r} ({error})",
             "Start the database, install its driver, or leave the URL out for a journal file.",
         ) from None
 

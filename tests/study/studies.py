@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from taskct_core.schema import EPOCH
 
 EPOCHS = 4
 FSYNC = os.fsync
+RowOf = Callable[[dict[str, Any], int], dict[str, Any]]  # (values, epoch) -> what a trial reports
 
 
 def study_config(**settings: Any) -> StudyConfig:
@@ -34,15 +35,17 @@ def study_config(**settings: Any) -> StudyConfig:
     return StudyConfig.parse({"trials": 6, "space": SPACE, "sampler": {"startup_trials": 3}} | settings)
 
 
-def run_here(config: StudyConfig, folder: Path, runs_ahead: int = 0, **arguments: Any) -> StudySummary:
+def run_here(
+    config: StudyConfig, folder: Path, runs_ahead: int = 0, row_of: RowOf = row_at, **arguments: Any
+) -> StudySummary:
     """:func:`run_study` without Ray: trials run one after another in this process.
 
-    ``runs_ahead``: epochs that a trial logs beyond the one that is decided on, as Ray Train's workers do.
+    ``runs_ahead``: epochs that a trial logs beyond the one that is decided on, as Ray Train's workers do. ``row_of``: what a trial reports.
     """
     if os.fsync is FSYNC:  # no machine fails here; waiting for its disk would take most of the time
         with mock.patch.object(os, "fsync", lambda descriptor: None):
-            return run_here(config, folder, runs_ahead, **arguments)
-    with mock.patch.object(study.run, "_execute", functools.partial(_execute_here, runs_ahead)):
+            return run_here(config, folder, runs_ahead, row_of, **arguments)
+    with mock.patch.object(study.run, "_execute", functools.partial(_execute_here, runs_ahead, row_of)):
         return run_study(
             config,
             folder,
@@ -82,7 +85,12 @@ def killed_at_write(number: int) -> Iterator[None]:
 
 
 def _execute_here(
-    runs_ahead: int, trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int
+    runs_ahead: int,
+    row_of: RowOf,
+    trainable: Any,
+    tune_config: tune.TuneConfig,
+    folder: Path,
+    max_retries: int,
 ) -> None:
     searcher, scheduler = tune_config.search_alg, tune_config.scheduler
     for trial_id in map(str, itertools.count()):
@@ -90,19 +98,19 @@ def _execute_here(
         if proposal == Searcher.FINISHED:
             return
         trial = SimpleNamespace(trial_id=trial_id, config=proposal)
-        for row in _rows(proposal, runs_ahead):
+        for row in _rows(proposal, runs_ahead, row_of):
             if scheduler.on_trial_result(None, trial, row) == TrialScheduler.STOP:
                 break
         searcher.on_trial_complete(trial_id, row)
 
 
-def _rows(proposal: dict[str, Any], runs_ahead: int) -> Iterator[dict[str, Any]]:
+def _rows(proposal: dict[str, Any], runs_ahead: int, row_of: RowOf) -> Iterator[dict[str, Any]]:
     """The rows that the lookup trainable reports: logged ones again, then new ones."""
     folder = open_folder(proposal["folder"])
     rows = epoch_log.read(folder)
     for epoch in range(1, EPOCHS + 1):
         while len(rows) < min(EPOCHS, epoch + runs_ahead):
-            rows.append(row_at(proposal["values"], len(rows) + 1))
+            rows.append(row_of(proposal["values"], len(rows) + 1))
             assert rows[-1][EPOCH] == len(rows)
             epoch_log.append(folder, rows[-1])
         yield rows[epoch - 1]

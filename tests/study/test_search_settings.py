@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from lookup_trainable import SPACE, row_at
-from studies import run_here, study_config, table
+from studies import EPOCHS, run_here, study_config, table
 
 from study.run import retry_failed
 from study.search.lock import study_lock
-from study.search.records import trial_folder
-from study.trials import epoch_log
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.schema import COMPLETE, FAIL, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 
@@ -91,28 +89,30 @@ def test_a_front_outside_the_space_is_refused(tmp_path: Path) -> None:
         run_here(config, tmp_path / "second")
 
 
-def break_objective(folder: Path, trial: int, value: float) -> None:
-    """Leave an epoch log whose last objective is ``value``, as a diverging training would."""
-    row = row_at({"alpha": 0.5}, 4) | {PRIMARY_PSNR: value}
-    for epoch in range(1, 5):
-        epoch_log.append(trial_folder(folder, trial), row | {"epoch": epoch})
+class BrokenOnce:
+    """The rows of a trial whose last objective is ``value``, as a diverging training would leave them, for one trial."""
+
+    def __init__(self, trial: int, value: float) -> None:
+        self.countdown, self.value = (trial + 1) * EPOCHS, value
+
+    def __call__(self, values: dict[str, Any], epoch: int) -> dict[str, Any]:
+        self.countdown -= 1
+        return row_at(values, epoch) | ({} if self.countdown else {PRIMARY_PSNR: self.value})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_objective_that_is_no_number_fails_the_trial_and_not_the_study(
     tmp_path: Path, value: float
 ) -> None:
-    break_objective(tmp_path, 1, value)
-    records = run_here(study_config(trials=3), tmp_path).trials
+    records = run_here(study_config(trials=3), tmp_path, row_of=BrokenOnce(1, value)).trials
     assert [record.status for record in records] == [COMPLETE, FAIL, COMPLETE]
     assert records[1].reason == f"{PRIMARY_PSNR} is {value} at epoch 4"
     assert records[1].objectives.keys() == {PRIMARY_DICE}
 
 
 def test_failed_trials_are_repeated_as_new_ones_and_once(tmp_path: Path) -> None:
-    break_objective(tmp_path, 1, float("nan"))
     config = study_config(trials=3)
-    failed = run_here(config, tmp_path).trials[1]
+    failed = run_here(config, tmp_path, row_of=BrokenOnce(1, float("nan"))).trials[1]
     assert retry_failed(tmp_path) == [1]
     assert retry_failed(tmp_path) == []
     records = run_here(config, tmp_path).trials
