@@ -163,7 +163,6 @@ def _open(
     fingerprint: Mapping[str, str],
     metric_directions: Mapping[str, str],
 ) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = create_study(folder, config.storage, [metric_directions[name] for name in config.objectives])
     check_fingerprint(study, {**search_fingerprint(config, space, metric_directions), **fingerprint})
     study.sampler = make_sampler(config.sampler, space, config.seed)
