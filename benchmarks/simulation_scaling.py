@@ -45,7 +45,7 @@ def job(folder: Path, preset: str, patients: int, seed: int) -> ExperimentConfig
             "name": f"job-{seed}",
             "output": str(folder),
             "data": {"source": source},
-            "simulation": {"preset": preset},
+            "simulation": {"preset": preset, "field_of_view_mm": 420},
         }
     )
 

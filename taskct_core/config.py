@@ -61,8 +61,27 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
     return list(model.model_fields)
 
 
+class FreshDrawConfig(StrictModel):
+    """How a training slice changes from epoch to epoch where ``simulation.fresh`` is on; see ``taskct_core.fresh``."""
+
+    turn_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # at most, either way
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1  # at most so much larger or smaller, relative
+    shift_mm: Annotated[float, Field(ge=0)] = 10.0  # at most, along each axis
+    dose_factor: tuple[Positive, Positive] = (1.0, 1.0)  # photons are multiplied by a draw from this range
+    lesion_share: Fraction = (
+        0.0  # of the slices with liver: those that get synthetic lesions, others each epoch
+    )
+    tumour_share: Fraction = 0.0  # least share of an epoch's samples whose slice has a tumour
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.dose_factor[0] <= self.dose_factor[1]:
+            raise ValueError("dose_factor must be (low, high) with low <= high")
+        return self
+
+
 class SimulationConfig(StrictModel):
-    """How full-dose slices become low-dose samples. Defaults are LoDoPaB-CT's at the preset's size."""
+    """How full-dose slices become low-dose samples: one physical scanner of the preset's size."""
 
     preset: Literal["tiny", "small", "lodopab"] = "small"
     num_angles: Count | None = None  # None: the preset's
@@ -71,14 +90,22 @@ class SimulationConfig(StrictModel):
     electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0  # counts
     dequantisation_noise: bool = True
     inverse_crime_guard: bool = True
-    field_of_view: Literal["crop", "resize", "true_size"] = "resize"
+    field_of_view: Literal["scanner", "crop", "resize", "true_size"] = "scanner"
+    # scanner: edge of the field that all patients share; None: the smallest that holds every body.
+    field_of_view_mm: Positive | None = None
     fbp_filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "hann"
     fbp_frequency_scaling: Annotated[float, Field(gt=0, le=1)] = 1.0
     store_sinogram: bool = False
+    fresh: bool = True  # training slices are moved and scanned anew in every epoch; other splits are fixed
+    fresh_draw: FreshDrawConfig = FreshDrawConfig()
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.field_of_view_mm is not None and self.field_of_view != "scanner":
+            raise ValueError(
+                f"field_of_view_mm is the scanner's; field_of_view: {self.field_of_view} has its own"
+            )
         if isinstance(self.photons_per_ray, tuple) and not self.photons_per_ray[0] <= self.photons_per_ray[1]:
             raise ValueError("photons_per_ray as a range must be (low, high) with low <= high")
         return self

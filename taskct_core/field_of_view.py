@@ -1,13 +1,17 @@
-"""Which part of a slice is scanned, and how large it is taken to be: the three field-of-view policies.
+"""Which part of a slice is scanned, and how large it is taken to be: the four field-of-view policies.
 
+- ``scanner``: one field in mm for all patients, centred on the body, with air where a slice ends. Path lengths,
+  counts, noise and pixels are in true mm, as on one real scanner.
 - ``crop``: the central 362/512 of the slice, called 260 mm wide whatever it was (LoDoPaB-CT). Cuts an
   abdomen off.
-- ``resize``: the whole slice, called 260 mm wide. The body shrinks, so its counts are higher than real.
+- ``resize``: the whole slice, called 260 mm wide. The body shrinks, so its counts are higher than real, and
+  otherwise in every patient: for studies of method only.
 - ``true_size``: the whole slice at the scan's own width; counts are as low as a wide body makes them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +26,7 @@ LODOPAB_CROP = 362 / 512  # share of the slice's edge
 AIR_HU = -1000.0
 BODY_HU = -300.0  # above it is body: neither air nor most clothing
 CUT_SHARE = 0.02  # of the field's outline in the body, from which on it counts as cut
+FieldOfViewPolicy = Literal["scanner", "crop", "resize", "true_size"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,14 @@ class FieldOfView:
         picked = labels[np.ix_(*(np.where(ok, i, 0) for ok, i in zip(inside, indices, strict=True)))]
         return picked * np.outer(*inside).astype(np.uint8)
 
+    def widened(self, widening: float, pixels: int) -> FieldOfView:
+        """A field so many times as wide about the same centre, with so many pixels."""
+        rows, columns = self.extent
+        start = self.start[0] - rows * (widening - 1) / 2, self.start[1] - columns * (widening - 1) / 2
+        extent = rows * widening, columns * widening
+        spacing = self.pixel_spacing_mm * widening * self.pixels / pixels
+        return dataclasses.replace(self, start=start, extent=extent, pixels=pixels, pixel_spacing_mm=spacing)
+
     def warn_if_body_cut(self, hu: NDArray[np.generic], patient: str) -> None:
         """Warn if the field's outline runs through the body in any slice of ``(slice, height, width)``."""
         rows, columns = (np.clip(self._nearest(axis)[[0, -1]], 0, hu.shape[axis + 1] - 1) for axis in (0, 1))
@@ -69,7 +82,7 @@ class FieldOfView:
         if cut:
             warnings.warn(
                 f"{patient}: the field of view cuts the body in {cut} of {len(hu)} slices; tissue outside it "
-                "is neither projected nor scored. field_of_view: resize or true_size keep the whole slice.",
+                "is neither projected nor scored. field_of_view: scanner with field_of_view_mm unset holds every body.",
                 stacklevel=3,
             )
 
@@ -79,21 +92,36 @@ class FieldOfView:
 
 
 def field_of_view(
-    policy: Literal["crop", "resize", "true_size"],
+    policy: FieldOfViewPolicy,
     shape: tuple[int, ...],
     spacing_mm: tuple[float, float],
     geometry: ParallelBeam,
+    centre_mm: tuple[float, float] = (0.0, 0.0),
 ) -> FieldOfView:
-    """The square field that a policy takes from slices of a shape and ``(row, column)`` spacing."""
+    """The square field that a policy takes from slices of a shape and ``(row, column)`` spacing.
+
+    Args:
+        geometry: of the dataset; its field is the scanner's.
+        centre_mm: ``(row, column)`` of the scanner's field, from the slice's centre; other policies have none.
+    """
+    pixels = geometry.image_shape[0]
+    geometry_mm = geometry.pixel_spacing_mm * pixels
     sizes_mm = [count * spacing for count, spacing in zip(shape, spacing_mm, strict=True)]
-    edge_mm = min(sizes_mm) * LODOPAB_CROP if policy == "crop" else max(sizes_mm)
+    edge_mm = {
+        "scanner": geometry_mm,
+        "crop": min(sizes_mm) * LODOPAB_CROP,
+        "resize": max(sizes_mm),
+        "true_size": max(sizes_mm),
+    }[policy]
     spans = [edge_mm / spacing for spacing in spacing_mm]
     starts = [(count - span) / 2 for count, span in zip(shape, spans, strict=True)]
+    if policy == "scanner":
+        starts = [
+            start + mm / spacing for start, mm, spacing in zip(starts, centre_mm, spacing_mm, strict=True)
+        ]
     if policy == "crop":  # whole pixels, so that 512 pixels give LoDoPaB's central 362 untouched
         spans = [float(round(span)) for span in spans]
         starts = [(count - span) // 2 for count, span in zip(shape, spans, strict=True)]
-    pixels = geometry.image_shape[0]
-    nominal_mm = geometry.pixel_spacing_mm * pixels
-    path_scale = edge_mm / nominal_mm if policy == "true_size" else 1.0
+    path_scale = edge_mm / geometry_mm if policy == "true_size" else 1.0
     spacing = geometry.pixel_spacing_mm * path_scale
     return FieldOfView((starts[0], starts[1]), (spans[0], spans[1]), pixels, spacing, path_scale)

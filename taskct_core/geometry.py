@@ -8,6 +8,7 @@ rotation.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -143,6 +144,18 @@ class FanBeam(_Scan):
 
 
 Geometry = ParallelBeam | FanBeam
+
+
+def with_field_of_view(geometry: ParallelBeam, field_mm: float) -> ParallelBeam:
+    """The same scan of a field of another edge: pixels and bins grow with it, their counts stay.
+
+    Raises:
+        ConfigError: if the edge is not positive and finite.
+    """
+    _require_positive("field_of_view_mm", field_mm)
+    pixel_mm = field_mm / geometry.image_shape[0]
+    bin_mm = geometry.bin_spacing_mm * (pixel_mm / geometry.pixel_spacing_mm)
+    return dataclasses.replace(geometry, pixel_spacing_mm=pixel_mm, bin_spacing_mm=bin_mm)
 
 
 def _from_dict(cls: Any, values: dict[str, Any]) -> Any:

@@ -29,6 +29,14 @@ LABELS = "labels"  # uint8 (height, width)
 PHOTONS_PER_RAY = "photons_per_ray"  # float32, mean count of an unattenuated ray of this slice
 PIXEL_SPACING_MM = "pixel_spacing_mm"  # float32, as projected
 
+# What fresh samples are drawn from (taskct_core.fresh); columns of train shards that were simulated with
+# ``fresh``. The grid has half of the scanner's pixel spacing and the same centre.
+BASE_HU = "base_hu"  # int16 (height, width), Hounsfield units
+BASE_LABELS = "base_labels"  # uint8 (height, width)
+BODY_HEIGHT_MM, BODY_WIDTH_MM = "body_height_mm", "body_width_mm"  # float32, of the field centred on the body
+TUMOUR_PIXELS = "tumour_pixels"  # int32, pixels of LABELS that are tumour
+BASE_COLUMNS = (BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM, TUMOUR_PIXELS)
+
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
 UNLABELLED = 255  # every pixel of a slice that nobody labelled: it trains the image loss and is never scored
 LABEL_NAMES = ("background", "liver", "tumour")

@@ -9,38 +9,40 @@ alone in a fixed order, so results do not depend on batch, order, process or thr
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import HU_RANGE, MU_MAX, count_photons, normalise_hu, observe_counts
-from taskct_core.errors import DataError
+from taskct_core.dose import HU_RANGE, normalise_hu
+from taskct_core.errors import ConfigError, DataError
 from taskct_core.field_of_view import FieldOfView, field_of_view
-from taskct_core.geometry import PRESETS, ParallelBeam
-from taskct_core.projection import RayTransform
-from taskct_core.projection.guarded import project_guarded
-from taskct_core.schema import (
-    FBP,
-    FULL_DOSE,
-    LABELS,
-    PATIENT,
-    PHOTONS_PER_RAY,
-    PIXEL_SPACING_MM,
-    SINOGRAM,
-    SLICE_INDEX,
-)
-
-SLICES_AT_ONCE = 4  # bounds the memory; the sparse product gains little beyond it
+from taskct_core.fresh_base import Base
+from taskct_core.geometry import PRESETS, ParallelBeam, with_field_of_view
+from taskct_core.low_dose_scan import LowDoseScan, draw_photons, in_chunks
+from taskct_core.random_streams import random_stream
+from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX
+from taskct_core.volumes.body import BodyBox
 
 
 def geometry_of(config: SimulationConfig) -> ParallelBeam:
-    """The scan that a dataset is stored in: the preset, with the configured number of angles."""
+    """The scan that a dataset is stored in: the preset, with the configured angles and the scanner's field.
+
+    Raises:
+        ConfigError: if the scanner's field of view is not known yet.
+    """
     preset = PRESETS[config.preset]
-    return dataclasses.replace(preset, num_angles=config.num_angles or preset.num_angles)
+    scan = dataclasses.replace(preset, num_angles=config.num_angles or preset.num_angles)
+    if config.field_of_view != "scanner":
+        return scan
+    if config.field_of_view_mm is None:
+        raise ConfigError(
+            "a scanner has one field of view for all slices",
+            "field_of_view_mm = None",
+            "Set field_of_view_mm to the edge in mm; `taskct simulate` finds the smallest that holds every body.",
+        )
+    return with_field_of_view(scan, config.field_of_view_mm)
 
 
 def simulate_slices(
@@ -51,6 +53,8 @@ def simulate_slices(
     patient: str,
     slice_indices: Sequence[int],
     config: SimulationConfig,
+    body: BodyBox | None = None,
+    with_base: bool = False,
 ) -> dict[str, NDArray[np.generic]]:
     """Simulate the low-dose scan of some slices of one patient.
 
@@ -64,22 +68,27 @@ def simulate_slices(
         spacing_mm: ``(row, column)`` distances.
         patient: names the patient; part of the random key.
         slice_indices: position of each slice in its volume; part of the random key.
+        body: of the patient; the scanner's field is centred on it. None: on the slices' centre.
+        with_base: add ``schema.BASE_COLUMNS``, from which ``taskct_core.fresh`` draws.
 
     Returns:
         The sample columns of ``taskct_core.schema``; the first axis counts slices.
 
     Raises:
+        ConfigError: if the scanner's field of view is not known.
         DataError: if shapes disagree, values are not finite or HU are outside the physical range.
     """
     _check_slices(hu, labels, spacing_mm, slice_indices)
-    geometry = geometry_of(config)
-    view = field_of_view(config.field_of_view, hu.shape[1:], spacing_mm, geometry)
-    view.warn_if_body_cut(hu, patient)
+    scan = LowDoseScan(geometry_of(config), config)
+    centre_mm = body.centre_mm if body is not None else (0.0, 0.0)
+    view = field_of_view(config.field_of_view, hu.shape[1:], spacing_mm, scan.geometry, centre_mm)
+    if config.field_of_view != "scanner":  # the scanner's is chosen to hold the body
+        view.warn_if_body_cut(hu, patient)
+    base = Base(view, config.field_of_view, body) if with_base else None
     parts = []
-    for start in range(0, len(hu), SLICES_AT_ONCE):
-        chunk = slice(start, start + SLICES_AT_ONCE)
-        streams = [_random_stream(config.seed, patient, index) for index in slice_indices[chunk]]
-        parts.append(_simulate(hu[chunk], labels[chunk], streams, view, geometry, config))
+    for chunk in in_chunks(len(hu)):
+        streams = [random_stream(config.seed, patient, index) for index in slice_indices[chunk]]
+        parts.append(_simulate(hu[chunk], labels[chunk], streams, view, scan, base))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
         PATIENT: np.full(len(hu), patient),
@@ -94,80 +103,23 @@ def _simulate(
     labels: NDArray[np.uint8],
     streams: list[np.random.Generator],
     view: FieldOfView,
-    geometry: ParallelBeam,
-    config: SimulationConfig,
+    scan: LowDoseScan,
+    base: Base | None,
 ) -> dict[str, NDArray[np.generic]]:
-    photons = [_draw_photons(config, rng) for rng in streams]
-    full_dose = np.stack(
-        [_full_dose(image, view, config, rng) for image, rng in zip(hu, streams, strict=True)]
-    )
-    images = torch.from_numpy(full_dose)
-    transform = RayTransform(geometry)
-    if config.inverse_crime_guard:
-        noise_free = project_guarded(geometry, images).numpy()
-    else:
-        noise_free = transform(images[:, None])[:, 0].numpy()
-    sinograms = np.stack(
-        [
-            _observe(sinogram, view.path_scale, count, config, rng)
-            for sinogram, count, rng in zip(noise_free, photons, streams, strict=True)
-        ]
-    )
-    fbp = transform.fbp(
-        torch.from_numpy(sinograms)[:, None], config.fbp_filter, config.fbp_frequency_scaling
-    )[:, 0]
-    columns = {
-        FULL_DOSE: full_dose,
-        FBP: fbp.numpy(),
-        LABELS: np.stack([view.labels(label) for label in labels]),
-        PHOTONS_PER_RAY: np.asarray(photons, np.float32),
-    }
-    return {**columns, SINOGRAM: sinograms} if config.store_sinogram else columns
+    photons = [draw_photons(scan.config, rng) for rng in streams]
+    values = [_dequantised(image, scan.config, rng) for image, rng in zip(hu, streams, strict=True)]
+    full_dose = np.stack([normalise_hu(view.image(image)).astype(np.float32) for image in values])
+    columns = scan(full_dose, streams, photons=photons, path_scales=[view.path_scale] * len(hu))
+    scanned_labels = np.stack([view.labels(label) for label in labels])
+    base_columns = {} if base is None else base.columns(values, labels, scanned_labels)
+    return {**columns, LABELS: scanned_labels, **base_columns}
 
 
-def _full_dose(
-    hu: NDArray[np.generic], view: FieldOfView, config: SimulationConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _dequantised(
+    hu: NDArray[np.generic], config: SimulationConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
     values = hu.astype(np.float64)
-    if config.dequantisation_noise:
-        values += rng.random(values.shape)
-    return normalise_hu(view.image(values)).astype(np.float32)
-
-
-def _observe(
-    sinogram: NDArray[np.float32],
-    path_scale: float,
-    photons_per_ray: float,
-    config: SimulationConfig,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Noise-free -> low-dose line integrals / mu_max, both in the lengths of the stored geometry."""
-    counts = count_photons(
-        sinogram.astype(np.float64) * (MU_MAX * path_scale),
-        photons_per_ray=photons_per_ray,
-        rng=rng,
-        electronic_noise_std=config.electronic_noise_std,
-    )
-    observed = observe_counts(
-        counts,
-        photons_per_ray=photons_per_ray,
-        zero_count_replacement=config.zero_count_replacement,
-    )
-    return (observed / path_scale).astype(np.float32)
-
-
-def _draw_photons(config: SimulationConfig, rng: np.random.Generator) -> float:
-    """The slice's photons a ray, log-uniform in a range, as the float32 that the dataset stores."""
-    if isinstance(config.photons_per_ray, tuple):
-        low, high = config.photons_per_ray
-        return float(np.float32(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    return float(np.float32(config.photons_per_ray))
-
-
-def _random_stream(seed: int, patient: str, slice_index: int) -> np.random.Generator:
-    """A counter-based generator of its own for each slice."""
-    key = hashlib.sha256(f"{seed}\0{patient}\0{slice_index}".encode()).digest()
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64)))
+    return values + rng.random(values.shape) if config.dequantisation_noise else values
 
 
 def _check_slices(

@@ -47,14 +47,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Made once a session, in this process: the Ray jobs around these stages have tests of their own."""
     from study.config import ExperimentConfig
     from study.data.dataset import load_card, write_card
-    from study.data.simulate import dataset_card, plan
-    from study.data.simulate_patient import simulate_patient
+    from study.data.simulate import dataset_card, in_one_field, plan
+    from study.data.simulate_patient import measure_patient, simulate_patient
     from study.pretrain import train_task_network
     from study.workspace import Workspace
 
     experiment = ExperimentConfig.parse(SETTINGS | {"output": str(tmp_path_factory.mktemp("runs"))})
     workspace = Workspace.of(experiment)
     patients, jobs = plan(experiment, workspace.dataset)
+    jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
     write_card(workspace.dataset, dataset_card(experiment, patients, [simulate_patient(job) for job in jobs]))
     card = load_card(workspace.dataset)
     feeds = {split: _table_feed(workspace.dataset, card, split) for split in card.shards}

@@ -24,11 +24,13 @@ class Share(StrictModel):
 
 
 def to_batch(columns: Columns) -> Batch:
-    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64."""
+    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64; not the bases."""
     batch: Batch = {}
     for name, values in columns.items():
         if name in _IMAGES:
             batch[name] = torch.from_numpy(_writable(values)).unsqueeze(1)
+        elif name in schema.BASE_COLUMNS:
+            continue
         elif name == schema.LABELS:
             batch[name] = torch.from_numpy(values.astype(np.int64))
         else:

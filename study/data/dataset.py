@@ -36,12 +36,17 @@ _TENSOR_TYPES = {
     schema.FBP: pa.float32(),
     schema.SINOGRAM: pa.float32(),
     schema.LABELS: pa.uint8(),
+    schema.BASE_HU: pa.int16(),
+    schema.BASE_LABELS: pa.uint8(),
 }
 _SCALAR_TYPES = {
     schema.PATIENT: pa.string(),
     schema.SLICE_INDEX: pa.int32(),
     schema.PHOTONS_PER_RAY: pa.float32(),
     schema.PIXEL_SPACING_MM: pa.float32(),
+    schema.BODY_HEIGHT_MM: pa.float32(),
+    schema.BODY_WIDTH_MM: pa.float32(),
+    schema.TUMOUR_PIXELS: pa.int32(),
 }
 
 
@@ -65,10 +70,22 @@ class DatasetCard(StrictModel):
     counts: dict[str, dict[str, int]]  # split -> samples, with_liver, with_tumour
     image_shape: tuple[int, int]
     has_sinogram: bool
+    has_bases: bool = (
+        False  # whether train shards hold schema.BASE_COLUMNS, which fresh samples are drawn from
+    )
+    field_of_view_mm: float | None = None  # edge that all patients share; None: each has its own
     warnings: list[str] = []
     shards: dict[str, list[ShardEntry]]  # split -> shards
     data_hash: str  # of all shards' bytes
     versions: dict[str, str]
+
+    @property
+    def sample_columns(self) -> list[str]:
+        """The columns of a stored sample, which all splits have."""
+        optional = {schema.SINOGRAM} if not self.has_sinogram else set()
+        return [
+            name for name in (*_TENSOR_TYPES, *_SCALAR_TYPES) if name not in {*schema.BASE_COLUMNS, *optional}
+        ]
 
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """Absolute paths of a split's shards, in order."""

@@ -138,7 +138,8 @@ def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict
         if not paths:
             continue
         names, filesystem = arrow_source(paths)
-        dataset = ray.data.read_parquet(names, filesystem=filesystem)
+        columns = card.sample_columns if card.has_bases else None  # bases are fresh samples' alone
+        dataset = ray.data.read_parquet(names, filesystem=filesystem, columns=columns)
         if data_path == "memory":
             materialized = dataset.materialize()
             blocks = [ref for bundle in materialized.iter_internal_ref_bundles() for ref in bundle.block_refs]

@@ -8,22 +8,27 @@ kept, what is missing is made.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
-from study.data.simulate_patient import Manifest, PatientJob, simulate_patient
+from study.data.simulate_patient import Manifest, PatientJob, measure_patient, simulate_patient
 from study.data.split import split_patients
 from taskct_core import schema
+from taskct_core.config import StrictModel
 from taskct_core.errors import DataError, ResourceError, StudyError, TaskctError
+from taskct_core.geometry import LODOPAB_FIELD_MM
 from taskct_core.volumes import VolumeReference, list_patients
+from taskct_core.volumes.body import smallest_field_mm
 from taskct_core.volumes.lesioned import with_lesions
 
 OnPatient = Callable[[str, int], None]  # (patient, samples)
+_OF_TRAINING = ("fresh", "fresh_draw")  # settings that stored samples do not follow from
 _VERSIONED = ("taskct", "numpy", "torch", "pyarrow")
 
 
@@ -40,8 +45,9 @@ def simulate(experiment: ExperimentConfig, folder: Path, on_patient: OnPatient |
     if (folder / schema.DATASET_FILE).is_file():
         return load_card(folder)
     patients, jobs = plan(experiment, folder)
+    jobs = in_one_field(jobs, _measure)
     manifests = []
-    for manifest in _run(jobs):
+    for manifest in _run(_simulate_patient_row, jobs):
         manifests.append(manifest)
         if on_patient is not None:
             on_patient(manifest["patient"], sum(shard["rows"] for shard in manifest["shards"]))
@@ -67,6 +73,28 @@ def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str
     return patients, jobs
 
 
+def in_one_field(
+    jobs: list[PatientJob], measure: Callable[[list[PatientJob]], Iterable[float]]
+) -> list[PatientJob]:
+    """The jobs with the scanner's field of view, which all patients share, set.
+
+    Args:
+        measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
+    """
+    simulation = jobs[0].simulation
+    if simulation.field_of_view != "scanner" or simulation.field_of_view_mm is not None:
+        return jobs
+    field_mm = (
+        smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
+    )  # without a body anywhere, any field will do
+    simulation = simulation.model_copy(update={"field_of_view_mm": field_mm})
+    return [dataclasses.replace(job, simulation=simulation) for job in jobs]
+
+
+def _measure(jobs: list[PatientJob]) -> Iterator[float]:
+    return (found["edge_mm"] for found in _run(_measure_patient_row, jobs))
+
+
 def _as_used(
     reference: VolumeReference, split: str, lesions: SyntheticLesionConfig
 ) -> Sequence[VolumeReference]:
@@ -82,14 +110,9 @@ def _references(experiment: ExperimentConfig) -> list[VolumeReference]:
 def _refuse_other_dataset(experiment: ExperimentConfig, folder: Path) -> None:
     if not (folder / schema.DATASET_FILE).is_file():
         return
-    card = load_card(folder)
-    wanted = {"source": _plain(experiment.data), "simulation": _plain(experiment.simulation)}
-    found = {"source": card.source, "simulation": card.simulation}
     differences = [
-        f"{part}.{key}: {found[part].get(key)} -> {value}"
-        for part in wanted
-        for key, value in wanted[part].items()
-        if found[part].get(key) != value
+        *_differences("source", load_card(folder).source, experiment.data),
+        *_differences("simulation", load_card(folder).simulation, experiment.simulation, _OF_TRAINING),
     ]
     if differences:
         raise StudyError(
@@ -97,6 +120,19 @@ def _refuse_other_dataset(experiment: ExperimentConfig, folder: Path) -> None:
             f"other settings for {folder} ({'; '.join(differences)})",
             "Give the experiment another name or output, or delete the folder to simulate it anew.",
         )
+
+
+def _differences(
+    part: str, found: dict[str, Any], wanted: StrictModel, ignored: tuple[str, ...] = ()
+) -> list[str]:
+    """Settings that differ from a dataset's. One made before a setting existed is only asked for those named."""
+    is_older = not type(wanted).model_fields.keys() <= found.keys()
+    asked = wanted.model_fields_set if is_older else type(wanted).model_fields
+    return [
+        f"{part}.{key}: {found.get(key)} -> {value}"
+        for key, value in _plain(wanted).items()
+        if key in asked and key not in ignored and found.get(key) != value
+    ]
 
 
 def _plain(model: Any) -> dict[str, Any]:
@@ -117,12 +153,12 @@ def _job(experiment: ExperimentConfig, folder: Path, split: str, reference: Volu
     )
 
 
-def _run(jobs: list[PatientJob]) -> Iterator[Manifest]:
+def _run(on_row: Callable[..., dict[str, str]], jobs: list[PatientJob]) -> Iterator[Manifest]:
     import ray.data
 
     dataset = ray.data.range(len(jobs), override_num_blocks=len(jobs))
-    simulated = dataset.map(_simulate_patient_row, fn_args=(jobs,), num_cpus=1)  # type: ignore[arg-type]
-    for row in simulated.iter_rows():
+    done = dataset.map(on_row, fn_args=(jobs,), num_cpus=1)  # type: ignore[arg-type]
+    for row in done.iter_rows():
         manifest = json.loads(row["manifest"])
         if "error" in manifest:
             kind, *message = manifest["error"]
@@ -131,9 +167,17 @@ def _run(jobs: list[PatientJob]) -> Iterator[Manifest]:
 
 
 def _simulate_patient_row(row: dict[str, Any], jobs: list[PatientJob]) -> dict[str, str]:
+    return _as_row(lambda: simulate_patient(jobs[row["id"]]))
+
+
+def _measure_patient_row(row: dict[str, Any], jobs: list[PatientJob]) -> dict[str, str]:
+    return _as_row(lambda: {"edge_mm": measure_patient(jobs[row["id"]])})
+
+
+def _as_row(work: Callable[[], Manifest]) -> dict[str, str]:
     """Errors travel back as data: Ray Data would bury them in a traceback of its own."""
     try:
-        manifest = simulate_patient(jobs[row["id"]])
+        manifest = work()
     except TaskctError as error:
         manifest = _as_data(error)
     except OSError as error:
@@ -161,7 +205,9 @@ def dataset_card(
     """
     from taskct_core.simulation import geometry_of
 
-    geometry = geometry_of(experiment.simulation)
+    field_mm = manifests[0]["field_of_view_mm"]
+    simulation = experiment.simulation.model_copy(update={"field_of_view_mm": field_mm})
+    geometry = geometry_of(simulation)
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
     counts: dict[str, dict[str, int]] = {
         split: {"samples": 0, "with_liver": 0, "with_tumour": 0} for split in schema.SPLITS
@@ -186,6 +232,8 @@ def dataset_card(
         counts=counts,
         image_shape=geometry.image_shape,
         has_sinogram=experiment.simulation.store_sinogram,
+        has_bases=experiment.simulation.fresh,
+        field_of_view_mm=field_mm,
         warnings=sorted(set(messages)),
         shards=shards,
         data_hash=hash_of(shards),

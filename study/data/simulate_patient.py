@@ -2,6 +2,7 @@
 
 <split>/PATIENT-00000.parquet, ...   shards
 <split>/.PATIENT.json                manifest: what was begun, and once it is done, the shards and counts
+<split>/.PATIENT.body.json           how large a field of view the patient needs
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.contracts.files import write_json
 from taskct_core.volumes import Volume, VolumeReference, read_volume
+from taskct_core.volumes.body import BodyBox, body_box
 
 Manifest = dict[str, Any]  # key; when done: patient, split, shards, counts, warnings
 
@@ -54,8 +56,14 @@ class PatientJob:
     def simulation_hash(self) -> str:
         """Of what a shard's bytes follow from, but for the volume; the same on every machine."""
         settings = [schema.DATASET_FORMAT_VERSION, self.reference.patient, self.only_with_liver, self.every]
-        settings += [self.rows_per_shard, self.simulation.model_dump()]
+        settings += [self.rows_per_shard, self.simulation.model_dump(exclude={"fresh", "fresh_draw"})]
+        settings += [self.with_bases]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+
+    @property
+    def with_bases(self) -> bool:
+        """Whether the shards hold what fresh samples are drawn from."""
+        return self.simulation.fresh and self.split == "train"
 
     @property
     def key(self) -> str:
@@ -74,6 +82,27 @@ class PatientJob:
         """Of the patient's manifest."""
         return self.folder / self.split / f".{self.stem}.json"
 
+    @property
+    def body_path(self) -> Path:
+        """Of what ``measure_patient`` found."""
+        return self.folder / self.split / f".{self.stem}.body.json"
+
+
+def measure_patient(job: PatientJob) -> float:
+    """Edge in mm of the smallest field of view that holds the patient's body; 0 where there is none.
+
+    Raises:
+        DataError: if the volume breaks its contract.
+    """
+    known = _read_manifest(job.body_path)
+    if known.get("key") == job.key:
+        return float(known["edge_mm"])
+    volume = job.reference.read_coarse()
+    body = body_box(volume.hu[_selected(job, volume)], volume.spacing_mm[1:])
+    edge_mm = max(body.size_mm) if body is not None else 0.0
+    write_json(job.body_path, {"key": job.key, "edge_mm": edge_mm})
+    return edge_mm
+
 
 def simulate_patient(job: PatientJob) -> Manifest:
     """Write a patient's shards and manifest, keeping those that are there already, and return the manifest.
@@ -89,9 +118,10 @@ def simulate_patient(job: PatientJob) -> Manifest:
     messages: list[str] = []
     with _collecting_warnings(messages):
         volume = read_volume(job.reference)
-        indices = _select_slices(volume, job.only_with_liver, job.every)
+        indices = _selected(job, volume)
+        body = _body(volume, indices, job.simulation)
         shards = [
-            _shard(job, volume, number, indices[start : start + job.rows_per_shard], keep=same)
+            _shard(job, volume, body, number, indices[start : start + job.rows_per_shard], keep=same)
             for number, start in enumerate(range(0, len(indices), job.rows_per_shard))
         ]
     labels = volume.labels[indices]
@@ -99,6 +129,7 @@ def simulate_patient(job: PatientJob) -> Manifest:
         "key": job.key,
         "patient": job.reference.patient,
         "split": job.split,
+        "field_of_view_mm": job.simulation.field_of_view_mm,
         "shards": shards,
         "counts": {
             "samples": len(indices),
@@ -111,12 +142,30 @@ def simulate_patient(job: PatientJob) -> Manifest:
     return manifest
 
 
-def _shard(job: PatientJob, volume: Volume, number: int, indices: list[int], keep: bool) -> dict[str, Any]:
+def _body(volume: Volume, indices: list[int], simulation: SimulationConfig) -> BodyBox | None:
+    """The body that the scanner's field is centred on; warns where the field is too small for it."""
+    if simulation.field_of_view != "scanner":
+        return None
+    body = body_box(volume.hu[indices], volume.spacing_mm[1:])
+    field_mm = simulation.field_of_view_mm
+    if body is not None and field_mm is not None and max(body.size_mm) > field_mm:
+        warnings.warn(
+            f"{volume.patient}: the field of view of {field_mm:g} mm cuts the body, which is "
+            f"{body.size_mm[0]:.0f} mm high and {body.size_mm[1]:.0f} mm wide; tissue outside it is neither "
+            "projected nor scored. Leave field_of_view_mm unset for a field that holds every body.",
+            stacklevel=2,
+        )
+    return body
+
+
+def _shard(
+    job: PatientJob, volume: Volume, body: BodyBox | None, number: int, indices: list[int], keep: bool
+) -> dict[str, Any]:
     """Make a shard unless it is there and may be kept; returns its entry for the dataset's card."""
     name = f"{job.split}/{job.stem}-{number:05d}.parquet"
     path = job.folder / name
     if not (keep and _is_shard_of(path, job.simulation_hash)):
-        _write_slices(path, volume, indices, job)
+        _write_slices(path, volume, body, indices, job)
     return {
         "path": name,
         "patient": job.reference.patient,
@@ -125,7 +174,9 @@ def _shard(job: PatientJob, volume: Volume, number: int, indices: list[int], kee
     }
 
 
-def _write_slices(path: Path, volume: Volume, indices: list[int], job: PatientJob) -> None:
+def _write_slices(
+    path: Path, volume: Volume, body: BodyBox | None, indices: list[int], job: PatientJob
+) -> None:
     from taskct_core.simulation import simulate_slices
 
     samples = simulate_slices(
@@ -135,6 +186,8 @@ def _write_slices(path: Path, volume: Volume, indices: list[int], job: PatientJo
         patient=volume.patient,
         slice_indices=indices,
         config=job.simulation,
+        body=body,
+        with_base=job.with_bases,
     )
     write_shard(path, to_table(samples, job.simulation_hash))
 
@@ -158,11 +211,12 @@ def _is_shard_of(path: Path, simulation_hash: str) -> bool:
     return bool(metadata.get(SIMULATION_KEY) == simulation_hash.encode())
 
 
-def _select_slices(volume: Volume, only_with_liver: bool, every: int) -> list[int]:
+def _selected(job: PatientJob, volume: Volume) -> list[int]:
+    """Indices of the slices that become samples."""
     indices = np.arange(len(volume.hu))
-    if only_with_liver:
+    if job.only_with_liver:
         indices = indices[(volume.labels > 0).any(axis=(1, 2))]
-    return [int(index) for index in indices[::every]]
+    return [int(index) for index in indices[:: job.every]]
 
 
 @contextmanager

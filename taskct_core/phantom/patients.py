@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskct_core.phantom import make_phantom
 from taskct_core.volumes.volume import Volume, VolumeReference
 
+COARSE_PIXELS = 96
 HEALTHY_EVERY = 8  # so that a metric's rule for patients without tumour is exercised
 
 
@@ -21,6 +22,10 @@ class PhantomReference(VolumeReference):
     def read(self) -> Volume:
         lesions = 0 if self.healthy else None
         return make_phantom(self.seed, self.num_slices, self.pixels, lesions, self.patient)
+
+    def read_coarse(self) -> Volume:
+        """The same anatomy, which does not depend on the resolution, in fewer pixels."""
+        return replace(self, pixels=min(self.pixels, COARSE_PIXELS)).read()
 
 
 def phantom_patients(

@@ -21,7 +21,7 @@ from taskct_core.projection.joseph import joseph_matrix
 from taskct_core.projection.symmetry import base_bins
 from taskct_core.resampling import linear_interpolation
 
-MATRIX_VERSION = 4  # raise it when weights, their order or their files change
+MATRIX_VERSION = 5  # raise it when weights, their order or their files change
 
 
 class SparseMatrix(NamedTuple):
@@ -43,6 +43,9 @@ def base_matrices(geometry: ParallelBeam, dtype: torch.dtype) -> tuple[SparseMat
     second are (image row, image column), columns (angle, bin) as of ``fold_sinogram``. Only float32 is kept on disk; float64 is for checks.
     """
 
+    if dtype != torch.float64:
+        geometry = _in_pixel_edges(geometry)
+
     def build() -> Arrays:
         rays = _base_rays(geometry)
         forward = _for_forward(rays, geometry)
@@ -60,6 +63,7 @@ def guarded_matrix(geometry: ParallelBeam, guard_pixels: int) -> SparseMatrix:
     Interpolation and projection are linear, so their product is one matrix on the coarse pixels, half
     as large as that of the fine grid and without the fine image.
     """
+    geometry = _in_pixel_edges(geometry)
     key = {**_key(geometry), "guard_pixels": guard_pixels}
 
     def build() -> Arrays:
@@ -95,6 +99,12 @@ def _for_forward(rays: sparse.csr_array, geometry: ParallelBeam) -> sparse.csr_a
     columns = rays.indices % edge * edge + rays.indices // edge
     order = np.arange(rays.shape[0]).reshape(-1, base_bins(geometry.num_bins)).T.ravel()
     return sparse.csr_array((rays.data, columns, rays.indptr), shape=rays.shape)[order]
+
+
+def _in_pixel_edges(geometry: ParallelBeam) -> ParallelBeam:
+    """Weights are in pixel edges, so scans that differ in their field of view alone share a matrix."""
+    bin_spacing = round(geometry.bin_spacing_mm / geometry.pixel_spacing_mm, 12)
+    return dataclasses.replace(geometry, pixel_spacing_mm=1.0, bin_spacing_mm=bin_spacing)
 
 
 def _key(geometry: ParallelBeam) -> dict[str, object]:

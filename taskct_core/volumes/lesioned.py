@@ -6,7 +6,6 @@ noise and texture stay; what a lesion replaces are the vessels inside it.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from taskct_core.phantom.grid import Array, Grid
 from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
 from taskct_core.phantom.tissues import Tissue
+from taskct_core.random_streams import random_stream
 from taskct_core.schema import LIVER, TUMOUR
 from taskct_core.volumes.volume import Volume, VolumeReference
 
@@ -45,8 +45,7 @@ class LesionedReference(VolumeReference):
 
     def read(self) -> Volume:
         volume = self.base.read()
-        key = hashlib.sha256(f"{self.seed}\0{self.draw}\0{self.base.patient}".encode()).digest()
-        rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64)))
+        rng = random_stream(self.seed, self.draw, self.base.patient)
         hu, labels = insert_lesions(volume.hu, volume.labels, volume.spacing_mm, rng)
         return Volume(patient=self.patient, hu=hu, labels=labels, spacing_mm=volume.spacing_mm)
 
@@ -74,14 +73,16 @@ def insert_lesions(
     labels: NDArray[np.uint8],
     spacing_mm: tuple[float, float, float],
     rng: np.random.Generator,
+    count: int | None = None,
 ) -> tuple[NDArray[np.int16 | np.float32], NDArray[np.uint8]]:
-    """Put 1 to 8 lesions into a labelled liver; a volume without liver comes back as it is.
+    """Put lesions into a labelled liver; a volume without liver comes back as it is.
 
     Args:
         hu: ``(slice, row, column)``, Hounsfield units.
         labels: of the same shape: 0 background, 1 liver, 2 tumour. Real tumours stay.
         spacing_mm: ``(slice, row, column)`` distances of neighbouring voxel centres.
         rng: draws number, places, sizes, contrasts and shapes.
+        count: of lesions, at most; fewer where they find no room. None: 1 to 8, drawn.
 
     Returns:
         New arrays of HU (of the dtype given) and labels.
@@ -93,7 +94,7 @@ def insert_lesions(
     liver = labels[box] == LIVER
     tissue = np.where(liver, np.uint8(Tissue.LIVER), np.uint8(Tissue.AIR))
     grid = _straight_grid(tissue.shape, spacing_mm)
-    lesions = place_lesions(tissue, grid, draw_lesion_count(rng), rng)
+    lesions = place_lesions(tissue, grid, draw_lesion_count(rng) if count is None else count, rng)
     mask, added_hu = draw_lesions(tissue, grid, lesions, rng)
     changed = _without_vessels(hu[box].astype(np.float32), liver, mask, spacing_mm) + added_hu
     limits = np.iinfo(np.int16) if hu.dtype == np.int16 else np.finfo(np.float32)

@@ -56,3 +56,7 @@ class VolumeReference(ABC):
         Raises:
             DataError: naming the file that breaks the contract of ``Volume``.
         """
+
+    def read_coarse(self) -> Volume:
+        """The volume with fewer pixels over the same slices where that is cheaper, else as ``read`` gives it."""
+        return self.read()

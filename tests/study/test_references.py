@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.simulate import plan
-from study.data.simulate_patient import simulate_patient
+from study.data.simulate import in_one_field, plan
+from study.data.simulate_patient import measure_patient, simulate_patient
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
 from study.scoring.references import write_references
 from study.trials.trial import TrialInputs
@@ -29,6 +29,7 @@ def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str
 
     folder = tmp_path_factory.mktemp("references")
     _, jobs = plan(small.experiment, folder / "data")
+    jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
     tables: dict[str, list] = {split: [] for split in schema.SPLITS}
     for job in jobs:
         simulation = job.simulation.model_copy(update={"store_sinogram": True, "photons_per_ray": 300.0})

@@ -17,14 +17,18 @@ import yaml
 
 from study.config import ExperimentConfig
 from study.data.dataset import load_card
-from study.data.simulate import plan, simulate
-from study.data.simulate_patient import simulate_patient
+from study.data.simulate import in_one_field, plan, simulate
+from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError, StudyError
 
 
 def _with(experiment: ExperimentConfig, **changes: object) -> ExperimentConfig:
     return ExperimentConfig.parse(experiment.model_dump() | changes)
+
+
+def _jobs(experiment: ExperimentConfig, folder: Path) -> list[PatientJob]:
+    return in_one_field(plan(experiment, folder)[1], lambda jobs: map(measure_patient, jobs))
 
 
 @pytest.mark.ray
@@ -38,7 +42,7 @@ def test_ray_job_writes_the_bytes_that_one_process_writes(small, local_ray: None
 
 def test_finished_shards_are_kept_and_missing_ones_made_again(small, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small.workspace.dataset, tmp_path / "data"))
-    _, jobs = plan(small.experiment, folder)
+    jobs = _jobs(small.experiment, folder)
     job = jobs[0]
     first, second = [folder / shard["path"] for shard in simulate_patient(job)["shards"]]
     before = first.stat().st_mtime_ns, second.read_bytes()
@@ -50,7 +54,7 @@ def test_finished_shards_are_kept_and_missing_ones_made_again(small, tmp_path: P
 
 
 def test_shards_of_other_settings_are_not_reused(small, tmp_path: Path) -> None:
-    _, jobs = plan(small.experiment, tmp_path)
+    jobs = _jobs(small.experiment, tmp_path)
     hashes = []
     for photons in (2000.0, 500.0):
         simulation = jobs[0].simulation.model_copy(update={"photons_per_ray": photons})
@@ -122,7 +126,7 @@ def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> No
     subprocess.run(command, check=True, capture_output=True)
     card = load_card(folder)
     untouched = tmp_path / "untouched"
-    _, jobs = plan(ExperimentConfig.parse(settings), untouched)
+    jobs = _jobs(ExperimentConfig.parse(settings), untouched)
     for job in jobs:
         for made, shard in zip(simulate_patient(job)["shards"], _of(card, job), strict=True):
             assert made["sha256"] == shard.sha256

@@ -28,8 +28,10 @@ from taskct_core.schema import (
     SLICE_INDEX,
 )
 from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.volumes.body import COARSE_MM, BodyBox, body_box
 
-TINY = SimulationConfig(preset="tiny", store_sinogram=True)
+TINY = SimulationConfig(preset="tiny", store_sinogram=True, field_of_view="resize")
+SCANNER = TINY.model_copy(update={"field_of_view": "scanner", "field_of_view_mm": 300.0})
 
 
 @pytest.fixture(autouse=True)
@@ -127,11 +129,10 @@ def test_full_dose_is_the_normalised_attenuation_of_the_resampled_slice() -> Non
     np.testing.assert_allclose(columns[FULL_DOSE][0], hu_to_mu(hu[0].astype(float)) / MU_MAX, rtol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["crop", "resize", "true_size"])
+@pytest.mark.parametrize("policy", ["scanner", "crop", "resize", "true_size"])
 def test_noise_free_sinogram_is_the_ray_transform_of_the_full_dose_image(policy: str) -> None:
-    config = TINY.model_copy(
-        update={"field_of_view": policy, "photons_per_ray": 1e12, "inverse_crime_guard": False}
-    )
+    config = SCANNER if policy == "scanner" else TINY.model_copy(update={"field_of_view": policy})
+    config = config.model_copy(update={"photons_per_ray": 1e12, "inverse_crime_guard": False})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         columns = simulate(config)
@@ -162,6 +163,38 @@ def test_true_size_sees_fewer_photons_through_a_wider_body() -> None:
     assert resized[PIXEL_SPACING_MM][0] == pytest.approx(260 / 64)
     errors = [np.abs(columns[FBP] - columns[FULL_DOSE]).mean() for columns in (resized, real)]
     assert errors[1] > 1.02 * errors[0]
+
+
+def test_the_scanner_shows_every_patient_in_true_millimetres_about_the_body() -> None:
+    """The same disc of 160 mm in slices of other size, pixels and place is the same image."""
+    images = []
+    for size, spacing, centre in ((96, 3.0, (10, -6)), (200, 1.5, (0, 0)), (128, 2.0, (-20, 9))):
+        rows, columns = (np.indices((size, size)) - (size - 1) / 2) * spacing
+        inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 80**2
+        hu = np.where(inside, 0, -1000).astype(np.int16)[None]
+        labels = inside[None].astype(np.uint8)
+        body = body_box(hu, (spacing, spacing))
+        assert body is not None
+        assert np.abs(np.subtract(body.centre_mm, centre)).max() <= COARSE_MM / 2
+        body = BodyBox(*((mm - 80.0, mm + 80.0) for mm in centre))  # but for the coarse grid
+        images.append(
+            simulate(
+                SCANNER, hu=hu, labels=labels, spacing_mm=(spacing, spacing), slice_indices=[0], body=body
+            )
+        )
+    area = np.pi * 80**2 / (300 / 64) ** 2
+    for columns in images:
+        assert columns[PIXEL_SPACING_MM][0] == pytest.approx(300 / 64)
+        assert columns[LABELS].sum() == pytest.approx(area, rel=0.02)
+        np.testing.assert_allclose(columns[FULL_DOSE], images[0][FULL_DOSE], atol=0.1)
+        assert np.abs(columns[FULL_DOSE] - images[0][FULL_DOSE]).mean() < 2e-3
+    longest = RayTransform(geometry_of(SCANNER))(torch.from_numpy(images[0][FULL_DOSE])[:, None]).max()
+    assert float(longest) * MU_MAX == pytest.approx(20 * 0.16, rel=0.02)  # 160 mm of water
+
+
+def test_a_scanner_without_a_field_of_view_is_refused() -> None:
+    with pytest.raises(ConfigError, match="field_of_view_mm"):
+        simulate(SimulationConfig(preset="tiny"))
 
 
 def test_anisotropic_pixels_keep_their_proportions() -> None:
@@ -212,7 +245,7 @@ def test_every_slice_has_noise_of_its_own(change: dict[str, Any]) -> None:
 
 def test_photons_are_drawn_from_the_range() -> None:
     hu, labels = body(slices=40)
-    config = SimulationConfig(preset="tiny", photons_per_ray=(100.0, 10_000.0), inverse_crime_guard=False)
+    config = TINY.model_copy(update={"photons_per_ray": (100.0, 10_000.0), "inverse_crime_guard": False})
     photons = simulate(config, hu=hu, labels=labels, slice_indices=range(40))[PHOTONS_PER_RAY]
     assert 100 <= photons.min() < 400
     assert 2500 < photons.max() <= 10_000
@@ -253,6 +286,7 @@ def test_bad_slices_are_refused(change: dict[str, Any], match: str) -> None:
         {"zero_count_replacement": 2},
         {"num_angles": 0},
         {"preset": "huge"},
+        {"field_of_view_mm": 300, "field_of_view": "crop"},
     ],
 )
 def test_bad_settings_are_refused(values: dict[str, Any]) -> None:
