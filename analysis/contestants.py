@@ -11,6 +11,7 @@ from analysis.results_table import (
     ALPHA_MODES,
     CONFIG_SEED,
     OWN_NETWORK_MODES,
+    PLAIN_MODES,
     ResultsTable,
     format_value,
     method_name,
@@ -78,7 +79,7 @@ def plain_trainings(table: ResultsTable) -> list[int]:
     return [
         trial
         for trial in shown
-        if table.trials.at[trial, S.METHOD] == "reconstruction_only" or alpha_of(table, trial) == 0
+        if table.trials.at[trial, S.METHOD] in PLAIN_MODES or alpha_of(table, trial) == 0
     ]
 
 

@@ -15,6 +15,7 @@ from analysis.sample_scores import AlignedSamples, align, can_resample
 from analysis.tables import column_title, shown_metrics
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
+from taskct_core.modes import MODES
 
 GAP_CLOSED = "gap_closed"
 
@@ -75,7 +76,7 @@ def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
     bound = {one: why for one, why in references.items() if one.trials[0] == table.reference("full_dose")}
     trained = shown_contestants(table)
     if shown_whole(table):
-        modes = {mode: place for place, mode in enumerate(S.TRAINING_MODES)}
+        modes = {mode: place for place, mode in enumerate(MODES)}
 
         def by_mode(one: Contestant) -> tuple[int, float]:
             mode = str(table.trials.at[one.trials[0], S.METHOD])

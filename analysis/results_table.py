@@ -13,6 +13,7 @@ import pandas as pd
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
+from taskct_core.modes import MODES
 
 # Epoch metrics are computed on it and the search optimises them: fit for steering, not for claims.
 SEARCH_SPLIT = "validation"
@@ -25,9 +26,10 @@ LIVER_DICE = "dice_liver_patient_nnunet"
 
 # A trial that failed and was retried to the end counts as complete.
 STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE: 4}
-# Training modes whose mix of losses alpha sets; reconstruction only is their case of alpha 0.
-ALPHA_MODES = ("task_adaptive", "joint", "fine_tune")
-OWN_NETWORK_MODES = ("joint", "sequential", "end_to_end")  # they train a task network of their own
+# Training modes whose mix of losses alpha sets; those without a task loss are their case of alpha 0.
+ALPHA_MODES = tuple(name for name, mode in MODES.items() if mode.mixes)
+PLAIN_MODES = tuple(name for name, mode in MODES.items() if not mode.uses_task_loss)
+OWN_NETWORK_MODES = tuple(name for name, mode in MODES.items() if mode.trains_task_network)
 _REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
 
 

@@ -10,8 +10,16 @@ import pandas as pd
 
 from analysis import pareto
 from analysis.metric_info import metric_info
-from analysis.results_table import ALPHA, SEARCH_SPLIT, ResultsTable
+from analysis.results_table import (
+    ALPHA,
+    ALPHA_MODES,
+    OWN_NETWORK_MODES,
+    PLAIN_MODES,
+    SEARCH_SPLIT,
+    ResultsTable,
+)
 from taskct_core import schema as S
+from taskct_core.modes import MODES
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def best_of_methods(table: ResultsTable) -> list[Pick]:
         return []
     scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
     methods = table.trials.loc[scores.index, S.METHOD]
-    best = {mode: best_trial(scores[methods == mode], metric) for mode in S.TRAINING_MODES}
+    best = {mode: best_trial(scores[methods == mode], metric) for mode in MODES}
     return [
         Pick(trial, "best Dice of its mode" if metric == S.PRIMARY_DICE else f"best {metric} of its mode")
         for trial in best.values()
@@ -73,13 +81,13 @@ def best_trial(scores: pd.Series, metric: str) -> int | None:
 def baseline(table: ResultsTable) -> Pick | None:
     """What task-adaptive training is compared with: the best trial that used no task loss.
 
-    That is the trial of ``reconstruction_only``, or of alpha 0, with the best image metric among the
-    objectives (PSNR where there is none).
+    That is the trial of a mode without a task loss, or of alpha 0 with the frozen task network, with the best image
+    metric among the objectives (PSNR where there is none).
     """
     trials = table.trials
-    without = trials[S.METHOD] == "reconstruction_only"
+    without = trials[S.METHOD].isin(PLAIN_MODES)
     if ALPHA in trials:
-        without |= (trials[ALPHA] == 0) & trials[S.METHOD].isin(["task_adaptive", "fine_tune"])
+        without |= (trials[ALPHA] == 0) & trials[S.METHOD].isin(set(ALPHA_MODES) - set(OWN_NETWORK_MODES))
     image_metrics = [name for name in table.objectives if name.startswith(("psnr", "ssim"))]
     metric = (image_metrics or [S.PRIMARY_PSNR])[0]
     if metric not in table.metrics:

@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from taskct_core.errors import ConfigError
-from taskct_core.registry import known_name
+from taskct_core.losses import parse_mix
+from taskct_core.losses.mixing import MIXINGS
+from taskct_core.modes import MODES
+from taskct_core.registry import name_of
 from taskct_core.schema import METRICS, VALIDATION_LOSS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -114,11 +117,13 @@ class SimulationConfig(StrictModel):
 class TaskNetworkConfig(StrictModel):
     """The segmentation network that judges reconstructions, and its pre-training."""
 
-    architecture: str = "unet"
+    architecture: Annotated[
+        str, name_of("taskct_core.task_networks:TASK_NETWORKS", "task network architecture", own=True)
+    ] = "unet"
     architecture_parameters: dict[str, Any] = {}
     weights: str | None = None  # file of a trained state_dict: import it instead of pre-training
     window_hu: tuple[float, float] = (-200.0, 250.0)
-    classes: Literal["liver_tumour", "liver"] = "liver_tumour"
+    classes: Annotated[str, name_of("taskct_core.task_networks:CLASSES", "set of classes")] = "liver_tumour"
     epochs: Count = 20
     patience: Count = 10  # epochs without a better validation Dice before stopping
     batch_size: Count = 8
@@ -130,9 +135,6 @@ class TaskNetworkConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        from taskct_core.task_networks import TASK_NETWORKS
-
-        known_name(self.architecture, TASK_NETWORKS, "task network architecture")
         if not self.window_hu[0] < self.window_hu[1]:
             raise ValueError("window_hu must be (low, high) with low < high")
         return self
@@ -146,14 +148,14 @@ class TaskNetworkConfig(StrictModel):
 class TrialConfig(StrictModel):
     """One configuration trained and evaluated: what a search draws, and what a result row records."""
 
-    mode: Literal[
-        "reconstruction_only", "task_adaptive", "joint", "sequential", "end_to_end", "fine_tune"
-    ] = "task_adaptive"
+    mode: Annotated[str, name_of("taskct_core.modes:MODES", "training mode")] = "task_adaptive"
     alpha: Annotated[float, Field(ge=0)] = 0.5
-    mixing: Literal["convex", "additive", "share"] = "convex"
-    image_loss: str = "mse"
-    task_loss: str = "dice_ce"
-    architecture: str = "unet"
+    mixing: Annotated[str, name_of("taskct_core.losses.mixing:MIXINGS", "mixing")] = "convex"
+    image_loss: str = "mse"  # a name, or a mix such as "0.84*ms_ssim + 0.16*l1"
+    task_loss: Annotated[str, name_of("taskct_core.losses:TASK_LOSSES", "task loss", own=True)] = "dice_ce"
+    architecture: Annotated[
+        str, name_of("taskct_core.reconstructors:RECONSTRUCTORS", "architecture", own=True)
+    ] = "unet"
     architecture_parameters: dict[str, Any] = {}
     learning_rate: Positive = 1e-3
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"  # over the trial's epochs
@@ -168,27 +170,22 @@ class TrialConfig(StrictModel):
     keep_metric: str = VALIDATION_LOSS
     batch_size: Count = 8
     epochs: Count = 10
-    first_phase_share: Fraction = 0.5  # sequential, fine_tune: the share of the epochs before the switch
+    first_phase_share: Fraction = 0.5  # of a mode of two phases: the share of the epochs before the switch
     # What the task loss compares with: the labels (slices without labels then train the image loss alone), or the
     # frozen task network's own answer on the full-dose image, which needs no labels.
     task_target: Literal["labels", "full_dose"] = "labels"
-    # How the task network that joint, sequential and end_to_end train themselves starts.
+    # How the task network starts that some modes train themselves.
     own_task_network: Literal["pretrained", "scratch"] = "pretrained"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        from taskct_core.losses import TASK_LOSSES, parse_mix
-        from taskct_core.reconstructors import RECONSTRUCTORS
-
-        known_name(self.architecture, RECONSTRUCTORS, "architecture")
-        parse_mix(self.image_loss)  # a name or a mix such as "0.84*ms_ssim + 0.16*l1"
-        known_name(self.task_loss, TASK_LOSSES, "task loss")
+        parse_mix(self.image_loss)
         if self.keep_metric != VALIDATION_LOSS and self.keep_metric not in METRICS:
             valid = ", ".join((VALIDATION_LOSS, *METRICS))
             raise ValueError(f"keep_metric must be one of {valid}, but got {self.keep_metric!r}")
-        if self.mixing != "additive" and self.alpha > 1:
+        if self.alpha > MIXINGS[self.mixing].highest_alpha:
             raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
-        if self.mode in ("sequential", "fine_tune") and self.epochs < 2:
+        if self.epochs < len(MODES[self.mode].phases):
             raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
         return self

@@ -16,6 +16,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import AfterValidator
+
 from taskct_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,16 +61,31 @@ class Trust:
 BUILT_IN_ONLY = Trust()
 
 
-def known_name(name: str, family: Mapping[str, str], kind: str) -> str:
-    """Return ``name`` if it is a key of ``family`` or has the form ``package.module:Name``.
+def known_name(name: str, family: Collection[str], kind: str, *, own: bool = True) -> str:
+    """Return ``name`` if it is one of ``family`` or, where a user may bring ``own`` ones, ``package.module:Name``.
 
     Raises:
         ValueError: naming the valid names (pydantic turns it into a configuration error).
     """
-    if name in family or ":" in name:
+    if name in family or (own and ":" in name):
         return name
-    valid = ", ".join(sorted(family))
-    raise ValueError(f"unknown {kind} {name!r}; valid: {valid}, or your own as package.module:Name")
+    or_own = ", or your own as package.module:Name" if own else ""
+    raise ValueError(f"unknown {kind} {name!r}; valid: {', '.join(sorted(family))}{or_own}")
+
+
+def name_of(family: str, kind: str, *, own: bool = False) -> AfterValidator:
+    """Marks a configuration's key as a name that ``known_name`` checks: ``Annotated[str, name_of(...)]``.
+
+    Args:
+        family: where the names are, as ``package.module:NAMES``; imported when a configuration is checked.
+        kind: what they name, for messages.
+        own: whether the user may bring one.
+    """
+
+    def check(name: str) -> str:
+        return known_name(name, load(family, {}, "registry"), kind, own=own)
+
+    return AfterValidator(check)
 
 
 def load(name: str, family: Mapping[str, str], kind: str) -> Any:

@@ -61,7 +61,7 @@ TRIALS_FOLDER = "trials"  # trials/0003/: config.yaml, metrics.jsonl, checkpoint
 # Identity and state of a result row
 STUDY = "study"
 TRIAL = "trial"  # int; Optuna's trial number; negative for references
-METHOD = "method"  # a training mode or a reference, see METHODS
+METHOD = "method"  # one of taskct_core.modes.MODES, or of REFERENCES
 SPLIT = "split"
 EPOCH = "epoch"  # int, counted from 1; 0 for references
 STATUS = "status"
@@ -94,16 +94,7 @@ COMPARABILITY = (DATA_HASH, METRIC_POLICY)
 
 # --- methods --------------------------------------------------------------------------------------
 
-TRAINING_MODES = (
-    "reconstruction_only",  # image loss alone: alpha = 0
-    "task_adaptive",  # image loss and the frozen task network's loss
-    "joint",  # both losses, reconstructor and task network learn together
-    "sequential",  # reconstruction only, then a task network trained on its reconstructions
-    "end_to_end",  # task loss alone, both networks learn
-    "fine_tune",  # reconstruction only, then task-adaptive
-)
 REFERENCES = ("full_dose", "fbp", "tv", "sirt")
-METHODS = REFERENCES + TRAINING_MODES
 
 # --- metrics --------------------------------------------------------------------------------------
 
@@ -115,8 +106,8 @@ COUNTS = tuple(f"{s}_{part}_pixels" for s in STRUCTURES for part in ("true", "pr
 # predicted ones that hit no true tumour pixel.
 COMPONENT_COUNTS = ("tumour_components_true", "tumour_components_hit", "tumour_components_false")
 # A segmentation column means the frozen task network's prediction. The same column for another network
-# carries a suffix: the network that the trial itself trained (modes joint, sequential, end_to_end), or
-# a second frozen network that took no part in the training (cross-task audit).
+# carries a suffix: the network that the trial itself trained (in the modes that do), or a
+# second frozen network that took no part in the training (cross-task audit).
 OWN_NETWORK_SUFFIX = "_own"
 AUDIT_NETWORK_SUFFIX = "_audit"
 NETWORK_SUFFIXES = ("", OWN_NETWORK_SUFFIX, AUDIT_NETWORK_SUFFIX)

@@ -184,7 +184,7 @@ FIGURES: dict[str, FigureSpec] = {
     "judge_own": FigureSpec(
         "methods-compared",
         "The frozen network and the trial's own",
-        "Trials that trained a task network of their own (joint, sequential, end-to-end), judged by it and by "
+        "Trials that trained a task network of their own, judged by it and by "
         "the frozen one. Above the dashed diagonal the images suit their own network better: the two learnt "
         "to work together, which is no quality that another reader of the images would see.",
         partial(compute_judges, suffix=OWN_NETWORK_SUFFIX),

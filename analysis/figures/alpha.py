@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 from analysis.figures.points import reference_points, series_traces, trial_points
-from analysis.results_table import ALPHA, ALPHA_MODES, CONFIG_SEED, ResultsTable, method_name
+from analysis.results_table import ALPHA, ALPHA_MODES, CONFIG_SEED, PLAIN_MODES, ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
-_SHOWN_MODES = ("reconstruction_only", *ALPHA_MODES)
+_SHOWN_MODES = (*PLAIN_MODES, *ALPHA_MODES)
 _BINS = 5
 _FEWEST_IN_BIN = 3
 
@@ -53,7 +53,7 @@ def compute_alpha_curve(
     points = trial_points(table, split, (metric,))
     has_alpha = points["alpha"].notna() & points["method"].isin(_SHOWN_MODES)
     points = points[has_alpha & (points["status"] == S.COMPLETE)].reset_index(drop=True)
-    points.loc[points["method"] == "reconstruction_only", "alpha"] = 0.0
+    points.loc[points["method"].isin(PLAIN_MODES), "alpha"] = 0.0
     if points.empty:
         return Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
     curves = _swept_curves(table, points, metric)
@@ -101,7 +101,8 @@ def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _swept_mode(methods: pd.Series) -> pd.Series:
-    return methods.replace("reconstruction_only", "task_adaptive")
+    """Plain training is task-adaptive training with alpha 0, and continues its curve."""
+    return methods.replace(dict.fromkeys(PLAIN_MODES, "task_adaptive"))
 
 
 def _summarise(

@@ -6,6 +6,7 @@ vanish on white or on dark paper. Filled markers are complete trials, open ones 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.metric_info import metric_info
-from taskct_core.schema import REFERENCES, TRAINING_MODES
+from taskct_core.modes import MODES
+from taskct_core.schema import REFERENCES
 
 OKABE_ITO = {
     "blue": "#0072B2",
@@ -37,9 +39,18 @@ NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
 LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
 
-METHOD_MARKERS = dict(
-    zip(TRAINING_MODES, ("square", "circle", "diamond", "triangle-up", "cross", "star"), strict=True)
+_MODE_SYMBOLS = (
+    "square",
+    "circle",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "star",
+    "pentagon",
+    "hexagram",
+    "bowtie",
 )
+METHOD_MARKERS = dict(zip(MODES, itertools.cycle(_MODE_SYMBOLS), strict=False))
 REFERENCE_MARKERS = dict(
     zip(REFERENCES, ("star-triangle-up-open", "x-thin-open", "hash-open", "asterisk-open"), strict=True)
 )

@@ -7,7 +7,9 @@ share      (1 - alpha) L_image / s_image + alpha L_task / s_task
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Weights = tuple[float, float]  # of the image loss, of the task loss
 
@@ -28,10 +30,25 @@ def _share(alpha: float, scales: Weights) -> Weights:
     return (1 - alpha) / scales[0], alpha / scales[1]
 
 
-MIXINGS: dict[str, Callable[[float, Weights], Weights]] = {
-    "convex": _convex,
-    "additive": _additive,
-    "share": _share,
+@dataclass(frozen=True)
+class Mixing:
+    """One way to mix.
+
+    Attributes:
+        weights: (alpha, running scales of both losses) -> their weights.
+        highest_alpha: above which it makes no sense.
+        scales: whether it divides by running scales.
+    """
+
+    weights: Callable[[float, Weights], Weights]
+    highest_alpha: float = 1.0
+    scales: bool = False
+
+
+MIXINGS: dict[str, Mixing] = {
+    "convex": Mixing(_convex),
+    "additive": Mixing(_additive, highest_alpha=math.inf),
+    "share": Mixing(_share, scales=True),
 }
 
 
@@ -40,24 +57,24 @@ class Mixer:
 
     Args:
         mixing: a key of ``MIXINGS``.
-        alpha: in [0, 1]; ``additive`` takes any alpha >= 0.
+        alpha: in [0, ``highest_alpha``] of the mixing.
     """
 
     def __init__(self, mixing: str, alpha: float) -> None:
-        self.mixing = mixing
+        self.mixing = MIXINGS[mixing]
         self.alpha = alpha
         self.scales: Weights | None = None
 
     def uses(self) -> tuple[bool, bool]:
         """Whether the image loss and the task loss have any weight."""
-        image, task = MIXINGS[self.mixing](self.alpha, (1.0, 1.0))
+        image, task = self.mixing.weights(self.alpha, (1.0, 1.0))
         return image > 0, task > 0
 
     def weights(self, loss_image: float, loss_task: float) -> Weights:
         """The weights of this step, given both raw losses (mean over all workers) where both are used."""
-        if self.mixing == "share" and all(self.uses()):
+        if self.mixing.scales and all(self.uses()):
             self._observe(loss_image, loss_task)
-        return MIXINGS[self.mixing](self.alpha, self.scales or (1.0, 1.0))
+        return self.mixing.weights(self.alpha, self.scales or (1.0, 1.0))
 
     def _observe(self, loss_image: float, loss_task: float) -> None:
         seen = loss_image, loss_task

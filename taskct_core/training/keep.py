@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from taskct_core.losses.mixing import MIXINGS, Weights
+from taskct_core.losses.mixing import Mixing, Weights
 from taskct_core.schema import METRICS, VALIDATION_LOSS, VALIDATION_LOSS_IMAGE, VALIDATION_LOSS_TASK
 
 Weighted = dict[str, dict[str, torch.Tensor]]  # network -> its state_dict
@@ -64,7 +64,7 @@ class ValidationObjective:
     ``share`` mixing divides each loss by its size; here by that of the first epoch, so that epochs compare.
     """
 
-    def __init__(self, mixing: str, alpha: float) -> None:
+    def __init__(self, mixing: Mixing, alpha: float) -> None:
         self._mixing = mixing
         self._alpha = alpha
         self.scales: Weights | None = None
@@ -73,7 +73,7 @@ class ValidationObjective:
         """The validation losses of an epoch by column, mixed as the trial mixes them."""
         if self.scales is None:
             self.scales = max(loss_image, 1e-12), max(loss_task, 1e-12)
-        weights = MIXINGS[self._mixing](self._alpha, self.scales)
+        weights = self._mixing.weights(self._alpha, self.scales)
         losses = (loss_image, loss_task)
         # A loss without weight may be NaN, such as the task loss of slices without labels.
         mixed = sum(weight * loss for weight, loss in zip(weights, losses, strict=True) if weight)

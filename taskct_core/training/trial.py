@@ -18,6 +18,7 @@ from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import Batch, evaluate, to_device
+from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import (
@@ -33,7 +34,6 @@ from taskct_core.schema import (
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.keep import KeptEpoch, ValidationObjective
 from taskct_core.training.means import Means
-from taskct_core.training.modes import MODES, Phase, phase_index, trains_task_network
 from taskct_core.training.schedule import learning_rate_share, moving_average, warmup_share
 from taskct_core.training.step import LossOfImage, differentiate, measure
 
@@ -65,7 +65,7 @@ def build_training(
         device
     )
     frozen = task_network.to(device).freeze()
-    own = _own_task_network(config, frozen).to(device) if trains_task_network(config.mode) else None
+    own = _own_task_network(config, frozen).to(device) if MODES[config.mode].trains_task_network else None
     return Training(config, reconstructor, frozen, own, torch.device(device), wrap)
 
 
@@ -104,7 +104,7 @@ class Training:
         self.kept = KeptEpoch(config.keep, config.keep_metric)
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
         self.task_loss = build_task_loss(config.task_loss).to(device)
-        self._mixers = [_mixer(phase, config) for phase in MODES[config.mode]]
+        self._mixers = [_mixer(phase, config) for phase in MODES[config.mode].phases]
         self._learning_reconstructor = wrap(reconstructor)
         self._learning_task_network = None if own_task_network is None else wrap(own_task_network)
         self._learned = {"reconstructor": reconstructor}
@@ -135,7 +135,7 @@ class Training:
         self.epoch += 1
         config = self.config
         index = self._phase_index(self.epoch)
-        phase, mixer = MODES[config.mode][index], self._mixers[index]
+        phase, mixer = MODES[config.mode].phases[index], self._mixers[index]
         self.reconstructor.train(phase.reconstructor_learns)
         if self.own_task_network is not None:
             self.own_task_network.train(phase.task_network_learns)
@@ -152,7 +152,8 @@ class Training:
         return means.result()
 
     def _phase_index(self, epoch: int) -> int:
-        return phase_index(self.config.mode, epoch, self.config.epochs, self.config.first_phase_share)
+        config = self.config
+        return MODES[config.mode].phase_index(epoch, config.epochs, config.first_phase_share)
 
     def _judged(self, batch: Batch) -> list[int]:
         """The samples that the task loss takes in: those that have what it compares with."""
@@ -254,7 +255,7 @@ class Training:
         networks: dict[str, Any] = {"": self.frozen_task_network}
         if self.own_task_network is not None:
             networks[OWN_NETWORK_SUFFIX] = self._scored("own_task_network")
-        judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode][-1].task_network_learns else ""
+        judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode].phases[-1].task_network_learns else ""
 
         def losses(
             batch: Mapping[str, Any], image: torch.Tensor, logits: Mapping[str, torch.Tensor]

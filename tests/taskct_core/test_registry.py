@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, DataError, TaskctError
+from taskct_core.modes import MODES, Mode, Phase
 from taskct_core.registry import BUILT_IN_ONLY, Trust, build_module, known_name, load
 
 FAMILY = {"ordered": "collections:OrderedDict", "fraction": "fractions:Fraction", "gone": "collections:Gone"}
@@ -123,3 +125,37 @@ def test_errors_survive_the_way_from_a_worker(kind: type[TaskctError]) -> None:
     assert type(copy) is kind
     assert (copy.rule, copy.received, copy.next_step) == ("a rule", "a value", "A next step.")
     assert str(copy) == str(error) == "a rule; received a value. A next step."
+
+
+# --- names that configurations check ----------------------------------------------------------------
+
+
+def test_a_mode_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configuration, training and figures all go by ``MODES``."""
+    with pytest.raises(ConfigError, match="unknown training mode 'reversed'; valid: end_to_end, "):
+        TrialConfig.parse({"mode": "reversed"})
+    reversed_fine_tune = Mode((Phase("mixed", task_network_learns=True), Phase("image")))
+    monkeypatch.setitem(MODES, "reversed", reversed_fine_tune)
+    assert TrialConfig.parse({"mode": "reversed"}).mode == "reversed"
+    with pytest.raises(ConfigError, match="reversed has two phases"):
+        TrialConfig.parse({"mode": "reversed", "epochs": 1})
+
+
+@pytest.mark.parametrize(
+    ("mode", "mixes", "uses_task_loss", "own_network"),
+    [
+        ("reconstruction_only", False, False, False),
+        ("task_adaptive", True, True, False),
+        ("joint", True, True, True),
+        ("sequential", False, True, True),
+        ("end_to_end", False, True, True),
+        ("fine_tune", True, True, False),
+    ],
+)
+def test_modes_say_what_they_do(mode: str, mixes: bool, uses_task_loss: bool, own_network: bool) -> None:
+    found = MODES[mode]
+    assert (found.mixes, found.uses_task_loss, found.trains_task_network) == (
+        mixes,
+        uses_task_loss,
+        own_network,
+    )
