@@ -9,22 +9,32 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
+from study.search.config import PrunerConfig, SamplerConfig, StudyConfig
+from study.trials.config import ExecutionConfig
 from study.yaml_loader import parse_yaml
-from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
+from taskct_core.config import Count, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
-from taskct_core.registry import Trust, load
-from taskct_core.schema import (
-    METRICS,
-    PARAMETERS,
-    PEAK_MEMORY_MB,
-    PRIMARY_DICE,
-    PRIMARY_PSNR,
-    SECONDS,
-    SECONDS_PER_SLICE,
-    SPLITS,
-)
+from taskct_core.registry import Trust, load, name_of
+from taskct_core.schema import SPLITS
 
-COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that only constraints look at
+__all__ = [
+    "DataConfig",
+    "ExecutionConfig",
+    "ExperimentConfig",
+    "PrunerConfig",
+    "SamplerConfig",
+    "SimulationConfig",
+    "SliceConfig",
+    "SourceConfig",
+    "StudyConfig",
+    "SyntheticLesionConfig",
+    "TaskNetworkConfig",
+    "TrialConfig",
+    "load_experiment",
+    "trust_of",
+]
+
+SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
 
 
 class SourceConfig(StrictModel):
@@ -57,7 +67,7 @@ class SyntheticLesionConfig(StrictModel):
     """Lesions put into labelled livers, for training where patients with tumours are few."""
 
     # Splits whose patients get them; none: real tumours alone.
-    splits: list[Literal["train", "validation", "test"]] = []
+    splits: list[SplitName] = []
     draws: Count = 1  # how often a patient is used, each time with other lesions
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -67,7 +77,7 @@ class DataConfig(StrictModel):
 
     source: SourceConfig = SourceConfig()
     # Either shares of the patients or the patients' names, for each split.
-    split: dict[Literal["train", "validation", "test"], float | list[str]] = {
+    split: dict[SplitName, float | list[str]] = {
         "train": 0.6,
         "validation": 0.2,
         "test": 0.2,
@@ -84,76 +94,6 @@ class DataConfig(StrictModel):
         if len({isinstance(value, list) for value in self.split.values()}) > 1:
             raise ValueError("split must give shares for all or patient lists for all")
         return self
-
-
-class SamplerConfig(StrictModel):
-    """How the next trial is proposed."""
-
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    # Random trials before a model-based sampler starts; a generation of nsga2 and nsga3.
-    startup_trials: Count = 8
-    grid_points: Count = 5  # grid only: values of each range
-
-
-class PrunerConfig(StrictModel):
-    """Which trials are stopped early."""
-
-    name: Literal["none", "pareto_asha", "asha", "median"] = "none"
-    metric: str | None = None  # asha and median: the one column they watch
-    grace_epochs: Count = 1
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-
-
-class StudyConfig(StrictModel):
-    """Many trials under one search."""
-
-    trials: Count = 24
-    # Metric columns, or "package.module:name" of one's own (docs/study.md).
-    objectives: list[str] = [PRIMARY_DICE, PRIMARY_PSNR]
-    trainable: str | None = None  # "package.module:name" of one's own; None: the experiment's trial
-    sampler: SamplerConfig = SamplerConfig()
-    pruner: PrunerConfig = PrunerConfig()
-    # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.
-    space: dict[str, Any] | str = "search_spaces.default:SPACE"
-    enqueue: list[dict[str, Any]] = []  # points tried first
-    enqueue_front_of: str | None = None  # another study's folder: its front is tried first
-    constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
-    max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
-    max_concurrent_trials: Count = 1
-    storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
-    mlflow: str | None = None  # tracking URI of an MLflow server that trials are logged to
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
-        if unknown or not self.objectives:
-            raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
-        columns = (*METRICS, *COSTS, *self.objectives)
-        unknown = [name for name in self.constraints if name not in columns]
-        if unknown:
-            raise ValueError(
-                f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}"
-            )
-        return self
-
-
-class ExecutionConfig(StrictModel):
-    """What trials run on."""
-
-    executor: Literal["train", "actor"] = "train"
-    workers_per_trial: Count = 1
-    cpus_per_worker: Positive = 1
-    use_gpu: bool = False
-    gpus_per_worker: Positive = 1  # a fraction shares one GPU; only with one worker a trial
-    threads_per_worker: Count = 1
-    # auto: samples are read into the object store once if they fit, else streamed from the shards.
-    data_path: Literal["auto", "memory", "stream"] = "auto"
-    address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
-    # A custom resource of the nodes that are not preempted: what coordinates a trial stays on them.
-    driver_resource: Annotated[str, Field(min_length=1)] | None = None
-    # Whether the cluster adds nodes when trials wait for them: what it has at the start is then no limit.
-    autoscaling: bool = False
 
 
 class ExperimentConfig(StrictModel):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.filter_windows import FILTERS
 from taskct_core.projection import RayTransform
 
 Settings = dict[str, Any]
@@ -112,7 +113,7 @@ CLASSICAL: dict[str, Callable[..., Tensor]] = {"fbp": fbp, "sirt": sirt, "cgls":
 CANDIDATES: dict[str, list[Settings]] = {
     "fbp": [
         {"filter": name, "frequency_scaling": scaling}
-        for name in ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+        for name in FILTERS
         for scaling in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     ],
     "sirt": [{"iterations": count} for count in (10, 20, 50, 100, 200)],

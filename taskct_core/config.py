@@ -86,7 +86,7 @@ class FreshDrawConfig(StrictModel):
 class SimulationConfig(StrictModel):
     """How full-dose slices become low-dose samples: one physical scanner of the preset's size."""
 
-    preset: Literal["tiny", "small", "lodopab"] = "small"
+    preset: Annotated[str, name_of("taskct_core.geometry:PRESETS", "preset")] = "small"
     num_angles: Count | None = None  # None: the preset's
     photons_per_ray: Positive | tuple[Positive, Positive] = 4096.0  # a pair is a range drawn per slice
     zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # counts below it become it
@@ -96,7 +96,7 @@ class SimulationConfig(StrictModel):
     field_of_view: Literal["scanner", "crop", "resize", "true_size"] = "scanner"
     # scanner: edge of the field that all patients share; None: the smallest that holds every body.
     field_of_view_mm: Positive | None = None
-    fbp_filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = "hann"
+    fbp_filter: Annotated[str, name_of("taskct_core.filter_windows:FILTERS", "FBP filter")] = "hann"
     fbp_frequency_scaling: Annotated[float, Field(gt=0, le=1)] = 1.0
     store_sinogram: bool = False
     fresh: bool = True  # training slices are moved and scanned anew in every epoch; other splits are fixed

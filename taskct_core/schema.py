@@ -16,8 +16,7 @@ from typing import Literal
 
 DATASET_FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 # One row of a shard is one sample. Tensors are Arrow's canonical fixed-shape tensors.
 PATIENT = "patient"  # string

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from taskct_core.errors import ConfigError
-from taskct_core.schema import SPLITS, Split
+from taskct_core.schema import SPLITS
 
 
 def split_patients(
-    patients: Sequence[str], split: Mapping[Split, float | list[str]], seed: int
+    patients: Sequence[str], split: Mapping[str, float | list[str]], seed: int
 ) -> dict[str, list[str]]:
     """Assign patients to train, validation and test.
 

@@ -1,54 +1,33 @@
-"""Schedulers: which trials are stopped early, decided from the values of all trials at an epoch."""
+"""Schedulers: which trials are stopped early, decided from the values of all trials at an epoch.
+
+A pruner's factory takes (StudyConfig, column -> ``maximize`` or ``minimize``) and returns a
+:class:`study.schedulers.pruner.Pruner` with nothing observed yet. One line a pruner.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from study.config import StudyConfig
-from study.schedulers.median import MedianRule
-from study.schedulers.pareto_asha import ParetoAsha
-from study.schedulers.pruner import NeverPrune, Pruner
-from taskct_core.errors import ConfigError
+from taskct_core.registry import load
 
-Directions = Mapping[str, str]  # column -> maximize or minimize
+if TYPE_CHECKING:
+    from study.schedulers.pruner import Pruner
+    from study.search.config import StudyConfig
 
-
-def _pareto_asha(config: StudyConfig, directions: Directions) -> Pruner:
-    watched = {name: directions[name] for name in config.objectives}
-    return ParetoAsha(watched, config.pruner.grace_epochs, config.pruner.reduction_factor)
-
-
-def _asha(config: StudyConfig, directions: Directions) -> Pruner:
-    metric = _watched_metric(config, directions)
-    watched = {metric: directions[metric]}
-    return ParetoAsha(watched, config.pruner.grace_epochs, config.pruner.reduction_factor)
-
-
-def _median(config: StudyConfig, directions: Directions) -> Pruner:
-    metric = _watched_metric(config, directions)
-    return MedianRule(metric, directions[metric], config.pruner.grace_epochs)
-
-
-PRUNERS: dict[str, Callable[[StudyConfig, Directions], Pruner]] = {
-    "none": lambda config, directions: NeverPrune(),
-    "pareto_asha": _pareto_asha,
-    "asha": _asha,
-    "median": _median,
+PRUNERS = {
+    "none": "study.schedulers.pruner:NeverPrune",
+    "pareto_asha": "study.schedulers.pareto_asha:pareto_asha",
+    "asha": "study.schedulers.pareto_asha:asha",
+    "median": "study.schedulers.median:median",
 }
 
 
-def make_pruner(config: StudyConfig, directions: Directions) -> Pruner:
+def make_pruner(config: StudyConfig, directions: Mapping[str, str]) -> Pruner:
     """The pruner that ``config.pruner`` names, with nothing observed yet.
 
     Raises:
         ConfigError: if the metric it watches is unknown.
     """
-    return PRUNERS[config.pruner.name](config, directions)
-
-
-def _watched_metric(config: StudyConfig, directions: Directions) -> str:
-    metric = config.pruner.metric or config.objectives[0]
-    if metric not in directions:
-        valid = ", ".join(directions)
-        raise ConfigError(f"pruner.metric must be a known column ({valid})", metric, "Correct its name.")
-    return metric
+    pruner: Pruner = load(config.pruner.name, PRUNERS, "pruner")(config, directions)
+    return pruner

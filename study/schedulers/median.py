@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from study.schedulers.pruner import watched_metric
+from study.search.config import StudyConfig
 from taskct_core.schema import EPOCH
 
 MINIMUM_TRIALS = 3  # that came as far, before a trial is compared with them
@@ -49,3 +51,9 @@ class MedianRule:
             f"best {self._metric} {self._sign * best:.4g} until epoch {epoch} is worse than "
             f"the median {self._sign * median:.4g} of {len(means)} trials"
         )
+
+
+def median(config: StudyConfig, directions: Mapping[str, str]) -> MedianRule:
+    """On the metric that the configuration names."""
+    metric = watched_metric(config, directions)
+    return MedianRule(metric, directions[metric], config.pruner.grace_epochs)

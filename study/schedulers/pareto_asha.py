@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from study.schedulers.dominance import Points, crowding_distances, non_domination_ranks
+from study.schedulers.pruner import watched_metric
+from study.search.config import StudyConfig
 from taskct_core.schema import EPOCH
 
 
@@ -61,3 +63,17 @@ def _count_better(points: Points, index: int) -> int:
     crowding = crowding_distances(points[peers])
     less_crowded = crowding > crowding[peers == index][0]
     return int((ranks < ranks[index]).sum() + less_crowded.sum())
+
+
+def pareto_asha(config: StudyConfig, directions: Mapping[str, str]) -> ParetoAsha:
+    """On all of a study's objectives."""
+    watched = {name: directions[name] for name in config.objectives}
+    return ParetoAsha(watched, config.pruner.grace_epochs, config.pruner.reduction_factor)
+
+
+def asha(config: StudyConfig, directions: Mapping[str, str]) -> ParetoAsha:
+    """On one metric."""
+    metric = watched_metric(config, directions)
+    return ParetoAsha(
+        {metric: directions[metric]}, config.pruner.grace_epochs, config.pruner.reduction_factor
+    )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from study.search.config import StudyConfig
+from taskct_core.errors import ConfigError
+
 
 class Pruner(Protocol):
     """Decides which trials stop early.
@@ -23,8 +26,24 @@ class Pruner(Protocol):
 class NeverPrune:
     """Lets every trial run to its end."""
 
+    def __init__(self, config: StudyConfig, directions: Mapping[str, str]) -> None:
+        pass
+
     def observe(self, trial: int, row: Mapping[str, Any]) -> None:
         pass
 
     def reason_to_stop(self, trial: int, row: Mapping[str, Any]) -> str | None:
         return None
+
+
+def watched_metric(config: StudyConfig, directions: Mapping[str, str]) -> str:
+    """The one column that a pruner of a single metric watches: ``pruner.metric``, or the first objective.
+
+    Raises:
+        ConfigError: if it is none of ``directions``.
+    """
+    metric = config.pruner.metric or config.objectives[0]
+    if metric not in directions:
+        valid = ", ".join(directions)
+        raise ConfigError(f"pruner.metric must be a known column ({valid})", metric, "Correct its name.")
+    return metric

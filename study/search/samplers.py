@@ -15,64 +15,54 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from study.config import SamplerConfig
+from study.search import SAMPLERS
+from study.search.config import SamplerConfig
 from study.search.points import GridPoints, PointSampler, QuasiRandomPoints
 from study.search.resumable import ResumableGPSampler, ResumableNSGAIIISampler, ResumableNSGAIISampler
 from study.search.seeds import derived_seed
 from study.search.space import SearchSpace
+from taskct_core.registry import load
 
 MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
-Family = Callable[[SamplerConfig, SearchSpace, int], MakeSampler]  # (settings, space, study seed)
 
 
-def _tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     return lambda seed: optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=config.startup_trials, multivariate=True, group=True
     )
 
 
-def _nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     return lambda seed: ResumableNSGAIISampler(seed=seed, population_size=max(2, config.startup_trials))
 
 
-def _nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     return lambda seed: ResumableNSGAIIISampler(seed=seed, population_size=max(2, config.startup_trials))
 
 
-def _gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     return lambda seed: ResumableGPSampler(
         seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
     )
 
 
-def _random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     return lambda seed: optuna.samplers.RandomSampler(seed=seed)
 
 
-def _qmc(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def quasi_random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     points = QuasiRandomPoints(space, study_seed)
     return lambda seed: PointSampler(points)
 
 
-def _grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+def grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     points = GridPoints(space, config.grid_points)
     return lambda seed: PointSampler(points)
 
 
-SAMPLERS: dict[str, Family] = {
-    "tpe": _tpe,
-    "nsga2": _nsga2,
-    "nsga3": _nsga3,
-    "gp": _gp,
-    "qmc": _qmc,
-    "random": _random,
-    "grid": _grid,
-}
-
-
 def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> BaseSampler:
     """The sampler that ``config`` names, for Optuna; its proposals depend on storage and seed alone."""
-    return ReseededSampler(SAMPLERS[config.name](config, space, study_seed), study_seed)
+    return ReseededSampler(load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed)
 
 
 class ReseededSampler(BaseSampler):

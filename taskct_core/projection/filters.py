@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 
 import scipy.fft
 import torch
 from torch import Tensor
 
 from taskct_core.errors import ConfigError
-
-# Window over |frequency| as a share of the cut-off, in [0, 1].
-WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
-    "ram-lak": torch.ones_like,
-    "shepp-logan": lambda share: torch.sinc(share / 2),
-    "cosine": lambda share: torch.cos(share * (math.pi / 2)),
-    "hamming": lambda share: 0.54 + 0.46 * torch.cos(share * math.pi),
-    "hann": lambda share: 0.5 + 0.5 * torch.cos(share * math.pi),
-}
+from taskct_core.filter_windows import FILTERS
 
 PROJECTIONS_AT_ONCE = 128  # whose padded spectra stay in a processor's cache, which halves the time
 
@@ -28,15 +19,15 @@ def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float
     """Ramp-filter along the detector (last axis), in units of one over the bin spacing.
 
     Args:
-        filter_name: a key of ``WINDOWS``.
+        filter_name: a key of ``FILTERS``.
         frequency_scaling: cut-off as a share of the Nyquist frequency, in (0, 1].
 
     Raises:
         ConfigError: if the filter is unknown or the scaling out of range.
     """
-    if filter_name not in WINDOWS:
+    if filter_name not in FILTERS:
         raise ConfigError(
-            f"an FBP filter must be one of {', '.join(WINDOWS)}", repr(filter_name), "Choose one of them."
+            f"an FBP filter must be one of {', '.join(FILTERS)}", repr(filter_name), "Choose one of them."
         )
     if not 0 < frequency_scaling <= 1:
         raise ConfigError(
@@ -70,4 +61,4 @@ def _response(num_bins: int, filter_name: str, frequency_scaling: float) -> Tens
     kernel[0] = 0.25
     ramp = torch.fft.rfft(kernel).real
     share = torch.linspace(0, 1, len(ramp), dtype=torch.float64) / frequency_scaling
-    return torch.where(share <= 1, ramp * WINDOWS[filter_name](share), 0.0)
+    return torch.where(share <= 1, ramp * FILTERS[filter_name](share), 0.0)

@@ -53,7 +53,7 @@ class RayTransform(nn.Module):
         """Filtered back-projection: (batch, 1, angle, detector) -> (batch, 1, height, width).
 
         Args:
-            filter: ram-lak, shepp-logan, cosine, hamming or hann.
+            filter: a key of ``taskct_core.filter_windows.FILTERS``.
             frequency_scaling: cut-off as a share of the Nyquist frequency, in (0, 1].
 
         Raises:

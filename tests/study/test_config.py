@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.config import DataConfig, SourceConfig, StudyConfig, load_experiment
+from study.config import DataConfig, ExperimentConfig, SourceConfig, StudyConfig, load_experiment
 from study.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 
@@ -164,7 +164,11 @@ def test_anchors_and_merges_still_work() -> None:
         (SourceConfig, {"orientation": "left"}, "orientation"),
         (DataConfig, {"split": {"train": 0.5, "validation": 0.5}}, "missing test"),
         (DataConfig, {"split": {"train": ["a"], "validation": 0.5, "test": 0.5}}, "for all"),
-        (DataConfig, {"split": {"train": 1, "validation": 1, "tset": 1}}, "'train', 'validation' or 'test'"),
+        (
+            DataConfig,
+            {"split": {"train": 1, "validation": 1, "tset": 1}},
+            "unknown split 'tset'; valid: test, train, validation",
+        ),
         (StudyConfig, {"objectives": ["dice"]}, "unknown: ['dice']"),
         (StudyConfig, {"objectives": []}, "objectives"),
         (StudyConfig, {"trials": 0}, "trials"),
@@ -174,3 +178,21 @@ def test_rules_within_a_section(model: Any, values: dict[str, Any], part: str) -
     with pytest.raises(ConfigError) as caught:
         model.parse(values)
     assert part in caught.value.rule
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"study": {"sampler": {"name": "tpo"}}}, "unknown sampler 'tpo'; valid: gp, grid, nsga2"),
+        ({"study": {"pruner": {"name": "hyper"}}}, "unknown pruner 'hyper'; valid: asha, median, none"),
+        ({"simulation": {"preset": "huge"}}, "unknown preset 'huge'; valid: lodopab, small, tiny"),
+        ({"simulation": {"fbp_filter": "ramp"}}, "unknown FBP filter 'ramp'; valid: cosine, hamming"),
+        ({"data": {"synthetic_lesions": {"splits": ["dev"]}}}, "unknown split 'dev'; valid: test, train"),
+        ({"data": {"split": {"dev": 1.0}}}, "unknown split 'dev'; valid: test, train, validation"),
+        ({"trial": {"mixing": "harmonic"}}, "unknown mixing 'harmonic'; valid: additive, convex, share"),
+        ({"task_network": {"classes": "all"}}, "unknown set of classes 'all'; valid: liver, liver_tumour"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_valid_ones(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ExperimentConfig.parse(values)

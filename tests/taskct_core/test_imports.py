@@ -6,6 +6,19 @@ import subprocess
 import sys
 
 
+def test_checking_every_name_of_an_experiment_imports_no_library() -> None:
+    program = (
+        "import sys; from study.config import ExperimentConfig;"
+        "ExperimentConfig.parse({'simulation': {'preset': 'tiny', 'fbp_filter': 'hann'},"
+        "'trial': {'mode': 'joint', 'mixing': 'share', 'architecture': 'unet', 'task_loss': 'ce'},"
+        "'task_network': {'architecture': 'unet', 'classes': 'liver'},"
+        "'study': {'sampler': {'name': 'gp'}, 'pruner': {'name': 'asha'}}});"
+        "print([name for name in ('torch', 'monai', 'ray', 'pandas', 'optuna') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_configuration_and_metric_definitions_do_not_import_torch() -> None:
     program = (
         "import sys; from taskct_core.config import TaskNetworkConfig, TrialConfig;"

@@ -1,0 +1,73 @@
+"""The configuration of a search: how many trials, of what, proposed and pruned how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from taskct_core.config import Count, Positive, StrictModel
+from taskct_core.registry import name_of
+from taskct_core.schema import (
+    METRICS,
+    PARAMETERS,
+    PEAK_MEMORY_MB,
+    PRIMARY_DICE,
+    PRIMARY_PSNR,
+    SECONDS,
+    SECONDS_PER_SLICE,
+)
+
+COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that only constraints look at
+
+
+class SamplerConfig(StrictModel):
+    """How the next trial is proposed."""
+
+    name: Annotated[str, name_of("study.search:SAMPLERS", "sampler")] = "tpe"
+    # Random trials before a model-based sampler starts; a generation of nsga2 and nsga3.
+    startup_trials: Count = 8
+    grid_points: Count = 5  # grid only: values of each range
+
+
+class PrunerConfig(StrictModel):
+    """Which trials are stopped early."""
+
+    name: Annotated[str, name_of("study.schedulers:PRUNERS", "pruner")] = "none"
+    metric: str | None = None  # asha and median: the one column they watch
+    grace_epochs: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class StudyConfig(StrictModel):
+    """Many trials under one search."""
+
+    trials: Count = 24
+    # Metric columns, or "package.module:name" of one's own (docs/study.md).
+    objectives: list[str] = [PRIMARY_DICE, PRIMARY_PSNR]
+    trainable: str | None = None  # "package.module:name" of one's own; None: the experiment's trial
+    sampler: SamplerConfig = SamplerConfig()
+    pruner: PrunerConfig = PrunerConfig()
+    # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.
+    space: dict[str, Any] | str = "search_spaces.default:SPACE"
+    enqueue: list[dict[str, Any]] = []  # points tried first
+    enqueue_front_of: str | None = None  # another study's folder: its front is tried first
+    constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
+    max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
+    max_concurrent_trials: Count = 1
+    storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
+    mlflow: str | None = None  # tracking URI of an MLflow server that trials are logged to
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
+        if unknown or not self.objectives:
+            raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
+        columns = (*METRICS, *COSTS, *self.objectives)
+        unknown = [name for name in self.constraints if name not in columns]
+        if unknown:
+            raise ValueError(
+                f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}"
+            )
+        return self
