@@ -6,8 +6,9 @@
     python benchmarks/projector.py --json result.json   # flat keys
 
 Contenders take turns in every repeat, each pinned to the same core with one thread; seconds are medians
-a slice, of processor time on a CPU. ``*_ratio`` is ASTRA's seconds over ours. Beside the projector that is chosen (compiled,
-or Triton's on a GPU) the portable matrix takes its turns as ``portable_*``.
+a slice, of processor time on a CPU. ``*_ratio`` is ASTRA's seconds over those of the projector that is
+chosen here for each operation (``chosen``). The compiled one (Triton's on a GPU) and the portable matrix
+take their turns too: ``compiled_over_portable`` has batch -> operation -> how many times faster the former is.
 """
 
 from __future__ import annotations
@@ -36,10 +37,15 @@ from torch import Tensor
 from taskct_core.geometry import PRESETS, ParallelBeam
 from taskct_core.projection import RayTransform, backends
 from taskct_core.projection.astra_backend import AstraProjector, astra_geometries
-from taskct_core.projection.backends import projector_for
+from taskct_core.projection.backends import Projector, projector_for
+from taskct_core.projection.fastest import PORTABLE, processor
+from taskct_core.projection.filters import filter_sinogram
 from taskct_core.projection.joseph import joseph_matrix
+from taskct_core.projection.kernel import KernelProjector, kernel_compiler, kernels
 from taskct_core.projection.symmetric import SymmetricProjector
 
+OPERATIONS = ("forward", "adjoint", "fbp")
+COMPARED_BATCHES = (1, 4)
 GOALS = {"forward_ratio": 40, "adjoint_ratio": 15, "fbp_ratio": 15}
 
 
@@ -47,25 +53,36 @@ def main() -> None:
     options = parse_options()
     pin(options.device)
     if options.portable:
-        backends._matrix_free = lambda *_: None
+        backends._symmetric = SymmetricProjector
     scan = PRESETS[options.preset]
     images = ellipses(scan, options.batch).to(options.device)
     transform = RayTransform(scan)
     began = time.perf_counter()
     sinograms = transform(images)
     first_call = time.perf_counter() - began
-    seconds = measure(contenders(scan, transform, images, sinograms), options.repeats, options.device)
+    compiled, portable = both_projectors(scan, options.device)
+    tasks = contenders(scan, transform, images, sinograms)
+    for batch in sorted({*COMPARED_BATCHES, options.batch}):
+        inputs = ellipses(scan, batch).to(options.device), sinograms[:1].expand(batch, -1, -1, -1).clone()
+        tasks |= projector_tasks(f"portable_{batch}", portable, *inputs)
+        tasks |= projector_tasks(f"compiled_{batch}", compiled, *inputs) if compiled else {}
+    seconds = measure(tasks, options.repeats, options.device)
     result: dict[str, Any] = {
         "forward_ratio": seconds["astra_forward"] / seconds["forward"],
         "adjoint_ratio": seconds["astra_adjoint"] / seconds["adjoint"],
         "fbp_ratio": seconds["astra_fbp"] / seconds["fbp"],
-        **portable_ratios(seconds),
+        **{
+            f"portable_{operation}_ratio": seconds[f"astra_{operation}"]
+            / seconds[f"portable_{options.batch}_{operation}"]
+            for operation in OPERATIONS
+        },
+        "compiled_over_portable": compiled_over_portable(seconds),
+        "chosen": chosen(scan, images.device),
         **accuracy(scan, transform, images, sinograms),
         **{f"{name}_ms_per_slice": 1000 * value for name, value in seconds.items()},
         "first_call_s": first_call,
         **arithmetic_limit(scan, options.device),
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "projector": type(projector_for(scan, torch.float32, images.device)).__name__,
         "preset": options.preset,
         "batch": options.batch,
         "repeats": options.repeats,
@@ -121,7 +138,7 @@ def contenders(
     operator, odl_fbp = odl_operators(scan)
     odl_image = operator.domain.element(image[0].numpy())
     odl_sinogram = operator.range.element(sinogram[0].numpy())
-    return portable_contenders(scan, images, sinograms) | {
+    return {
         "forward": (lambda: transform(images), batch),
         "astra_forward": (lambda: reference.project(image), 1),
         "odl_forward": (lambda: operator(odl_image), 1),
@@ -134,24 +151,55 @@ def contenders(
     }
 
 
-def portable_contenders(
-    scan: ParallelBeam, images: Tensor, sinograms: Tensor
+def both_projectors(scan: ParallelBeam, device: str) -> tuple[Projector | None, Projector]:
+    """The compiled projector of a device, where there is one, and the portable matrix."""
+    portable = SymmetricProjector(scan, torch.float32, torch.device(device))
+    if device == "cpu":
+        return (KernelProjector(scan, next(iter(kernels()))) if kernels() else None), portable
+    from taskct_core.projection.triton_projector import TritonProjector
+
+    return TritonProjector(scan, torch.device(device)), portable
+
+
+def projector_tasks(
+    name: str, projector: Projector, images: Tensor, sinograms: Tensor
 ) -> dict[str, tuple[Callable[[], Any], int]]:
-    """The matrix, where another projector was chosen."""
-    if isinstance(projector_for(scan, torch.float32, images.device), SymmetricProjector):
-        return {}
-    matrix = SymmetricProjector(scan, torch.float32, images.device)
+    """One projector's operations, in the form of ``contenders``."""
+
+    def fbp() -> Tensor:
+        return projector.backproject(filter_sinogram(sinograms, "ram-lak", 1.0)[:, 0])
+
     return {
-        "portable_forward": (lambda: matrix.project(images[:, 0]), len(images)),
-        "portable_adjoint": (lambda: matrix.backproject(sinograms[:, 0]), len(images)),
+        f"{name}_forward": (lambda: projector.project(images[:, 0]), len(images)),
+        f"{name}_adjoint": (lambda: projector.backproject(sinograms[:, 0]), len(images)),
+        f"{name}_fbp": (fbp, len(images)),
     }
 
 
-def portable_ratios(seconds: dict[str, float]) -> dict[str, float]:
-    names = [name for name in ("forward", "adjoint") if f"portable_{name}" in seconds]
+def compiled_over_portable(seconds: dict[str, float]) -> dict[str, dict[str, float]]:
     return {
-        f"portable_{name}_ratio": seconds[f"astra_{name}"] / seconds[f"portable_{name}"] for name in names
+        str(batch): {
+            operation: seconds[f"portable_{batch}_{operation}"] / seconds[f"compiled_{batch}_{operation}"]
+            for operation in OPERATIONS
+        }
+        for batch in COMPARED_BATCHES
+        if f"compiled_{batch}_forward" in seconds
     }
+
+
+def chosen(scan: ParallelBeam, device: torch.device) -> dict[str, str]:
+    """What carries out each operation: a kernel's name, ``portable`` or a projector's class."""
+    projector = projector_for(scan, torch.float32, device)
+    # A projector of two parts has their bound methods.
+    parts = {"forward": projector.project.__self__, "adjoint": projector.backproject.__self__}
+    names = {
+        operation: PORTABLE if isinstance(part, SymmetricProjector) else type(part).__name__
+        for operation, part in parts.items()
+    }
+    names |= {
+        operation: part.kernel for operation, part in parts.items() if isinstance(part, KernelProjector)
+    }
+    return {**names, "fbp": names["adjoint"]}
 
 
 def odl_operators(scan: ParallelBeam) -> tuple[Any, Any]:
@@ -242,11 +290,13 @@ def arithmetic_limit(scan: ParallelBeam, device: str) -> dict[str, float]:
     return {"non_zeros": weights, "arithmetic_limit_ms": 1000 * 2 * weights / speed, "gflops": speed / 1e9}
 
 
-def provenance(device: str) -> dict[str, str]:
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else cpu_name()
+def provenance(device: str) -> dict[str, str | None]:
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()["name"]
     packages = {f"version_{name}": version(name) for name in ("torch", "astra-toolbox", "odl", "numpy")}
     return {
         "hardware": name,
+        "processor_flags": processor()["flags"],
+        "compiler": kernel_compiler(),
         "command": " ".join(sys.argv),
         "load_average": f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",  # others slow a run down
         "date": time.strftime("%Y-%m-%d"),
@@ -255,14 +305,8 @@ def provenance(device: str) -> dict[str, str]:
     }
 
 
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def report(result: dict[str, Any]) -> None:
-    print(f"{result['preset']} on {result['hardware']}, batch {result['batch']}, {result['projector']}")
+    print(f"{result['preset']} on {result['hardware']}, batch {result['batch']}, {result['chosen']}")
     print(f"{'':10}{'ours':>10}{'ASTRA':>10}{'ODL':>10}   ms a slice")
     for name in ("forward", "adjoint", "fbp"):
         times = [result[f"{prefix}{name}_ms_per_slice"] for prefix in ("", "astra_", "odl_")]
@@ -274,10 +318,11 @@ def report(result: dict[str, Any]) -> None:
             + "".join(f"{value:10.2f}" for value in times)
             + f"   {ratio:5.1f}x, goal {goal}x {verdict}"
         )
-    for name in ("forward", "adjoint"):
-        if f"portable_{name}_ratio" in result:
-            milliseconds, ratio = result[f"portable_{name}_ms_per_slice"], result[f"portable_{name}_ratio"]
-            print(f"{name:10}{milliseconds:10.2f}   by the portable matrix: {ratio:.1f}x")
+    for name in OPERATIONS:
+        print(f"{name:10} by the portable matrix: {result[f'portable_{name}_ratio']:.1f}x")
+    for batch, ratios in result["compiled_over_portable"].items():
+        listed = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+        print(f"compiled over portable, batch {batch}: {listed}")
     for key in (
         "forward_error",
         "forward_error_float64",

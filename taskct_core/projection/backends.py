@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from taskct_core.geometry import Geometry, ParallelBeam
-from taskct_core.projection.kernel import KernelProjector, kernel_library
+from taskct_core.projection.fastest import PORTABLE, fastest_projectors
+from taskct_core.projection.kernel import KernelProjector
 from taskct_core.projection.symmetric import SymmetricProjector
 from taskct_core.projection.symmetry import is_symmetric
 
@@ -26,11 +27,19 @@ class Projector(Protocol):
         """(batch, angle, detector) -> (batch, height, width)."""
 
 
+class TwoProjectors:
+    """One projector's projection and the other's back-projection: transposes but for rounding."""
+
+    def __init__(self, for_images: Projector, for_sinograms: Projector) -> None:
+        self.project = for_images.project
+        self.backproject = for_sinograms.backproject
+
+
 @functools.lru_cache(maxsize=8)
 def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Projector:
     """The fastest projector for a geometry; matrices are shared by all who ask in this process."""
     if isinstance(geometry, ParallelBeam) and is_symmetric(geometry):
-        return _matrix_free(geometry, dtype, device) or SymmetricProjector(geometry, dtype, device)
+        return _symmetric(geometry, dtype, device)
     from taskct_core.projection.astra_backend import AstraProjector
 
     if isinstance(geometry, ParallelBeam):
@@ -43,12 +52,26 @@ def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) 
     return AstraProjector(geometry)
 
 
-def _matrix_free(geometry: ParallelBeam, dtype: torch.dtype, device: torch.device) -> Projector | None:
-    """The compiled projector of the device, where the installation has one."""
-    if dtype == torch.float32 and device.type == "cpu" and kernel_library() is not None:
-        return KernelProjector(geometry)
+def _symmetric(geometry: ParallelBeam, dtype: torch.dtype, device: torch.device) -> Projector:
+    if dtype == torch.float32 and device.type == "cpu":
+        return _fastest_on_cpu(geometry)
     if dtype == torch.float32 and device.type == "cuda" and importlib.util.find_spec("triton") is not None:
         from taskct_core.projection.triton_projector import TritonProjector
 
         return TritonProjector(geometry, device)
-    return None
+    return SymmetricProjector(geometry, dtype, device)
+
+
+def _fastest_on_cpu(geometry: ParallelBeam) -> Projector:
+    """Each operation by its fastest projector here."""
+    chosen = fastest_projectors(geometry)
+    projectors = {name: _named(name, geometry) for name in set(chosen.values())}
+    if len(projectors) == 1:
+        return next(iter(projectors.values()))
+    return TwoProjectors(projectors[chosen["project"]], projectors[chosen["backproject"]])
+
+
+def _named(name: str, geometry: ParallelBeam) -> Projector:
+    if name == PORTABLE:
+        return SymmetricProjector(geometry, torch.float32, torch.device("cpu"))
+    return KernelProjector(geometry, name)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from taskct_core.geometry import ParallelBeam
 from taskct_core.projection.symmetry import (
+    COPIES,
     base_bins,
     fold_image,
     fold_sinogram,
@@ -19,32 +20,34 @@ from taskct_core.projection.symmetry import (
     unfold_sinogram,
 )
 
-# Zeros that the kernel reads where rays leave the image, and the columns that it handles at once.
-BORDER, STRIP = 1, 16
+KERNEL_VERSION = 2  # raise it with that of kernel.cpp when the latter changes: its speed is measured again
+# Zeros that the kernel reads where rays leave the image, the columns that it handles at once, and images.
+BORDER, STRIP, MOST_IMAGES = 1, 8, 4
 
 
 class KernelProjector:
     """Float32 projector on the CPU for a geometry for which ``is_symmetric`` holds.
 
-    Ask ``kernel_library`` first whether there is one.
+    All kernels that one processor runs give the same bits.
+
+    Args:
+        kernel: one of ``kernels()``.
     """
 
-    def __init__(self, geometry: ParallelBeam) -> None:
+    def __init__(self, geometry: ParallelBeam, kernel: str) -> None:
         library = kernel_library()
         assert library is not None
         self.geometry = geometry
+        self.kernel = kernel
         self.edge = max(geometry.image_shape)
         self._library = library
         self._base_shape = (geometry.num_angles // 4, base_bins(geometry.num_bins))
-        self._angles = torch.from_numpy(geometry.angles[: geometry.num_angles // 4].copy())
-        bin_spacing = geometry.bin_spacing_mm / geometry.pixel_spacing_mm
+        self._rays = _base_rays(geometry)
         self._scan = (
+            ctypes.c_int(kernels()[kernel]),
             ctypes.c_int(self.edge),
             *map(ctypes.c_int, self._base_shape),
-            ctypes.c_double(-(geometry.num_bins - 1) / 2 * bin_spacing),
-            ctypes.c_double(bin_spacing),
-            ctypes.c_double(geometry.pixel_spacing_mm / 1000),
-            ctypes.c_void_p(self._angles.data_ptr()),
+            ctypes.c_void_p(self._rays.data_ptr()),
         )
 
     def project(self, images: Tensor) -> Tensor:
@@ -55,44 +58,85 @@ class KernelProjector:
         """(batch, angle, detector) -> (batch, height, width)."""
         return _in_chunks(self._backproject, sinograms, self.geometry.image_shape)
 
-    def _project(self, images: Tensor) -> Tensor:
-        folded = fold_image(images, self.edge, BORDER, STRIP)
-        projected = folded.new_zeros(*self._base_shape, folded.shape[1])
-        self._call("taskct_project", folded, projected)
-        return unfold_sinogram(projected, *self.geometry.sinogram_shape)
+    def project_folded(self, folded: Tensor) -> Tensor:
+        """What ``fold_image`` with BORDER and STRIP returns -> what ``unfold_sinogram`` takes."""
+        sinogram = folded.new_zeros(*self._base_shape, folded.shape[1])
+        self._call("taskct_project", folded, sinogram)
+        return sinogram
 
-    def _backproject(self, sinograms: Tensor) -> Tensor:
-        folded = fold_sinogram(sinograms)
+    def backproject_folded(self, folded: Tensor) -> Tensor:
+        """What ``fold_sinogram`` returns -> what ``unfold_image`` with BORDER takes."""
         columns = -(-self.edge // STRIP) * STRIP
         image = folded.new_zeros(columns, self.edge + 2 * BORDER, folded.shape[1])
         self._call("taskct_backproject", image, folded)
+        return image
+
+    def _project(self, images: Tensor) -> Tensor:
+        projected = self.project_folded(fold_image(images, self.edge, BORDER, STRIP))
+        return unfold_sinogram(projected, *self.geometry.sinogram_shape)
+
+    def _backproject(self, sinograms: Tensor) -> Tensor:
+        image = self.backproject_folded(fold_sinogram(sinograms))
         return unfold_image(image, self.edge, self.geometry.image_shape, BORDER)
 
     def _call(self, name: str, image: Tensor, sinogram: Tensor) -> None:
-        lanes, threads = ctypes.c_int(image.shape[-1]), ctypes.c_int(torch.get_num_threads())
+        images, threads = ctypes.c_int(image.shape[-1] // COPIES), ctypes.c_int(torch.get_num_threads())
         arrays = (ctypes.c_void_p(image.data_ptr()), ctypes.c_void_p(sinogram.data_ptr()))
-        getattr(self._library, name)(*self._scan, lanes, threads, *arrays)
+        getattr(self._library, name)(*self._scan, images, threads, *arrays)
+
+
+@functools.cache
+def kernels() -> dict[str, int]:
+    """The kernels that this processor runs, the widest first, with their numbers; none if none was built."""
+    library = kernel_library()
+    if library is None:
+        return {}
+    numbers = range(library.taskct_num_kernels())
+    return {
+        library.taskct_kernel_name(number).decode(): number
+        for number in numbers
+        if library.taskct_kernel_runs_here(number)
+    }
+
+
+def kernel_compiler() -> str | None:
+    """The compiler that built the kernels, if one did."""
+    library = kernel_library()
+    return None if library is None else library.taskct_compiler().decode()
 
 
 @functools.cache
 def kernel_library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None if it was not built, does not load or would be slower than the matrix."""
+    """The compiled kernels, or None if they were not built, do not load or are of another version."""
     spec = importlib.util.find_spec("taskct_core.projection._kernel")
     if spec is None or spec.origin is None:
         return None
     try:
         library = ctypes.CDLL(spec.origin)
-        library.taskct_project.restype = library.taskct_backproject.restype = None
-        return library if library.taskct_is_fast() else None
+        if library.taskct_kernel_version() != KERNEL_VERSION:
+            return None
     except (OSError, AttributeError):
         return None
+    library.taskct_project.restype = library.taskct_backproject.restype = None
+    library.taskct_kernel_name.restype = library.taskct_compiler.restype = ctypes.c_char_p
+    return library
+
+
+def _base_rays(geometry: ParallelBeam) -> Tensor:
+    """For each base angle: where the ray of bin 0 enters column 0, in pixels, by how many the next bin's
+    enters above, how a ray rises from column to column, and its length in one, in metres; float64.
+    """
+    spacing = geometry.bin_spacing_mm / geometry.pixel_spacing_mm
+    angles = torch.from_numpy(geometry.angles[: geometry.num_angles // 4].copy())
+    slope, centre = -angles.tan(), (max(geometry.image_shape) - 1) / 2
+    entry = -(geometry.num_bins - 1) / 2 * spacing / angles.cos() + centre - slope * centre
+    length = geometry.pixel_spacing_mm / 1000 / angles.cos()
+    return torch.stack([entry, spacing / angles.cos(), slope, length], dim=1).contiguous()
 
 
 def _in_chunks(apply: Callable[[Tensor], Tensor], items: Tensor, output_shape: tuple[int, int]) -> Tensor:
-    """Apply to 4, 2 or 1 items at a time: the kernel has 8, 16 or 32 lanes."""
-    outputs, start = [items.new_zeros(0, *output_shape)], 0
-    while start < len(items):
-        size = next(count for count in (4, 2, 1) if count <= len(items) - start)
-        outputs.append(apply(items[start : start + size]))
-        start += size
-    return outputs[1] if len(outputs) == 2 else torch.cat(outputs)
+    """Apply to up to MOST_IMAGES items at a time."""
+    if len(items) == 0:
+        return items.new_zeros(0, *output_shape)
+    outputs = [apply(chunk) for chunk in items.split(MOST_IMAGES)]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

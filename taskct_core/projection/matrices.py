@@ -36,11 +36,13 @@ class SparseMatrix(NamedTuple):
         return SparseMatrix(*(part.to(device) for part in self))
 
 
-def base_matrices(geometry: ParallelBeam, dtype: torch.dtype) -> tuple[SparseMatrix, SparseMatrix]:
+def base_matrices(
+    geometry: ParallelBeam, dtype: torch.dtype, keep: bool = True
+) -> tuple[SparseMatrix, SparseMatrix]:
     """The base rays' matrix of a square symmetric scan, in pixel edges, and its transpose.
 
     Rows of the first are (bin, angle), columns (image column, image row) as of ``fold_image``; rows of the
-    second are (image row, image column), columns (angle, bin) as of ``fold_sinogram``. Only float32 is kept on disk; float64 is for checks.
+    second are (image row, image column), columns (angle, bin) as of ``fold_sinogram``. Unless told not to ``keep`` them, float32 ones are kept on disk; float64 is for checks.
     """
 
     if dtype != torch.float64:
@@ -51,7 +53,8 @@ def base_matrices(geometry: ParallelBeam, dtype: torch.dtype) -> tuple[SparseMat
         forward = _for_forward(rays, geometry)
         return _as_arrays("forward", forward, dtype) | _as_arrays("adjoint", rays.T.tocsr(), dtype)
 
-    arrays = build() if dtype == torch.float64 else cached_arrays("rays", _key(geometry), build)
+    kept = keep and dtype == torch.float32
+    arrays = cached_arrays("rays", _key(geometry), build) if kept else build()
     return _as_tensors("forward", arrays), _as_tensors("adjoint", arrays)
 
 

@@ -23,26 +23,39 @@ warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta 
 
 
 class SymmetricProjector:
-    """Projects a geometry for which ``is_symmetric`` holds; see ``taskct_core.projection.symmetry``."""
+    """Projects a geometry for which ``is_symmetric`` holds; see ``taskct_core.projection.symmetry``.
 
-    def __init__(self, geometry: ParallelBeam, dtype: torch.dtype, device: torch.device) -> None:
+    Args:
+        keep_matrices: on disk, for other processes and later.
+    """
+
+    def __init__(
+        self, geometry: ParallelBeam, dtype: torch.dtype, device: torch.device, *, keep_matrices: bool = True
+    ) -> None:
         self.geometry = geometry
         self.edge = max(geometry.image_shape)
         square = dataclasses.replace(geometry, image_shape=(self.edge, self.edge))
-        forward, adjoint = base_matrices(square, dtype)
+        forward, adjoint = base_matrices(square, dtype, keep_matrices)
         self._forward, self._adjoint = forward.to(device), adjoint.to(device)
         self._pixel_edge_m = geometry.pixel_spacing_mm / 1000
 
     def project(self, images: Tensor) -> Tensor:
         """(batch, height, width) -> (batch, angle, detector)."""
-        rays = multiply(self._forward, fold_image(images * self._pixel_edge_m, self.edge))
-        return unfold_sinogram(by_angle(rays, self.geometry), *self.geometry.sinogram_shape)
+        projected = self.project_folded(fold_image(images * self._pixel_edge_m, self.edge))
+        return unfold_sinogram(projected, *self.geometry.sinogram_shape)
 
     def backproject(self, sinograms: Tensor) -> Tensor:
         """(batch, angle, detector) -> (batch, height, width)."""
-        pixels = multiply(self._adjoint, fold_sinogram(sinograms * self._pixel_edge_m))
-        by_column = pixels.unflatten(0, (self.edge, self.edge)).transpose(0, 1)
+        by_column = self.backproject_folded(fold_sinogram(sinograms * self._pixel_edge_m))
         return unfold_image(by_column, self.edge, self.geometry.image_shape)
+
+    def project_folded(self, folded: Tensor) -> Tensor:
+        """What ``fold_image`` returns -> what ``unfold_sinogram`` takes, in pixel edges."""
+        return by_angle(multiply(self._forward, folded), self.geometry)
+
+    def backproject_folded(self, folded: Tensor) -> Tensor:
+        """What ``fold_sinogram`` returns -> what ``unfold_image`` takes, in pixel edges."""
+        return multiply(self._adjoint, folded).unflatten(0, (self.edge, self.edge)).transpose(0, 1)
 
 
 def by_angle(rays: Tensor, geometry: ParallelBeam) -> Tensor:

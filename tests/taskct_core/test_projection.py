@@ -17,19 +17,27 @@ from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS, FanBeam, ParallelBeam
 from taskct_core.projection import RayTransform
 from taskct_core.projection.astra_backend import AstraProjector
-from taskct_core.projection.backends import projector_for
+from taskct_core.projection.backends import TwoProjectors, projector_for
+from taskct_core.projection.fastest import OPERATIONS, PORTABLE
 from taskct_core.projection.joseph import joseph_matrix
-from taskct_core.projection.kernel import KernelProjector, kernel_library
+from taskct_core.projection.kernel import KernelProjector, kernels
 from taskct_core.projection.matrices import base_matrices
 from taskct_core.projection.symmetric import SymmetricProjector, multiply, multiply_csr
 
 TINY = PRESETS["tiny"]
-FAST_PROJECTORS = (SymmetricProjector, KernelProjector)
+FAST_PROJECTORS = (SymmetricProjector, KernelProjector, TwoProjectors)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("TASKCT_CACHE", str(tmp_path_factory.getbasetemp() / "taskct"))
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *projectors: str) -> None:
+    """Let these project and back-project, whichever are the fastest here."""
+    chosen = dict(zip(OPERATIONS, projectors, strict=True))
+    monkeypatch.setattr("taskct_core.projection.backends.fastest_projectors", lambda _: chosen)
+    projector_for.cache_clear()
 
 
 def random_images(
@@ -86,11 +94,11 @@ def test_matches_astra_on_random_symmetric_scans(scan: ParallelBeam) -> None:
     )
 
 
-@pytest.mark.skipif(kernel_library() is None, reason="built without a C++ compiler")
+@pytest.mark.parametrize("name", kernels())
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(scan=symmetric_scans, batch=st.integers(1, 7))
-def test_compiled_kernel_is_the_portable_projector(scan: ParallelBeam, batch: int) -> None:
-    kernel = KernelProjector(scan)
+def test_compiled_kernels_are_the_portable_projector(scan: ParallelBeam, batch: int, name: str) -> None:
+    kernel = KernelProjector(scan, name)
     portable = SymmetricProjector(scan, torch.float64, torch.device("cpu"))
     images, sinograms = random_images(scan, batch)[:, 0], random_sinograms(scan, batch)[:, 0]
     pixel_m = scan.pixel_spacing_mm / 1000
@@ -105,9 +113,20 @@ def test_compiled_kernel_is_the_portable_projector(scan: ParallelBeam, batch: in
     )
 
 
+@pytest.mark.skipif(not kernels(), reason="built without a C++ compiler")
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(scan=symmetric_scans, batch=st.integers(1, 4))
+def test_compiled_kernels_give_the_same_bits(scan: ParallelBeam, batch: int) -> None:
+    projectors = [KernelProjector(scan, name) for name in kernels()]
+    images, sinograms = random_images(scan, batch)[:, 0], random_sinograms(scan, batch)[:, 0]
+    for projector in projectors[1:]:
+        assert torch.equal(projector.project(images), projectors[0].project(images))
+        assert torch.equal(projector.backproject(sinograms), projectors[0].backproject(sinograms))
+
+
 def test_without_a_compiled_kernel_the_matrix_is_used_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = RayTransform(TINY)(random_images(TINY))
-    monkeypatch.setattr("taskct_core.projection.backends._matrix_free", lambda *_: None)
+    monkeypatch.setattr("taskct_core.projection.fastest.kernels", dict)
     projector_for.cache_clear()
     try:
         with warnings.catch_warnings():
@@ -314,21 +333,20 @@ def test_explicit_half_offset_angles_keep_the_fast_projector() -> None:
         )
 
 
-@pytest.mark.parametrize("projector", FAST_PROJECTORS)
-def test_results_do_not_depend_on_batch_or_threads(projector: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    if projector is KernelProjector and kernel_library() is None:
-        pytest.skip("built without a C++ compiler")
-    if projector is SymmetricProjector:
-        monkeypatch.setattr("taskct_core.projection.backends._matrix_free", lambda *_: None)
-    projector_for.cache_clear()
-    transform, images = RayTransform(TINY), random_images(TINY, 7)
+@pytest.mark.parametrize("for_sinograms", [PORTABLE, *kernels()])
+@pytest.mark.parametrize("for_images", [PORTABLE, *kernels()])
+def test_results_do_not_depend_on_batch_or_threads(
+    for_images: str, for_sinograms: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, for_images, for_sinograms)
+    scan = dataclasses.replace(PRESETS["small"], num_angles=60)  # enough work for several threads
+    transform, images = RayTransform(scan), random_images(scan, 7)
     threads = torch.get_num_threads()
     together = transform(images)
     try:
         torch.set_num_threads(3)
         alone = torch.cat([transform(image[None]) for image in images])
         back = torch.cat([transform.fbp(item[None]) for item in together])
-        assert isinstance(projector_for(TINY, torch.float32, torch.device("cpu")), projector)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(together, alone)
@@ -387,9 +405,8 @@ def test_wrong_filters_are_refused() -> None:
 def test_empty_batch_gives_an_empty_batch(
     dtype: torch.dtype, portable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if portable:
-        monkeypatch.setattr("taskct_core.projection.backends._matrix_free", lambda *_: None)
-    projector_for.cache_clear()
+    name = PORTABLE if portable else next(iter(kernels()), PORTABLE)
+    use(monkeypatch, name, name)
     assert RayTransform(TINY)(torch.zeros(0, 1, 64, 64, dtype=dtype)).shape == (0, 1, 100, 91)
     assert RayTransform(TINY).fbp(torch.zeros(0, 1, 100, 91, dtype=dtype)).shape == (0, 1, 64, 64)
 
