@@ -23,11 +23,9 @@ from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.tables import read_arrays
 from taskct_core.errors import DataError
+from taskct_core.hounsfield import LIVER_WINDOW_HU, MU_MAX, mu_to_hu
 
-WINDOW_HU = (-200.0, 250.0)  # the liver window
 ERROR_HU = 100.0  # error maps run from -100 HU (blue) over 0 (white) to +100 HU (red)
-# LoDoPaB-CT's constants (Leuschner et al. 2021): images are attenuation divided by mu_max.
-_MU_MAX, _MU_WATER, _MU_AIR = 81.35858, 20.0, 0.02
 _SMALLEST_PIXELS = 256
 _MASK_SHARE = 0.65  # of a mask's colour; the rest is the image below it
 _COLOURS = {S.LIVER: (86, 180, 233), S.TUMOUR: (230, 159, 0)}
@@ -117,7 +115,7 @@ def draw_image(panel: Panel, k: int, truth: NDArray[np.uint8] | None) -> NDArray
 
 def draw_plain(panel: Panel, k: int) -> NDArray[np.uint8]:
     """Slice ``k`` in the liver window: uint8 (height, width, 3), at least 256 pixels high."""
-    low, high = WINDOW_HU
+    low, high = LIVER_WINDOW_HU
     grey = np.clip((to_hu(panel.image[k]) - low) / (high - low), 0, 1)
     picture = _enlarge((255 * np.nan_to_num(grey)).astype(np.uint8), Image.Resampling.BICUBIC)
     return np.repeat(picture[..., None], 3, axis=2)
@@ -165,8 +163,8 @@ def slice_scores(table: ResultsTable, trial: int | None, shown: dict[str, Any]) 
 
 
 def to_hu(image: NDArray[Any]) -> NDArray[Any]:
-    """Normalised attenuation -> HU, the inverse of mu = HU (mu_water - mu_air) / 1000 + mu_water."""
-    return (image * _MU_MAX - _MU_WATER) * 1000 / (_MU_WATER - _MU_AIR)
+    """Normalised attenuation -> HU."""
+    return mu_to_hu(image * MU_MAX)
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:

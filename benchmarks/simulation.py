@@ -28,8 +28,9 @@ from projector import measure, odl_operators, pin, provenance
 from skimage.transform import resize
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import MU_MAX, PHOTONS_PER_RAY, ZERO_COUNT_REPLACEMENT, normalise_hu
+from taskct_core.dose import PHOTONS_PER_RAY, ZERO_COUNT_REPLACEMENT, normalise_hu
 from taskct_core.geometry import PRESETS
+from taskct_core.hounsfield import MU_MAX
 from taskct_core.projection.guarded import GUARD_PIXELS, project_guarded
 from taskct_core.schema import FBP, FULL_DOSE
 from taskct_core.simulation import simulate_slices

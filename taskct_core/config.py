@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from taskct_core.errors import ConfigError
+from taskct_core.hounsfield import LIVER_WINDOW_HU
 from taskct_core.losses import parse_mix
 from taskct_core.losses.mixing import MIXINGS
 from taskct_core.modes import MODES
@@ -122,7 +123,7 @@ class TaskNetworkConfig(StrictModel):
     ] = "unet"
     architecture_parameters: dict[str, Any] = {}
     weights: str | None = None  # file of a trained state_dict: import it instead of pre-training
-    window_hu: tuple[float, float] = (-200.0, 250.0)
+    window_hu: tuple[float, float] = LIVER_WINDOW_HU
     classes: Annotated[str, name_of("taskct_core.task_networks:CLASSES", "set of classes")] = "liver_tumour"
     epochs: Count = 20
     patience: Count = 10  # epochs without a better validation Dice before stopping

@@ -1,4 +1,4 @@
-"""HU <-> attenuation, and line integrals -> photon counts -> low-dose line integrals.
+"""HU -> the images that are stored; line integrals -> photon counts -> low-dose line integrals.
 
 Constants and order of steps are LoDoPaB-CT's (Leuschner et al. 2021, Scientific Data 8:109).
 """
@@ -6,34 +6,15 @@ Constants and order of steps are LoDoPaB-CT's (Leuschner et al. 2021, Scientific
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 
-MU_WATER = 20.0  # 1/m
-MU_AIR = 0.02  # 1/m
-HU_MAX = 3071.0
-MU_MAX = HU_MAX * (MU_WATER - MU_AIR) / 1000 + MU_WATER  # 81.35858 / m
 PHOTONS_PER_RAY = 4096.0
 ZERO_COUNT_REPLACEMENT = 0.1
-
-# Scanners store 12 or 13 bits, and some readers pad outside the field with values down to -3024.
-HU_RANGE = (-4096.0, 32767.0)
-
-Values = TypeVar("Values", float, NDArray[np.floating])
-
-
-def hu_to_mu(hu: Values) -> Values:
-    """Hounsfield units -> linear attenuation in 1/m."""
-    return hu * ((MU_WATER - MU_AIR) / 1000) + MU_WATER
-
-
-def mu_to_hu(mu: Values) -> Values:
-    """Linear attenuation in 1/m -> Hounsfield units."""
-    return (mu - MU_WATER) * (1000 / (MU_WATER - MU_AIR))
 
 
 def normalise_hu(hu: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.geometry import ParallelBeam
+from taskct_core.hounsfield import AIR_HU
 from taskct_core.resampling import resampling
 
 LODOPAB_CROP = 362 / 512  # share of the slice's edge
-AIR_HU = -1000.0
 BODY_HU = -300.0  # above it is body: neither air nor most clothing
 CUT_SHARE = 0.02  # of the field's outline in the body, from which on it counts as cut
 FieldOfViewPolicy = Literal["scanner", "crop", "resize", "true_size"]

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import MU_MAX, count_photons, observe_counts
+from taskct_core.dose import count_photons, observe_counts
 from taskct_core.geometry import ParallelBeam
+from taskct_core.hounsfield import MU_MAX
 from taskct_core.projection import RayTransform
 from taskct_core.projection.guarded import project_guarded
 from taskct_core.schema import FBP, FULL_DOSE, PHOTONS_PER_RAY, SINOGRAM

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from taskct_core.config import FreshDrawConfig
-from taskct_core.field_of_view import AIR_HU
 from taskct_core.fresh_base import FINER
+from taskct_core.hounsfield import AIR_HU
 
 Positions = NDArray[np.float32]
 

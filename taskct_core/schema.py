@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from taskct_core.hounsfield import LIVER_WINDOW_HU
+
 # --- dataset folder: dataset.json, <split>/shard-00000.parquet ------------------------------------
 
 DATASET_FORMAT_VERSION = 1
@@ -114,7 +116,9 @@ NETWORK_SUFFIXES = ("", OWN_NETWORK_SUFFIX, AUDIT_NETWORK_SUFFIX)
 IMAGE_METRIC_REGIONS = {
     "lodopab": "whole image, data range = max - min of that full-dose slice (LoDoPaB-CT)",
     "fixed": "whole image, data range = 1 (mu_max)",
-    "window": "whole image clipped to the liver window [-200, 250] HU, data range = the window",
+    "window": "whole image clipped to the liver window [{:.0f}, {:.0f}] HU, data range = the window".format(
+        *LIVER_WINDOW_HU
+    ),
     "liver": "the pixels labelled liver or tumour, clipped to the liver window; NaN where there are none",
 }
 EMPTY_POLICIES = {

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import HU_RANGE, normalise_hu
+from taskct_core.dose import normalise_hu
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.field_of_view import FieldOfView, field_of_view
 from taskct_core.fresh_base import Base
 from taskct_core.geometry import PRESETS, ParallelBeam, with_field_of_view
+from taskct_core.hounsfield import HU_RANGE
 from taskct_core.low_dose_scan import LowDoseScan, draw_photons, in_chunks
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX

@@ -8,6 +8,7 @@ from analysis import panels
 from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.results_table import ResultsTable
 from analysis.unavailable import Unavailable
+from taskct_core.hounsfield import LIVER_WINDOW_HU
 
 
 def image_grid(table: ResultsTable) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def image_grid(table: ResultsTable) -> dict[str, Any]:
         {"caption": caption, "cells": [_shown(cell) for cell in cells]}
         for caption, cells in data.rows.items()
     ]
-    return {"rows": rows, "window": panels.WINDOW_HU, "error_hu": panels.ERROR_HU}
+    return {"rows": rows, "window": LIVER_WINDOW_HU, "error_hu": panels.ERROR_HU}
 
 
 def _shown(cell: Cell) -> dict[str, Any]:

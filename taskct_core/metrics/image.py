@@ -11,11 +11,10 @@ import math
 
 import torch
 
-from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import DataError
+from taskct_core.hounsfield import LIVER_WINDOW_HU, MU_MAX, hu_to_mu
 from taskct_core.schema import LIVER
 
-LIVER_WINDOW_HU = (-200.0, 250.0)
 SSIM_WINDOW = 7
 _MARGIN = SSIM_WINDOW // 2
 _K1, _K2 = 0.01, 0.03

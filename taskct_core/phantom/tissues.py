@@ -17,6 +17,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from taskct_core.hounsfield import AIR_HU
+
 
 class Tissue(IntEnum):
     """Values of the tissue map: uint8 of the volume's shape, one tissue a voxel."""
@@ -58,7 +60,7 @@ class Appearance:
 
 
 APPEARANCE: dict[Tissue, Appearance] = {
-    Tissue.AIR: Appearance(-1000, patient_std_hu=0, texture_std_hu=0),
+    Tissue.AIR: Appearance(AIR_HU, patient_std_hu=0, texture_std_hu=0),
     Tissue.SKIN: Appearance(30, 10),
     Tissue.FAT: Appearance(-103, 3, 4, 7),
     Tissue.MUSCLE: Appearance(54, 10, 4, 13),

@@ -11,9 +11,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-from taskct_core.dose import MU_AIR, MU_MAX, MU_WATER
+from taskct_core.hounsfield import MU_MAX, MU_PER_HU
 
-_PER_HU = (MU_WATER - MU_AIR) / 1000 / MU_MAX  # one HU in normalised attenuation
+_PER_HU = MU_PER_HU / MU_MAX  # one HU in normalised attenuation
 
 ROTATION_RAD = math.radians(10)
 ZOOM = 0.1  # relative

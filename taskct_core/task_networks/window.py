@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.dose import MU_MAX, hu_to_mu
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 
 # The slope outside the window, as a share of the slope inside. A plain clamp has no gradient there, so a
 # reconstruction that has left the window (or starts from zeros) could never be pulled back in.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from taskct_core.config import FreshDrawConfig, SimulationConfig
-from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import ConfigError
 from taskct_core.fresh import FreshScanner, visits_of_epoch
 from taskct_core.fresh_base import FINER
 from taskct_core.geometry import ParallelBeam
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 from taskct_core.movement import Movement, Mover, draw_movement
 from taskct_core.schema import (
     BASE_HU,

@@ -11,8 +11,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio as torchmetrics_psnr
 
-from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import DataError
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 from taskct_core.metrics.image import image_metrics
 from taskct_core.schema import IMAGE_METRIC_REGIONS
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 from taskct_core.projection import RayTransform
 from taskct_core.projection.guarded import project_guarded
 from taskct_core.schema import (

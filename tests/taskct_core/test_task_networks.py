@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from taskct_core.config import TaskNetworkConfig
-from taskct_core.dose import MU_MAX, hu_to_mu
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.hounsfield import MU_MAX, hu_to_mu
 from taskct_core.registry import Trust
 from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks import (
