@@ -12,6 +12,7 @@ from typing import Any
 from study.cluster.ray_session import ray_session, session_is_open
 from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard, load_card, verify_shards
+from study.data.simulation_plan import ChangedSource
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
 from study.search.lock import study_lock
@@ -60,14 +61,14 @@ def _making(folder: Path, what: str, is_done: bool, experiment: ExperimentConfig
 
 def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
-    from study.data.simulate import plan
+    from study.data.simulation_plan import plan_simulation
     from study.preflight import check_space
     from study.search.storage import check_storage
 
     workspace = _workspace(experiment)
     # What can be refused at once is refused before anything starts.
     if experiment.dataset is None:
-        plan(experiment, workspace.dataset)
+        plan_simulation(experiment, workspace.dataset)
     check_space(experiment)
     check_storage(workspace.study, experiment.study.storage)
     # Finished stages need no Ray; the others share one session.
@@ -105,26 +106,30 @@ def _network_hash(workspace: Workspace) -> str:
     return load_task_network_card(workspace.task_network).content_hash
 
 
-def simulate_dataset(experiment: ExperimentConfig) -> DatasetCard:
-    """Make the experiment's dataset, or show the one it has."""
-    from study.data.simulate import plan, simulate
+def simulate_dataset(
+    experiment: ExperimentConfig, changed_source: ChangedSource | None = None
+) -> DatasetCard:
+    """Make the experiment's dataset, mend it where it is damaged, or show the one it has."""
+    from study.data.simulate import carry_out
+    from study.data.simulation_plan import plan_simulation
 
     workspace = _workspace(experiment)
     if experiment.dataset is not None:
         return load_card(workspace.dataset)
-    _, jobs = plan(experiment, workspace.dataset)
-    is_done = (workspace.dataset / DATASET_FILE).is_file()
+    plan = plan_simulation(experiment, workspace.dataset, changed_source)
+    for path, damage in plan.damages.items():
+        console.print(f"Making again: {workspace.dataset / path} ({damage})", markup=False, soft_wrap=True)
     with (
-        _making(workspace.dataset, "dataset", is_done, experiment),
-        progress("Simulating patients", len(jobs)) as advance,
+        _making(workspace.dataset, "dataset", plan.is_done, experiment),
+        progress("Simulating patients", len(plan.jobs)) as advance,
     ):
-        card = simulate(
-            experiment, workspace.dataset, lambda patient, samples: advance(1, f"{patient}: {samples} slices")
-        )
+        card = carry_out(plan, lambda patient, samples: advance(1, f"{patient}: {samples} slices"))
     counts = ", ".join(f"{split} {card.counts[split]['samples']}" for split in SPLITS)
     console.print(f"Dataset: {workspace.dataset}  (slices: {counts}; hash {card.data_hash[:12]})")
     for warning in card.warnings:
         console.print(f"Warning: {warning}", style="yellow")
+    for line in plan.remarks(card):
+        console.print(line, markup=False, soft_wrap=True)
     return card
 
 

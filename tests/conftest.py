@@ -47,8 +47,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Made once a session, in this process: the Ray jobs around these stages have tests of their own."""
     from study.config import ExperimentConfig
     from study.data.dataset import load_card, write_card
-    from study.data.simulate import dataset_card, in_one_field, plan
+    from study.data.simulate import dataset_card
     from study.data.simulate_patient import measure_patient, simulate_patient
+    from study.data.simulation_plan import in_one_field, plan
     from study.pretrain import train_task_network
     from study.workspace import Workspace
 
@@ -74,8 +75,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def _table_feed(folder: Path, card: Any, split: str) -> Any:
-    import pyarrow.parquet as pq
-
     from study.data.feed import TableFeed
+    from study.data.shards import read_shard
 
-    return TableFeed([pq.read_table(path) for path in card.shard_paths(folder, split)])
+    return TableFeed([read_shard(path) for path in card.shard_paths(folder, split)])

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from study.data.dataset import DatasetCard, ShardEntry, hash_of, to_table, write_card, write_shard
+from study.data.dataset import DatasetCard, ShardEntry, hash_of, write_card
+from study.data.shards import to_table, write_shard
 from taskct_core import schema
 from taskct_core.dose import normalise_hu
 from taskct_core.geometry import PRESETS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -44,16 +44,28 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
     stages.run_all(_load(config, overrides, trust))
 
 
-def simulate(config: ConfigArgument, overrides: SetOption = None) -> None:
+def simulate(
+    config: ConfigArgument,
+    changed_source: Annotated[
+        Literal["keep", "anew"] | None,
+        typer.Option(
+            help="If the source is not what the dataset was made from: keep the dataset, also in later runs, or "
+            "make it anew where it differs. Default: say what has changed, and stop."
+        ),
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
     """Make low-dose samples from CT volumes: OUTPUT/NAME/data with Parquet shards and dataset.json.
 
     Volumes come from a LiTS-style folder (volume-N.nii.gz with segmentation-N.nii.gz), DICOM series, or the
     built-in phantom (`data.source.kind: lits | dicom | phantom`). The split is made by patient. The result
     depends on the configuration and its seed alone, not on the number of cores.
+
+    Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.
     """
     from study import stages
 
-    stages.simulate_dataset(_load(config, overrides))
+    stages.simulate_dataset(_load(config, overrides), changed_source)
 
 
 def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:

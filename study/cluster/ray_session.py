@@ -13,8 +13,6 @@ from taskct_core.errors import ResourceError, first_line
 
 # Read when Ray is imported and by its processes at their start, so they must be set before either.
 _ENVIRONMENT = {
-    # The V2 Parquet reader takes longer to its first batch.
-    "RAY_DATA_USE_DATASOURCE_V2": "0",
     # Ray Train looks every 2 s whether its workers are done; a short trial spends seconds waiting for it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_METRICS_ENABLED": "0",

@@ -4,50 +4,28 @@
     train/PATIENT-00000.parquet      at most rows_per_shard samples of one patient
     validation/..., test/...
 
-Columns and their units stand in ``taskct_core.schema``. Tensor columns are Arrow's canonical
-fixed-shape tensors, so plain pyarrow, pandas and polars open a shard without this package.
+What is in a shard: :mod:`study.data.shards`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from study.data.shards import REPAIR, SAMPLE_COLUMNS, concurrently, hash_or_none, shard_columns, shard_errors
+from study.data.source_record import SourceRecord
 from taskct_core import schema
 from taskct_core.config import StrictModel
 from taskct_core.contracts.files import write_whole
 from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
 
-SIMULATION_KEY = b"taskct_simulation"  # Parquet metadata: hash of what the shard was made from
-_FORMAT_KEY = b"taskct_format"
-_READERS = 8  # files of a dataset that are read at a time
-_TENSOR_TYPES = {
-    schema.FULL_DOSE: pa.float32(),
-    schema.FBP: pa.float32(),
-    schema.SINOGRAM: pa.float32(),
-    schema.LABELS: pa.uint8(),
-    schema.BASE_HU: pa.int16(),
-    schema.BASE_LABELS: pa.uint8(),
-}
-_SCALAR_TYPES = {
-    schema.PATIENT: pa.string(),
-    schema.SLICE_INDEX: pa.int32(),
-    schema.PHOTONS_PER_RAY: pa.float32(),
-    schema.PIXEL_SPACING_MM: pa.float32(),
-    schema.BODY_HEIGHT_MM: pa.float32(),
-    schema.BODY_WIDTH_MM: pa.float32(),
-    schema.TUMOUR_PIXELS: pa.int32(),
-}
+_NAMED = 5  # of many damaged shards
 
 
 class ShardEntry(StrictModel):
@@ -78,14 +56,15 @@ class DatasetCard(StrictModel):
     shards: dict[str, list[ShardEntry]]  # split -> shards
     data_hash: str  # of all shards' bytes
     versions: dict[str, str]
+    # Absent from datasets that an older version made:
+    sources: dict[str, SourceRecord] = {}  # patient -> what its files were
+    kept_changes: list[str] = []  # of the source since then, which the user chose to disregard
 
     @property
     def sample_columns(self) -> list[str]:
         """The columns of a stored sample, which all splits have."""
         optional = {schema.SINOGRAM} if not self.has_sinogram else set()
-        return [
-            name for name in (*_TENSOR_TYPES, *_SCALAR_TYPES) if name not in {*schema.BASE_COLUMNS, *optional}
-        ]
+        return [name for name in SAMPLE_COLUMNS if name not in {*schema.BASE_COLUMNS, *optional}]
 
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """Absolute paths of a split's shards, in order."""
@@ -94,19 +73,13 @@ class DatasetCard(StrictModel):
     def size_bytes(self, folder: Path) -> int:
         """What all splits take as Arrow tables in memory."""
         paths = [path for split in self.shards for path in self.shard_paths(folder, split)]
-        return sum(_concurrently(_size_bytes, paths))
+        return sum(concurrently(_size_bytes, paths))
 
 
 def _size_bytes(path: Path) -> int:
-    with path.open("rb") as file:
+    with shard_errors(str(path)), path.open("rb") as file:
         metadata = pq.read_metadata(file)
     return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-
-
-def _concurrently(read: Callable[[Path], Any], paths: list[Path]) -> list[Any]:
-    """``read`` of every file, in order; a remote storage answers many requests in the time of one."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(read, paths))
 
 
 def hash_of(shards: Mapping[str, list[ShardEntry]]) -> str:
@@ -115,65 +88,10 @@ def hash_of(shards: Mapping[str, list[ShardEntry]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def to_table(samples: Mapping[str, NDArray[Any]], simulation_hash: str) -> pa.Table:
-    """Samples as arrays (first axis = sample) -> an Arrow table with the contract's types."""
-    columns: dict[str, pa.Array] = {}
-    for name, values in samples.items():
-        if name in _TENSOR_TYPES:
-            columns[name] = _tensor_array(np.ascontiguousarray(values), _TENSOR_TYPES[name])
-        else:
-            columns[name] = pa.array(list(values), type=_SCALAR_TYPES[name])
-    metadata = {
-        _FORMAT_KEY: str(schema.DATASET_FORMAT_VERSION).encode(),
-        SIMULATION_KEY: simulation_hash.encode(),
-    }
-    return pa.table(columns).replace_schema_metadata(metadata)
-
-
-def _tensor_array(values: NDArray[Any], value_type: pa.DataType) -> pa.Array:
-    shape = values.shape[1:]
-    flat = pa.array(values.reshape(-1), type=value_type)
-    storage = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(shape)))
-    return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(value_type, shape), storage)
-
-
-def from_table(table: pa.Table) -> dict[str, NDArray[Any]]:
-    """The inverse of ``to_table``: columns -> arrays, tensors without a copy where the table is one chunk."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # no rows: nothing to combine
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        if isinstance(column, pa.FixedShapeTensorArray):
-            arrays[name] = column.to_numpy_ndarray()
-        else:
-            arrays[name] = column.to_numpy(zero_copy_only=False)
-    return arrays
-
-
-def write_shard(path: Path, table: pa.Table) -> str:
-    """Write one shard whole or not at all, and return the SHA-256 of its bytes.
-
-    No dictionary encoding: it makes tensors half as large again.
-    """
-
-    def write(temporary: Path) -> None:
-        pq.write_table(table, temporary, use_dictionary=False, compression="zstd", row_group_size=32)
-
-    write_whole(path, write)
-    return file_hash(path)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_card(folder: Path, card: DatasetCard) -> None:
     """Write ``dataset.json``; it is written last, so that a folder without it is an unfinished dataset."""
     text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-    write_whole(folder / schema.DATASET_FILE, lambda temporary: temporary.write_text(text))
+    write_whole(folder / schema.DATASET_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load_card(folder: Path) -> DatasetCard:
@@ -193,7 +111,9 @@ def load_card(folder: Path) -> DatasetCard:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(
-            "dataset.json must be JSON", f"{path}: {error}", "Simulate the dataset again."
+            "dataset.json must be JSON",
+            f"{path}: {error}",
+            "Delete it and run `taskct simulate CONFIG` again: it keeps the shards, and writes the file anew.",
         ) from None
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != schema.DATASET_FORMAT_VERSION:
@@ -209,31 +129,27 @@ def verify_shards(folder: Path, card: DatasetCard) -> None:
     """Check that every shard is there, whole, and the one that was written, and holds plain values.
 
     Raises:
-        DataError: naming the first shard that is missing or changed, or may hold code.
+        DataError: naming the shards that are missing or changed, or one that may hold code.
     """
-    shards = [shard for entries in card.shards.values() for shard in entries]
-    paths = [folder / shard.path for shard in shards]
-    for path, shard, found in zip(paths, shards, _concurrently(_hash_or_none, paths), strict=True):
-        if found is None:
-            _raise_bad_shard(path, "no such file")
-        if found != shard.sha256:
-            _raise_bad_shard(path, "other bytes than dataset.json records")
-    for path, columns in zip(paths, _concurrently(_columns, paths), strict=True):
+    damages = find_damages(folder, card)
+    if damages:
+        named = "; ".join(f"{folder / path}: {damage}" for path, damage in list(damages.items())[:_NAMED])
+        raise DataError(
+            "every shard listed in dataset.json must be there unchanged",
+            named + (f"; and {len(damages) - _NAMED} more" if len(damages) > _NAMED else ""),
+            REPAIR,
+        )
+    paths = [path for split in card.shards for path in card.shard_paths(folder, split)]
+    for path, columns in zip(paths, concurrently(shard_columns, paths), strict=True):
         require_plain(columns, path)
 
 
-def _columns(path: Path) -> pa.Schema:
-    with path.open("rb") as file:
-        return pq.read_schema(file)
-
-
-def _hash_or_none(path: Path) -> str | None:
-    return file_hash(path) if path.is_file() else None
-
-
-def _raise_bad_shard(path: Path, received: str) -> None:
-    raise DataError(
-        "every shard listed in dataset.json must be there unchanged",
-        f"{path}: {received}",
-        "Delete the file if it exists and run `taskct simulate` again: only what is missing is redone.",
-    )
+def find_damages(folder: Path, card: DatasetCard) -> dict[str, str]:
+    """The shards that are not those that were written, and what is the matter with each."""
+    shards = [shard for entries in card.shards.values() for shard in entries]
+    found = concurrently(hash_or_none, [folder / shard.path for shard in shards])
+    return {
+        shard.path: "no such file" if sha256 is None else "other bytes than dataset.json records"
+        for shard, sha256 in zip(shards, found, strict=True)
+        if sha256 != shard.sha256
+    }

@@ -20,10 +20,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from study.data.batches import Batch, Share, to_batch
-from study.data.dataset import DatasetCard, from_table
+from study.data.dataset import DatasetCard
+from study.data.shards import from_table, shard_errors, stream_shards
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
-from taskct_core.contracts.files import arrow_source
 
 
 class Feed(Protocol):
@@ -127,7 +127,6 @@ def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict
             object store.
     """
     import ray
-    import ray.data
 
     if data_path == "auto":
         available = ray.cluster_resources().get("object_store_memory", 0.0)
@@ -137,11 +136,11 @@ def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict
         paths = card.shard_paths(folder, split)
         if not paths:
             continue
-        names, filesystem = arrow_source(paths)
         columns = card.sample_columns if card.has_bases else None  # bases are fresh samples' alone
-        dataset = ray.data.read_parquet(names, filesystem=filesystem, columns=columns)
+        dataset = stream_shards(paths, columns)
         if data_path == "memory":
-            materialized = dataset.materialize()
+            with shard_errors(f"{folder}, {split}"):
+                materialized = dataset.materialize()
             blocks = [ref for bundle in materialized.iter_internal_ref_bundles() for ref in bundle.block_refs]
             feeds[split] = MemoryFeed(blocks)
         else:

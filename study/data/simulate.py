@@ -3,157 +3,112 @@
 One task reads one patient's volume and writes that patient's shards, so memory stays at one volume a
 core however many patients there are. A shard's bytes depend on the configuration, its seed and the
 patient alone, never on the parallelism. A job that was killed continues where it was: whole shards are
-kept, what is missing is made.
+kept, what is missing or damaged is made.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from study.config import ExperimentConfig, SyntheticLesionConfig
+from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
 from study.data.simulate_patient import Manifest, PatientJob, measure_patient, simulate_patient
-from study.data.split import split_patients
+from study.data.simulation_plan import ChangedSource, SimulationPlan, in_one_field, plain, plan_simulation
+from study.data.source_record import SourceRecord
 from taskct_core import schema
-from taskct_core.config import StrictModel
-from taskct_core.errors import DataError, ResourceError, StudyError, TaskctError
-from taskct_core.geometry import LODOPAB_FIELD_MM
-from taskct_core.volumes import VolumeReference, list_patients
-from taskct_core.volumes.body import smallest_field_mm
-from taskct_core.volumes.lesioned import with_lesions
+from taskct_core.errors import DataError, ResourceError, TaskctError
 
 OnPatient = Callable[[str, int], None]  # (patient, samples)
-_OF_TRAINING = ("fresh", "fresh_draw")  # settings that stored samples do not follow from
 _VERSIONED = ("taskct", "numpy", "torch", "pyarrow")
 
 
-def simulate(experiment: ExperimentConfig, folder: Path, on_patient: OnPatient | None = None) -> DatasetCard:
-    """Make the dataset of an experiment in ``folder``, or finish the one begun there.
+def simulate(
+    experiment: ExperimentConfig,
+    folder: Path,
+    on_patient: OnPatient | None = None,
+    changed_source: ChangedSource | None = None,
+) -> DatasetCard:
+    """Make the dataset of an experiment in ``folder``, finish the one begun there, or mend one that was damaged.
 
-    Needs a running Ray session. Returns the card of the existing dataset at once if it is the same.
+    Needs a running Ray session.
 
     Raises:
         ConfigError, DataError: if the source or the split is not valid.
-        StudyError: if the folder holds a dataset made with other settings.
+        StudyError: if the folder holds a dataset made with other settings, or from a source that has changed; see
+            :func:`plan_simulation`.
     """
-    _refuse_other_dataset(experiment, folder)
-    if (folder / schema.DATASET_FILE).is_file():
-        return load_card(folder)
-    patients, jobs = plan(experiment, folder)
-    jobs = in_one_field(jobs, _measure)
+    return carry_out(plan_simulation(experiment, folder, changed_source), on_patient)
+
+
+def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> DatasetCard:
+    """Do what a plan says, and return the card of the dataset. Needs a running Ray session if there are jobs.
+
+    Raises:
+        DataError: if a volume is not valid, or no training slice was selected.
+        ResourceError: if a volume cannot be read or a shard not be written.
+    """
+    path = plan.folder / schema.DATASET_FILE
+    jobs = plan.jobs
+    if plan.card is None:
+        path.unlink(missing_ok=True)  # of the dataset that this one replaces: from here on it is unfinished
+        jobs = in_one_field(jobs, _measure)
     manifests = []
     for manifest in _run(_simulate_patient_row, jobs):
         manifests.append(manifest)
         if on_patient is not None:
             on_patient(manifest["patient"], sum(shard["rows"] for shard in manifest["shards"]))
-    card = dataset_card(experiment, patients, manifests)
-    write_card(folder, card)
-    return load_card(folder)
+    if plan.card is not None:
+        card = _repaired(plan.card, manifests)
+        if card != load_card(plan.folder):
+            write_card(plan.folder, card)
+        return card
+    write_card(plan.folder, dataset_card(plan.experiment, plan.patients, manifests))
+    card = load_card(plan.folder)
+    _remove_unlisted(plan, card)
+    return card
 
 
-def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str]], list[PatientJob]]:
-    """The patients of each split, and one job a patient.
-
-    Raises:
-        ConfigError, DataError: if the source or the split is not valid.
-    """
-    references = {reference.patient: reference for reference in _references(experiment)}
-    patients = split_patients(list(references), experiment.data.split, experiment.simulation.seed)
-    jobs = [
-        _job(experiment, folder, split, reference)
-        for split, names in patients.items()
-        for patient in names
-        for reference in _as_used(references[patient], split, experiment.data.synthetic_lesions)
-    ]
-    return patients, jobs
+def _repaired(card: DatasetCard, manifests: Sequence[Manifest]) -> DatasetCard:
+    """The card with the shards as they are after a repair: their bytes are others if libraries have changed."""
+    made = {shard["path"]: ShardEntry.parse(shard) for manifest in manifests for shard in manifest["shards"]}
+    shards = {
+        split: [made.get(shard.path, shard) for shard in entries] for split, entries in card.shards.items()
+    }
+    update = {
+        "shards": shards,
+        "data_hash": hash_of(shards),
+        "sources": {**card.sources, **_sources(manifests)},
+    }
+    return card.model_copy(update=update)
 
 
-def in_one_field(
-    jobs: list[PatientJob], measure: Callable[[list[PatientJob]], Iterable[float]]
-) -> list[PatientJob]:
-    """The jobs with the scanner's field of view, which all patients share, set.
+def _sources(manifests: Sequence[Manifest]) -> dict[str, SourceRecord]:
+    return {manifest["source_patient"]: SourceRecord.parse(manifest["source"]) for manifest in manifests}
 
-    Args:
-        measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
-    """
-    simulation = jobs[0].simulation
-    if simulation.field_of_view != "scanner" or simulation.field_of_view_mm is not None:
-        return jobs
-    field_mm = (
-        smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
-    )  # without a body anywhere, any field will do
-    simulation = simulation.model_copy(update={"field_of_view_mm": field_mm})
-    return [dataclasses.replace(job, simulation=simulation) for job in jobs]
+
+def _remove_unlisted(plan: SimulationPlan, card: DatasetCard) -> None:
+    """What an earlier dataset, or a job that was killed, has left in the splits' folders."""
+    listed = {shard.path for shards in card.shards.values() for shard in shards}
+    for job in plan.jobs:
+        listed |= {f"{job.split}/{path.name}" for path in (job.manifest_path, job.body_path)}
+    for split in schema.SPLITS:
+        for pattern in ("*.parquet", ".*.json", ".*.partial"):
+            for file in (plan.folder / split).glob(pattern):
+                if f"{split}/{file.name}" not in listed:
+                    file.unlink(missing_ok=True)
 
 
 def _measure(jobs: list[PatientJob]) -> Iterator[float]:
     return (found["edge_mm"] for found in _run(_measure_patient_row, jobs))
 
 
-def _as_used(
-    reference: VolumeReference, split: str, lesions: SyntheticLesionConfig
-) -> Sequence[VolumeReference]:
-    """The volumes that a patient gives its split: itself, or itself with synthetic lesions."""
-    return with_lesions(reference, lesions.draws, lesions.seed) if split in lesions.splits else [reference]
-
-
-def _references(experiment: ExperimentConfig) -> list[VolumeReference]:
-    source = experiment.data.source
-    return list_patients(**source.model_dump())
-
-
-def _refuse_other_dataset(experiment: ExperimentConfig, folder: Path) -> None:
-    if not (folder / schema.DATASET_FILE).is_file():
-        return
-    differences = [
-        *_differences("source", load_card(folder).source, experiment.data),
-        *_differences("simulation", load_card(folder).simulation, experiment.simulation, _OF_TRAINING),
-    ]
-    if differences:
-        raise StudyError(
-            "a dataset folder keeps the settings it was simulated with",
-            f"other settings for {folder} ({'; '.join(differences)})",
-            "Give the experiment another name or output, or delete the folder to simulate it anew.",
-        )
-
-
-def _differences(
-    part: str, found: dict[str, Any], wanted: StrictModel, ignored: tuple[str, ...] = ()
-) -> list[str]:
-    """Settings that differ from a dataset's. One made before a setting existed is only asked for those named."""
-    is_older = not type(wanted).model_fields.keys() <= found.keys()
-    asked = wanted.model_fields_set if is_older else type(wanted).model_fields
-    return [
-        f"{part}.{key}: {found.get(key)} -> {value}"
-        for key, value in _plain(wanted).items()
-        if key in asked and key not in ignored and found.get(key) != value
-    ]
-
-
-def _plain(model: Any) -> dict[str, Any]:
-    """A configuration as JSON would read it back, so that it compares equal with a stored one."""
-    result: dict[str, Any] = json.loads(model.model_dump_json())
-    return result
-
-
-def _job(experiment: ExperimentConfig, folder: Path, split: str, reference: VolumeReference) -> PatientJob:
-    return PatientJob(
-        folder=folder,
-        split=split,
-        reference=reference,
-        only_with_liver=experiment.data.slices.only_with_liver,
-        every=experiment.data.slices.every,
-        rows_per_shard=experiment.data.rows_per_shard,
-        simulation=experiment.simulation,
-    )
-
-
 def _run(on_row: Callable[..., dict[str, str]], jobs: list[PatientJob]) -> Iterator[Manifest]:
+    if not jobs:
+        return
     import ray.data
 
     dataset = ray.data.range(len(jobs), override_num_blocks=len(jobs))
@@ -226,8 +181,8 @@ def dataset_card(
         )
     return DatasetCard(
         geometry=geometry.to_dict(),
-        simulation=_plain(experiment.simulation),
-        source=_plain(experiment.data),
+        simulation=plain(experiment.simulation),
+        source=plain(experiment.data),
         patients=patients,
         counts=counts,
         image_shape=geometry.image_shape,
@@ -238,4 +193,5 @@ def dataset_card(
         shards=shards,
         data_hash=hash_of(shards),
         versions={name: version(name) for name in _VERSIONED},
+        sources=_sources(manifests),
     )

@@ -1,8 +1,8 @@
 """One task of the simulation job: a patient's volume -> that patient's shards and manifest.
 
-<split>/PATIENT-00000.parquet, ...   shards
-<split>/.PATIENT.json                manifest: what was begun, and once it is done, the shards and counts
-<split>/.PATIENT.body.json           how large a field of view the patient needs
+<split>/STEM-00000.parquet, ...   shards; STEM is the patient's name where file systems agree on it
+<split>/.STEM.json                manifest: what was begun, and once it is done, the source, shards and counts
+<split>/.STEM.body.json           how large a field of view the patient needs
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from study.data.dataset import SIMULATION_KEY, file_hash, to_table, write_shard
+from study.data.shards import file_hash, hash_or_none, is_whole_shard, to_table, write_shard
+from study.data.source_record import record_source, stamp
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.contracts.files import write_json
 from taskct_core.volumes import Volume, VolumeReference, read_volume
 from taskct_core.volumes.body import BodyBox, body_box
 
-Manifest = dict[str, Any]  # key; when done: patient, split, shards, counts, warnings
+Manifest = dict[str, Any]  # key; when done: patient, split, source_patient, source, shards, counts, warnings
+
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_STEM_LENGTH = 60
+_HASH_DIGITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,9 @@ class PatientJob:
         folder: of the dataset.
         split: that the patient belongs to.
         reference: of the patient's volume.
+        source_patient: of whom the volume is; with synthetic lesions the reference has a name of its own.
+        stem: what the names of the patient's files begin with.
+        recorded: of a dataset that is repaired, its shards' names and SHA-256: those that have it are kept.
         only_with_liver: leave out slices without liver.
         every: keep each n-th of the remaining slices.
         rows_per_shard: samples in a shard, at most.
@@ -47,6 +54,9 @@ class PatientJob:
     folder: Path
     split: str
     reference: VolumeReference
+    source_patient: str
+    stem: str
+    recorded: Mapping[str, str] = field(default_factory=dict)
     only_with_liver: bool
     every: int
     rows_per_shard: int
@@ -68,14 +78,8 @@ class PatientJob:
     @property
     def key(self) -> str:
         """Changes with the settings and with the volume's files: only shards of the same key are kept."""
-        stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in self.reference.files]
-        source = hashlib.sha256(repr((self.reference, stats)).encode()).hexdigest()
+        source = hashlib.sha256(f"{self.reference!r} {stamp(self.reference)}".encode()).hexdigest()
         return f"{self.simulation_hash} {source}"
-
-    @property
-    def stem(self) -> str:
-        """The patient's name as part of a file name."""
-        return re.sub(r"[^A-Za-z0-9._-]", "_", self.reference.patient)
 
     @property
     def manifest_path(self) -> Path:
@@ -86,6 +90,18 @@ class PatientJob:
     def body_path(self) -> Path:
         """Of what ``measure_patient`` found."""
         return self.folder / self.split / f".{self.stem}.body.json"
+
+
+def file_stem(patient: str) -> str:
+    """What the names of a patient's files begin with: no two patients share it, on any file system.
+
+    A name of small letters, digits and ``._-`` stands as it is. Any other is shortened to what every file system can
+    hold, and followed by a hash: capitals and accents alone tell names apart on some file systems, but not on all.
+    """
+    if _PLAIN_NAME.fullmatch(patient):
+        return patient
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", patient).lstrip("._-")[:_STEM_LENGTH]
+    return f"{readable or 'patient'}~{hashlib.sha256(patient.encode()).hexdigest()[:_HASH_DIGITS]}"
 
 
 def measure_patient(job: PatientJob) -> float:
@@ -111,17 +127,21 @@ def simulate_patient(job: PatientJob) -> Manifest:
         DataError: if the volume breaks its contract.
     """
     begun = _read_manifest(job.manifest_path)
-    same = begun.get("key") == job.key
-    if same and "shards" in begun:
-        return begun
+    may_keep = begun.get("key") == job.key
+    recorded = dict(job.recorded)
+    if may_keep and "shards" in begun and not recorded:
+        recorded = {shard["path"]: shard["sha256"] for shard in begun["shards"]}
+        if all(hash_or_none(job.folder / path) == sha256 for path, sha256 in recorded.items()):
+            return begun
     write_json(job.manifest_path, {"key": job.key})
+    source = record_source(job.reference)
     messages: list[str] = []
     with _collecting_warnings(messages):
         volume = read_volume(job.reference)
         indices = _selected(job, volume)
         body = _body(volume, indices, job.simulation)
         shards = [
-            _shard(job, volume, body, number, indices[start : start + job.rows_per_shard], keep=same)
+            _shard(job, volume, body, number, indices[start : start + job.rows_per_shard], recorded, may_keep)
             for number, start in enumerate(range(0, len(indices), job.rows_per_shard))
         ]
     labels = volume.labels[indices]
@@ -129,6 +149,8 @@ def simulate_patient(job: PatientJob) -> Manifest:
         "key": job.key,
         "patient": job.reference.patient,
         "split": job.split,
+        "source_patient": job.source_patient,
+        "source": source.model_dump(),
         "field_of_view_mm": job.simulation.field_of_view_mm,
         "shards": shards,
         "counts": {
@@ -159,24 +181,32 @@ def _body(volume: Volume, indices: list[int], simulation: SimulationConfig) -> B
 
 
 def _shard(
-    job: PatientJob, volume: Volume, body: BodyBox | None, number: int, indices: list[int], keep: bool
+    job: PatientJob,
+    volume: Volume,
+    body: BodyBox | None,
+    number: int,
+    indices: list[int],
+    recorded: Mapping[str, str],
+    may_keep: bool,
 ) -> dict[str, Any]:
     """Make a shard unless it is there and may be kept; returns its entry for the dataset's card."""
     name = f"{job.split}/{job.stem}-{number:05d}.parquet"
     path = job.folder / name
-    if not (keep and _is_shard_of(path, job.simulation_hash)):
-        _write_slices(path, volume, body, indices, job)
+    if name in recorded:
+        keep = hash_or_none(path) == recorded[name]
+    else:
+        keep = may_keep and is_whole_shard(path, job.simulation_hash)
     return {
         "path": name,
         "patient": job.reference.patient,
         "rows": len(indices),
-        "sha256": file_hash(path),
+        "sha256": file_hash(path) if keep else _write_slices(path, volume, body, indices, job),
     }
 
 
 def _write_slices(
     path: Path, volume: Volume, body: BodyBox | None, indices: list[int], job: PatientJob
-) -> None:
+) -> str:
     from taskct_core.simulation import simulate_slices
 
     samples = simulate_slices(
@@ -189,7 +219,7 @@ def _write_slices(
         body=body,
         with_base=job.with_bases,
     )
-    write_shard(path, to_table(samples, job.simulation_hash))
+    return write_shard(path, to_table(samples, job.simulation_hash))
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -198,17 +228,6 @@ def _read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
-
-
-def _is_shard_of(path: Path, simulation_hash: str) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            metadata = pq.read_schema(file).metadata or {}
-    except (OSError, ValueError):  # torn by something other than us: make it again
-        return False
-    return bool(metadata.get(SIMULATION_KEY) == simulation_hash.encode())
 
 
 def _selected(job: PatientJob, volume: Volume) -> list[int]:

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from study.data.batches import Batch, to_batch
-from study.data.dataset import DatasetCard, from_table, load_card, verify_shards
+from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.data.leakage import check_no_leakage
+from study.data.shards import from_table, read_batches
 from study.provenance import provenance
 from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
@@ -236,9 +235,8 @@ def _checked(dataset: Path, split: str) -> DatasetCard:
 
 def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
     for path in card.shard_paths(dataset, split):
-        with path.open("rb") as file:
-            for rows in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_SIZE):
-                yield to_batch(from_table(pa.Table.from_batches([rows])))
+        for samples in read_batches(path, _BATCH_SIZE):
+            yield to_batch(from_table(samples))
 
 
 def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:

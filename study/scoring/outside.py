@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import yaml
 
-from study.data.dataset import DatasetCard, file_hash
+from study.data.dataset import DatasetCard
+from study.data.shards import file_hash
 from study.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam

@@ -41,8 +41,12 @@ class DicomReference(VolumeReference):
 
     @property
     def files(self) -> tuple[Path, ...]:
+        return self.image_files + self.label_files
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
         labels = () if self.labels_file is None else (self.labels_file,)
-        return self.image_files + self.liver_files + self.tumour_files + labels
+        return self.liver_files + self.tumour_files + labels
 
     def read(self) -> Volume:
         name = str(self.image_files[0].parent)
@@ -83,11 +87,12 @@ def dicom_patients(folder: Path, orientation: str | None = None) -> list[DicomRe
         DataError: if there is no DICOM file, a folder holds several series, or masks lack their partner.
     """
     if _image_files(folder):
-        return [_reference(folder, orientation)]
+        return [_reference(folder.resolve().name, folder, orientation)]
     patients = [
         entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
     ]
-    references = [_reference(patient, orientation) for patient in patients]
+    # By the name in this folder: links to folders elsewhere may lead to the same name twice.
+    references = [_reference(patient.name, patient, orientation) for patient in patients]
     if not references:
         raise DataError(
             "a DICOM folder must hold one folder a patient, or the files of one series",
@@ -102,7 +107,7 @@ def _image_files(patient: Path) -> tuple[Path, ...]:
     return list_series(image_folder if image_folder.is_dir() else patient)
 
 
-def _reference(patient: Path, orientation: str | None) -> DicomReference:
+def _reference(name: str, patient: Path, orientation: str | None) -> DicomReference:
     images = _image_files(patient)
     if not images:
         raise DataError(
@@ -125,7 +130,7 @@ def _reference(patient: Path, orientation: str | None) -> DicomReference:
             "Keep one of the two.",
         )
     return DicomReference(
-        patient=patient.resolve().name,
+        patient=name,
         num_slices=len(images),
         labelled=bool(liver or labels_file),
         image_files=images,

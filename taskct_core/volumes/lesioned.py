@@ -43,6 +43,10 @@ class LesionedReference(VolumeReference):
         """Those of the volume as it is."""
         return self.base.files
 
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        return self.base.label_files
+
     def read(self) -> Volume:
         volume = self.base.read()
         rng = random_stream(self.seed, self.draw, self.base.patient)

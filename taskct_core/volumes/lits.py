@@ -36,6 +36,10 @@ class LitsReference(VolumeReference):
     def files(self) -> tuple[Path, ...]:
         return self.volume_file, self.labels_file
 
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        return (self.labels_file,)
+
     def read(self) -> Volume:
         image, grid = open_nifti(self.volume_file, self.orientation)
         label_image, label_grid = open_nifti(self.labels_file, self.orientation)

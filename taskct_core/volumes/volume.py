@@ -49,6 +49,11 @@ class VolumeReference(ABC):
         """The files that ``read`` opens; none for the phantom."""
         return ()
 
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """Those of ``files`` that hold the labels."""
+        return ()
+
     @abstractmethod
     def read(self) -> Volume:
         """Read or make the volume.

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.data.dataset import from_table, hash_of, load_card, to_table, verify_shards, write_shard
+from study.data.dataset import hash_of, load_card, verify_shards
+from study.data.shards import from_table, to_table, write_shard
 from taskct_core import schema
 from taskct_core.errors import DataError
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from study.data.batches import Share
-from study.data.dataset import from_table
 from study.data.feed import TableFeed, open_feeds
+from study.data.shards import from_table
 from taskct_core import schema
 
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from study.data.dataset import from_table, to_table
 from study.data.feed import TableFeed
 from study.data.leakage import check_no_leakage
+from study.data.shards import from_table, to_table
 from study.pretrain import train_task_network
 from study.trials.trial import CHECKPOINT_FILE, TrialInputs, Worker, run_trial
 from taskct_core import schema

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.simulate import in_one_field, plan
 from study.data.simulate_patient import measure_patient, simulate_patient
+from study.data.simulation_plan import in_one_field, plan
 from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
 from study.scoring.references import write_references
 from study.trials.trial import TrialInputs

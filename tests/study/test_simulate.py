@@ -17,8 +17,9 @@ import yaml
 
 from study.config import ExperimentConfig
 from study.data.dataset import load_card
-from study.data.simulate import in_one_field, plan, simulate
+from study.data.simulate import simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
+from study.data.simulation_plan import in_one_field, plan
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError, StudyError
 

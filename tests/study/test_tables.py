@@ -15,7 +15,8 @@ import pytest
 import ray.data  # registers Ray's column types, as any process that reads a dataset has
 
 import analysis
-from study.data.dataset import file_hash, load_card, verify_shards, write_card
+from study.data.dataset import load_card, verify_shards, write_card
+from study.data.shards import file_hash
 from taskct_core import schema
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import DataError
