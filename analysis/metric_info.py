@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-from taskct_core.schema import METRICS, Metric
+from taskct_core.schema import METRICS, Direction, Metric
 
 # Own objectives by name. A name is a function's, ``package.module:name``, so it means the same in every study.
 _own: dict[str, Metric] = {}
 
 
-def declare_own(directions: Mapping[str, Literal["maximize", "minimize"]]) -> None:
+def declare_own(directions: Mapping[str, Direction]) -> None:
     """Make a study's own objectives known; ``directions`` may name the platform's metrics, too."""
     for name, direction in directions.items():
         if name not in METRICS:

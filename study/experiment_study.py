@@ -31,7 +31,9 @@ from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs
 from study.workspace import Workspace
 from taskct_core import schema
-from taskct_core.contracts.files import open_folder, write_json
+from taskct_core.contracts.files import open_folder
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.study_card import StudyCard
 from taskct_core.task_networks import load_task_network_card
 
 OnReference = Callable[[dict[str, Any]], None]
@@ -109,17 +111,17 @@ def _prepare(
     dataset = card.model_dump(mode="json", exclude={"shards"})
     all_directions = metric_directions(experiment.study.objectives)
     network = load_task_network_card(workspace.task_network).model_dump(mode="json")
-    values = {
-        "name": experiment.name,
-        "objectives": experiment.study.objectives,
-        "directions": {name: all_directions[name] for name in experiment.study.objectives},
-        "config": json.loads(experiment.model_dump_json()),
-        "dataset": dataset,
-        "task_network": network,
-        "folders": {"dataset": str(workspace.dataset), "task_network": str(workspace.task_network)},
-        "provenance": static_provenance(),
-    }
-    write_json(workspace.study / schema.STUDY_FILE, values)
+    known = StudyCard(
+        name=experiment.name,
+        objectives=experiment.study.objectives,
+        directions={name: all_directions[name] for name in experiment.study.objectives},
+        config=json.loads(experiment.model_dump_json()),
+        dataset=dataset,
+        task_network=network,
+        folders={"dataset": str(workspace.dataset), "task_network": str(workspace.task_network)},
+        provenance=static_provenance(),
+    )
+    known.write(StudyFolder(workspace.study).card)
     write_references(workspace.study, inputs, on_reference)
 
 

@@ -18,6 +18,7 @@ from study.data.feed import Feed, open_feeds
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import TaskNetworkConfig
+from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import DataError, StudyError
 from taskct_core.task_networks import load_task_network_card
 from taskct_core.task_networks.storage import TaskNetworkCard
@@ -38,7 +39,7 @@ def pretrain(
         DataError: if the dataset has no validation samples.
     """
     folder = workspace.task_network
-    if (folder / schema.TASK_NETWORK_CARD).is_file():
+    if TaskNetworkFolder(folder).card.is_file():
         return _same_network(folder, experiment.task_network, card)
     if not card.shards["validation"]:
         raise DataError(

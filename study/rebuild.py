@@ -25,16 +25,17 @@ from study.search.ledger import Ledger
 from study.search.lock import study_lock
 from study.search.points import PointSampler
 from study.search.queue import enqueue_matching
-from study.search.records import REBUILT, VALUES, read_records, trial_folder
+from study.search.records import REBUILT, VALUES, read_records
 from study.search.space import SearchSpace
 from study.search.storage import name_objectives, reopen_or_begin, storage_errors, unknown_trials
 from study.trials import epoch_log
-from study.trials.trial import FINAL_FILE, read_trial_config
+from study.trials.trial import read_trial_config
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.registry import BUILT_IN_ONLY, Trust
-from taskct_core.schema import COMPLETE, EPOCH, FAIL, RUNNING, STUDY_FILE
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, RUNNING
 
 _UNREADABLE = "unreadable"
 _BUILT_IN_SPACES = ("search_spaces.default:SPACE", "search_spaces.wide:SPACE")
@@ -136,13 +137,13 @@ def _enter(
 
 
 def _read_origin(folder: Path, trust: Trust) -> _Origin:
-    path = folder / STUDY_FILE
+    path = StudyFolder(folder).card
     try:
         card = StudyCard.read(path)
         hashes = card.dataset["data_hash"], card.task_network["content_hash"]
     except (OSError, LookupError, DataError) as error:
         raise StudyError(
-            f"{STUDY_FILE} must tell of which experiment the trials are",
+            f"{StudyFolder.card} must tell of which experiment the trials are",
             f"{path} ({type(error).__name__}: {error})",
             "Restore it from a backup, or begin anew with another output.",
         ) from None
@@ -158,20 +159,20 @@ def _read_trials(
     known, set_aside = {}, {}
     for number in numbers:
         try:
-            known[number] = _read_trial(trial_folder(folder, number), experiment, space)
+            known[number] = _read_trial(StudyFolder(folder).trial(number), experiment, space)
         except (TaskctError, yaml.YAMLError, OSError, ValueError) as error:
             set_aside[number] = str(error)
-            source = trial_folder(folder, number)
+            source = StudyFolder(folder).trial(number).path
             source.rename(source.with_name(f"{source.name}.{_UNREADABLE}"))
     return known, set_aside
 
 
-def _read_trial(folder: Path, experiment: ExperimentConfig, space: SearchSpace) -> _Known:
+def _read_trial(folder: TrialFolder, experiment: ExperimentConfig, space: SearchSpace) -> _Known:
     config = read_trial_config(folder, Trust(everything=True))  # nothing that it names is imported here
     values = _searched_values(config, space)
     rows = epoch_log.read(folder)
     if experiment.study.trainable is None:
-        is_finished = bool(rows) and (folder / FINAL_FILE).is_file()
+        is_finished = bool(rows) and folder.final.is_file()
     else:  # one's own need not leave more than its log
         is_finished = bool(rows) and rows[-1][EPOCH] >= config.epochs
     return _Known(values, space.parameters_of(values), is_finished)

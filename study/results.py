@@ -14,24 +14,22 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
-from study.search.records import TrialRecord, trial_folder
+from study.search.records import TrialRecord
 from study.trials import epoch_log
-from study.trials.trial import CONFIG_FILE, FINAL_FILE, PANEL_FILE
 from taskct_core import schema
-from taskct_core.contracts.files import write_whole
-from taskct_core.contracts.tables import read_table
+from taskct_core.contracts.files import write_bytes
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.tables import read_table, with_format, write_table
 
-REFERENCES_FILE = "references.json"
-REFERENCE_SAMPLES_FILE = "references-samples.parquet"
-_FORMAT = {b"taskct_format": str(schema.RESULTS_FORMAT_VERSION).encode()}
 _REDO_SAMPLES = "Delete it: the slices of that method stay out of the tables until it is scored again."
 Row = dict[str, Any]
 
 
-def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord]) -> pd.DataFrame:
+def export_results(
+    study_folder: StudyFolder | Path, name: str, trials: Iterable[TrialRecord]
+) -> pd.DataFrame:
     """Write the tables of a study from what its trials have left so far, and return the results.
 
     Args:
@@ -39,46 +37,45 @@ def export_results(study_folder: Path, name: str, trials: Iterable[TrialRecord])
         name: of the study, for its column.
         trials: as the study's storage knows them.
     """
-    rows = _reference_rows(study_folder)
-    sample_files = [study_folder / REFERENCE_SAMPLES_FILE]
+    study = StudyFolder.at(study_folder)
+    rows = _reference_rows(study)
+    sample_files = [study.reference_samples]
     for record in trials:
-        folder = trial_folder(study_folder, record.trial)
+        folder = study.trial(record.trial)
         rows += _trial_rows(folder, record)
         if record.status != schema.PRUNED:
-            sample_files.append(folder / schema.SAMPLES_FILE)
-            panel = study_folder / schema.PANELS_FOLDER / f"trial-{record.trial:04d}.npz"
-            _collect_panel(folder / PANEL_FILE, panel)
+            sample_files.append(folder.samples)
+            _collect_panel(folder.panel, study.panel(record.trial))
     results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
     if results.empty:
         return results
-    _write_table(study_folder / schema.RESULTS_FILE, results)
+    _write_results(study.results, results)
     samples = [
         read_table(path, next_step=_REDO_SAMPLES).to_pandas() for path in sample_files if path.is_file()
     ]
     if samples:
-        _write_table(study_folder / schema.SAMPLES_FILE, pd.concat(samples, ignore_index=True))
+        _write_results(study.samples, pd.concat(samples, ignore_index=True))
     return results
 
 
 def _collect_panel(source: Path, target: Path) -> None:
     if source.is_file() and not target.is_file():
-        write_whole(target, lambda temporary: temporary.write_bytes(source.read_bytes()))
+        write_bytes(target, source.read_bytes())
 
 
-def _write_table(path: Path, frame: pd.DataFrame) -> None:
+def _write_results(path: Path, frame: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **_FORMAT})
-    write_whole(path, lambda temporary: pq.write_table(table, temporary))
+    write_table(path, with_format(table, schema.RESULTS_FORMAT_VERSION))
 
 
-def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
+def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[Row]:
     reason = record.reason if record.status == schema.FAIL else None
     state = {schema.STATUS: record.status, schema.FAILURE_REASON: reason} | _config_columns(folder)
     if record.status == schema.PRUNED:  # its worker may have trained on until it was stopped
         rows = epoch_log.read(folder, record.last_epoch)
     else:
         rows = epoch_log.read(folder)
-        rows += [row for row in read_rows(folder / FINAL_FILE) if row[schema.SPLIT] == "test"]
+        rows += [row for row in read_rows(folder.final) if row[schema.SPLIT] == "test"]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]
@@ -91,12 +88,11 @@ def _trial_rows(folder: Path, record: TrialRecord) -> list[Row]:
     return [told | row | state for row in rows]
 
 
-def _config_columns(folder: Path) -> Row:
+def _config_columns(folder: TrialFolder) -> Row:
     """A trial's configuration as flat columns; architecture parameters stand beside the rest."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not folder.config.is_file():
         return {}
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     values |= values.pop("architecture_parameters", {})
     return {f"{schema.CONFIG_PREFIX}{name}": value for name, value in values.items()}
 
@@ -116,5 +112,5 @@ def read_rows(path: Path) -> list[Row]:
     ]
 
 
-def _reference_rows(study_folder: Path) -> list[Row]:
-    return [row | {schema.STATUS: schema.REFERENCE} for row in read_rows(study_folder / REFERENCES_FILE)]
+def _reference_rows(study: StudyFolder) -> list[Row]:
+    return [row | {schema.STATUS: schema.REFERENCE} for row in read_rows(study.references)]

@@ -39,9 +39,9 @@ from study.search.storage import create_study, name_objectives, open_study, read
 from study.trials.failures import report_fatal_errors
 from study.trials.plugins import metric_directions as known_directions
 from taskct_core.contracts.files import open_folder, scratch_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import RUNNING
 
-_TUNE_FOLDER = ".tune"
 Trainable = Callable[[dict[str, Any]], None]
 
 
@@ -200,7 +200,7 @@ def _tune_config(
 def _execute(trainable: Any, tune_config: tune.TuneConfig, folder: Path, max_retries: int) -> None:
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
-    with scratch_folder(folder, _TUNE_FOLDER) as scratch, ray_session():
+    with scratch_folder(folder, StudyFolder.tune_scratch) as scratch, ray_session():
         run_config = tune.RunConfig(
             name=scratch.name,
             storage_path=str(scratch.parent),

@@ -19,17 +19,16 @@ from study.search.lock import study_lock
 from study.study_actions import write_study_report
 from study.workspace import Workspace
 from taskct_core.contracts.files import check_writable
+from taskct_core.contracts.folders import DatasetFolder, StudyFolder, TaskNetworkFolder
+from taskct_core.contracts.study_card import StudyCard
 from taskct_core.schema import (
     COMPLETE,
-    DATASET_FILE,
     FAIL,
     METHOD,
     PRUNED,
     REFERENCE_SETTINGS,
     SPLIT,
     SPLITS,
-    STUDY_FILE,
-    TASK_NETWORK_CARD,
 )
 
 
@@ -84,14 +83,19 @@ def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
     from study.search.records import planned_count, read_records
     from study.search.storage import open_study
 
-    files = (workspace.study / STUDY_FILE, workspace.dataset / DATASET_FILE)
-    if not all(file.is_file() for file in (*files, workspace.task_network / TASK_NETWORK_CARD)):
+    study = StudyFolder(workspace.study)
+    cards = (
+        study.card,
+        DatasetFolder(workspace.dataset).card,
+        TaskNetworkFolder(workspace.task_network).card,
+    )
+    if not all(file.is_file() for file in cards):
         return False
-    known = json.loads(files[0].read_text(encoding="utf-8"))
+    known = StudyCard.read(study.card)
     same = (
-        known["config"] == json.loads(experiment.model_dump_json())
-        and known["dataset"]["data_hash"] == load_card(workspace.dataset).data_hash
-        and known["task_network"]["content_hash"] == _network_hash(workspace)
+        known.config == json.loads(experiment.model_dump_json())
+        and known.dataset.get("data_hash") == load_card(workspace.dataset).data_hash
+        and known.task_network.get("content_hash") == _network_hash(workspace)
     )
     if not same:
         return False
@@ -142,7 +146,7 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
     if experiment.pretrained is None:
         card = _checked_dataset(workspace)
         title = "Pre-training the task network"
-        is_done = (workspace.task_network / TASK_NETWORK_CARD).is_file()
+        is_done = TaskNetworkFolder(workspace.task_network).card.is_file()
         with (
             _making(workspace.task_network, "task network", is_done, experiment),
             progress(title, experiment.task_network.epochs) as advance,

@@ -10,9 +10,10 @@ from typing import Any
 
 from study.monitor.progress import console
 from study.monitor.score_line import score_line
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
 from taskct_core.registry import Trust
-from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, RESULTS_FILE, STUDY_FILE, TRIAL
+from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, TRIAL
 
 
 def find_study(folder: Path) -> Path:
@@ -22,7 +23,8 @@ def find_study(folder: Path) -> Path:
         StudyError: if there is none.
     """
     for candidate in (folder, folder / "study"):
-        if any((candidate / name).is_file() for name in (RESULTS_FILE, STUDY_FILE, "storage.json")):
+        found = StudyFolder(candidate)
+        if any(file.is_file() for file in (found.results, found.card, found.storage)):
             return candidate
     raise StudyError(
         "DIR must be a study's folder, OUTPUT/NAME/study, or its experiment's, OUTPUT/NAME",
@@ -84,7 +86,7 @@ def evaluate_trials(
     ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML;
     ``trust``: whether plug-ins that the folders name may be imported.
     """
-    from study.scoring.evaluate import EVALUATIONS_FILE, evaluate_study
+    from study.scoring.evaluate import evaluate_study
     from study.scoring.outside import OutsideCheckpoint
 
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
@@ -92,7 +94,7 @@ def evaluate_trials(
     for row in rows.to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
         console.print(f"{name:>10}: {score_line(row)}{_audit_of(row)}", soft_wrap=True)
-    console.print(f"Appended to {folder / EVALUATIONS_FILE}")
+    console.print(f"Appended to {StudyFolder(folder).evaluations}")
 
 
 def _audit_of(row: Mapping[str, Any]) -> str:

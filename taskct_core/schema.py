@@ -1,4 +1,4 @@
-"""The on-disk contracts: every file name, column name, unit and axis order, in one place.
+"""The on-disk contracts: every column name, unit and axis order; file names stand in ``contracts.folders``.
 
     CT volumes --simulate--> shards --train/search--> study folder --report--> report.html
 
@@ -14,10 +14,9 @@ from typing import Literal
 
 from taskct_core.hounsfield import LIVER_WINDOW_HU
 
-# --- dataset folder: dataset.json, <split>/shard-00000.parquet ------------------------------------
+# --- dataset folder -------------------------------------------------------------------------------
 
 DATASET_FORMAT_VERSION = 1
-DATASET_FILE = "dataset.json"
 SPLITS = ("train", "validation", "test")
 
 # One row of a shard is one sample. Tensors are Arrow's canonical fixed-shape tensors.
@@ -40,24 +39,10 @@ BASE_COLUMNS = (BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM, TUMOUR_PIXE
 
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
 UNLABELLED = 255  # every pixel of a slice that nobody labelled: it trains the image loss and is never scored
-LABEL_NAMES = ("background", "liver", "tumour")
-
-# --- task network folder --------------------------------------------------------------------------
-
-TASK_NETWORK_WEIGHTS = "weights.safetensors"
-TASK_NETWORK_CARD = "card.json"
-TASK_NETWORK_SCRIPT = "network.torchscript.pt"  # only of an imported TorchScript network
 
 # --- study folder ---------------------------------------------------------------------------------
 
 RESULTS_FORMAT_VERSION = 1
-RESULTS_FILE = "results.parquet"  # one flat row a trial, epoch and split
-SAMPLES_FILE = "samples.parquet"  # one row a trial, split and slice, at the epoch that the trial keeps
-STUDY_FILE = "study.json"  # name, objectives, hashes, dataset and task network cards
-REPORT_FILE = "report.html"
-PANELS_FOLDER = "panels"  # PANEL_SLICES_FILE, <method or trial-0003>.npz: image, prediction
-PANEL_SLICES_FILE = "slices.json"  # list of {patient, slice_index, split}: the slices shown
-TRIALS_FOLDER = "trials"  # trials/0003/: config.yaml, metrics.jsonl, checkpoints, log
 
 # Identity and state of a result row
 STUDY = "study"
@@ -133,13 +118,16 @@ DICE_SCOPES = {
 POLICY_TEXT = "taskct metric policy 1"
 
 
+Direction = Literal["maximize", "minimize"]
+
+
 @dataclass(frozen=True)
 class Metric:
     """How a metric column is read: its name in charts, its policy in words, and which way is better."""
 
     label: str
     policy: str
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
     unit: str = ""
 
 

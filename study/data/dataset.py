@@ -21,7 +21,8 @@ from study.data.shards import REPAIR, SAMPLE_COLUMNS, concurrently, hash_or_none
 from study.data.source_record import SourceRecord
 from taskct_core import schema
 from taskct_core.config import StrictModel
-from taskct_core.contracts.files import write_whole
+from taskct_core.contracts.files import write_json
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
 
@@ -90,8 +91,7 @@ def hash_of(shards: Mapping[str, list[ShardEntry]]) -> str:
 
 def write_card(folder: Path, card: DatasetCard) -> None:
     """Write ``dataset.json``; it is written last, so that a folder without it is an unfinished dataset."""
-    text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-    write_whole(folder / schema.DATASET_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(DatasetFolder(folder).card, card.model_dump(mode="json"))
 
 
 def load_card(folder: Path) -> DatasetCard:
@@ -100,10 +100,10 @@ def load_card(folder: Path) -> DatasetCard:
     Raises:
         DataError: if the folder is no finished dataset, or of another format version.
     """
-    path = folder / schema.DATASET_FILE
+    path = DatasetFolder(folder).card
     if not path.is_file():
         raise DataError(
-            f"a dataset folder must hold {schema.DATASET_FILE}",
+            f"a dataset folder must hold {DatasetFolder.card}",
             f"{folder}, which has none",
             "Make it with `taskct simulate CONFIG`; an interrupted simulation continues with the same command.",
         )

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from taskct_core import schema
 from taskct_core.contracts.files import arrow_source, write_whole
+from taskct_core.contracts.tables import with_format
 from taskct_core.errors import DataError, first_line
 
 REPAIR = "Run `taskct simulate CONFIG` again: it makes what is missing or damaged, and keeps the rest."
-_SIMULATION_KEY = b"taskct_simulation"  # Parquet metadata: hash of what the shard was made from
-_FORMAT_KEY = b"taskct_format"
+_SIMULATION_KEY = "taskct_simulation"  # Parquet metadata: hash of what the shard was made from
 _ROWS_PER_GROUP = 32
 _READERS = 8  # files that are read at a time
 _Item = TypeVar("_Item")
@@ -57,11 +57,7 @@ def to_table(samples: Mapping[str, NDArray[Any]], simulation_hash: str) -> pa.Ta
             columns[name] = _tensor_array(np.ascontiguousarray(values), _TENSOR_TYPES[name])
         else:
             columns[name] = pa.array(list(values), type=_SCALAR_TYPES[name])
-    metadata = {
-        _FORMAT_KEY: str(schema.DATASET_FORMAT_VERSION).encode(),
-        _SIMULATION_KEY: simulation_hash.encode(),
-    }
-    return pa.table(columns).replace_schema_metadata(metadata)
+    return with_format(pa.table(columns), schema.DATASET_FORMAT_VERSION, **{_SIMULATION_KEY: simulation_hash})
 
 
 def _tensor_array(values: NDArray[Any], value_type: pa.DataType) -> pa.Array:
@@ -169,7 +165,7 @@ def is_whole_shard(path: Path, simulation_hash: str) -> bool:
     """Whether a shard is there, was made from these settings, and can be read to its end."""
     try:
         metadata = shard_columns(path).metadata or {}
-        if metadata.get(_SIMULATION_KEY) != simulation_hash.encode():
+        if metadata.get(_SIMULATION_KEY.encode()) != simulation_hash.encode():
             return False
         for _ in read_batches(path, _ROWS_PER_GROUP):
             pass

@@ -20,6 +20,7 @@ from study.data.simulate_patient import Manifest, PatientJob, measure_patient, s
 from study.data.simulation_plan import ChangedSource, SimulationPlan, in_one_field, plain, plan_simulation
 from study.data.source_record import SourceRecord
 from taskct_core import schema
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, ResourceError, TaskctError
 
 OnPatient = Callable[[str, int], None]  # (patient, samples)
@@ -51,7 +52,7 @@ def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> Data
         DataError: if a volume is not valid, or no training slice was selected.
         ResourceError: if a volume cannot be read or a shard not be written.
     """
-    path = plan.folder / schema.DATASET_FILE
+    path = DatasetFolder(plan.folder).card
     jobs = plan.jobs
     if plan.card is None:
         path.unlink(missing_ok=True)  # of the dataset that this one replaces: from here on it is unfinished

@@ -13,8 +13,8 @@ from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
 from study.data.split import split_patients
-from taskct_core import schema
 from taskct_core.config import SimulationConfig, StrictModel
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.geometry import LODOPAB_FIELD_MM
 from taskct_core.volumes import VolumeReference, list_patients
@@ -153,7 +153,7 @@ def plain(model: Any) -> dict[str, Any]:
 
 def _finished_card(folder: Path) -> DatasetCard | None:
     """None where there is none yet, and where it was torn: the patients' manifests say the same."""
-    path = folder / schema.DATASET_FILE
+    path = DatasetFolder(folder).card
     try:
         json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -253,7 +253,7 @@ def _compare(
         for patient in patients
         if patient not in card.sources and patient in references
     ]
-    made_at = (folder / schema.DATASET_FILE).stat().st_mtime
+    made_at = DatasetFolder(folder).card.stat().st_mtime
     changed |= newer_files(references, unrecorded, made_at)
     same = {patient: record for patient, record in current.items() if patient not in changed}
     card = card.model_copy(update={"sources": {**card.sources, **same}})

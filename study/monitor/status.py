@@ -23,10 +23,10 @@ from study.search.records import (
     best_records,
     planned_count,
     read_records,
-    trial_folder,
 )
 from study.search.storage import open_study
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
 
 State = Literal["running", "finished", "stopped"]
@@ -94,7 +94,7 @@ class StatusReader:
         )
 
     def _running(self, record: TrialRecord, plan: dict[str, Any]) -> RunningTrial:
-        rows = epoch_log.read(trial_folder(self._folder, record.trial))
+        rows = epoch_log.read(StudyFolder(self._folder).trial(record.trial))
         row = rows[-1] if rows else {}
         epochs = record.values.get("epochs", plan.get("epochs"))
         return RunningTrial(record.trial, record.values, row.get(EPOCH, 0), epochs, row)

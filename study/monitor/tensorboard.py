@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.monitor.events import EpochReported, Event, TrialFinished, TrialStarted
-from study.search.records import trial_folder
 from taskct_core.contracts.files import is_remote, upload
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import EPOCH, SEED, TRIAL
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TensorBoardLog:
     def _open(self, trial: int) -> None:
         from tensorboardX import SummaryWriter  # imports torch, which takes seconds
 
-        folder = trial_folder(self._folder, trial)
+        folder = StudyFolder(self._folder).trial(trial).path
         for left in folder.glob(_FILES):
             left.unlink()  # of a driver that died; the trial reports its epochs again
         self._writers[trial] = SummaryWriter(logdir=str(self._written_in(trial)))
@@ -60,7 +60,7 @@ class TensorBoardLog:
         self._publish(trial)
 
     def _written_in(self, trial: int) -> Path:
-        return trial_folder(Path(self._local.name) if self._local else self._folder, trial)
+        return StudyFolder(Path(self._local.name) if self._local else self._folder).trial(trial).path
 
     def _publish(self, trial: int) -> None:
         if self._local is None:
@@ -68,4 +68,4 @@ class TensorBoardLog:
         if trial in self._writers:
             self._writers[trial].flush()
         for path in self._written_in(trial).glob(_FILES):
-            upload(path, trial_folder(self._folder, trial) / path.name)
+            upload(path, StudyFolder(self._folder).trial(trial).path / path.name)

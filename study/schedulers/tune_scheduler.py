@@ -13,10 +13,11 @@ from ray.tune.schedulers import FIFOScheduler
 from study.monitor.events import EpochReported, OnEvent
 from study.schedulers.pruner import Pruner
 from study.search.ledger import Pruning
-from study.search.records import TrialRecord, trial_folder
+from study.search.records import TrialRecord
 from study.search.searcher import StudySearcher
 from study.trials import epoch_log
 from study.trials.failures import FATAL
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import EPOCH, RUNNING
 
 _TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}
@@ -68,7 +69,7 @@ class StudyScheduler(FIFOScheduler):
                 self._decided[trial.trial] = row[EPOCH]
 
     def _decided_rows(self, folder: Path, trial: TrialRecord) -> list[dict[str, Any]]:
-        rows = epoch_log.read(trial_folder(folder, trial.trial))
+        rows = epoch_log.read(StudyFolder(folder).trial(trial.trial))
         if trial.status != RUNNING:
             return [row for row in rows if row[EPOCH] <= trial.last_epoch]
         return rows[:-1] if self._reports_wait else []

@@ -9,7 +9,6 @@ frozen network does not show in its columns.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -27,11 +26,13 @@ from study.provenance import provenance
 from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
 from study.scoring.references import IMAGES
-from study.search.records import best_records, trial_folder
+from study.search.records import best_records
 from study.trials.plugins import own_scores
-from study.trials.trial import CHECKPOINT_FILE, read_trial_config
+from study.trials.trial import read_trial_config
 from taskct_core import schema
 from taskct_core.contracts.files import buffered, open_folder, write_whole
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
@@ -41,10 +42,7 @@ from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training import Training, build_training, evaluate
 
-EVALUATIONS_FILE = "evaluations.parquet"
-EVALUATION_SAMPLES_FILE = "evaluation-samples.parquet"
 DATASET = "dataset"  # folder that a row was scored on
-AUDIT_HASH = f"{schema.TASK_NETWORK_HASH}{schema.AUDIT_NETWORK_SUFFIX}"
 CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
 OUTSIDE_TRIAL = -100  # number of rows of networks from elsewhere, told apart by their method
 _BATCH_SIZE = 16
@@ -80,13 +78,13 @@ class Judges:
                     "Pre-train one with another seed or architecture (`taskct pretrain --set ...`).",
                 )
             networks[schema.AUDIT_NETWORK_SUFFIX] = second
-            hashes[AUDIT_HASH] = second_card.content_hash
+            hashes[schema.AUDIT_NETWORK_HASH] = second_card.content_hash
             patients.append(second_card.patients)
         return cls(networks, hashes, patients)
 
 
 def evaluate_study(
-    study_folder: Path,
+    study_folder: StudyFolder | Path,
     dataset: Path | None = None,
     trials: Sequence[int] | None = None,
     split: str = "test",
@@ -112,31 +110,30 @@ def evaluate_study(
     Raises:
         ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
-    record = _study_record(study_folder)
-    objectives = record.get("objectives", [])
-    for name in objectives:
-        trust.require(name, schema.METRICS, "objective", study_folder / schema.STUDY_FILE)
-    folders = record["folders"]
-    dataset = dataset or open_folder(folders["dataset"])
+    study = StudyFolder.at(study_folder)
+    known = _study_card(study)
+    for name in known.objectives:
+        trust.require(name, schema.METRICS, "objective", study.card)
+    dataset = dataset or open_folder(known.folders["dataset"])
     card = _checked(dataset, split)
-    judges = Judges.load(open_folder(folders["task_network"]), audit, trust)
+    judges = Judges.load(open_folder(known.folders["task_network"]), audit, trust)
     scored = {split: card.patients[split]}
     for patients in judges.patients:
         check_no_leakage(scored, patients, "a task network")
-    check_no_leakage(scored, record["dataset"]["patients"], "a trial")
+    check_no_leakage(scored, known.dataset["patients"], "a trial")
     if trials is None:
-        trials = [record.trial for record in best_records(load_study(study_folder))]
-    scorer = _Scorer(card, dataset, split, judges, objectives)
+        trials = [record.trial for record in best_records(load_study(study.path))]
+    scorer = _Scorer(card, dataset, split, judges, known.objectives)
     for number, (method, column) in enumerate(IMAGES.items(), start=1):
         scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
     if outside is not None:
         scorer.score_outside(outside)
     for trial in trials:
-        scorer.score_trial(study_folder, trial, trust)
+        scorer.score_trial(study.trial(trial), trial, trust)
     frame = pd.DataFrame(scorer.rows)
-    _append(study_folder / EVALUATIONS_FILE, frame, [])
+    _append(study.evaluations, frame, [])
     samples = pd.DataFrame(scorer.samples)
-    _append(study_folder / EVALUATION_SAMPLES_FILE, samples, [schema.PATIENT, schema.SLICE_INDEX])
+    _append(study.evaluation_samples, samples, [schema.PATIENT, schema.SLICE_INDEX])
     return frame
 
 
@@ -166,14 +163,13 @@ class _Scorer:
         identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
         self.score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct)
 
-    def score_trial(self, study_folder: Path, trial: int, trust: Trust) -> None:
-        folder, network = trial_folder(study_folder, trial), self._judges.networks[""]
-        training = load_trained(folder, self._card, network, trust)
+    def score_trial(self, folder: TrialFolder, trial: int, trust: Trust) -> None:
+        training = load_trained(folder, self._card, self._judges.networks[""], trust)
         self.score({schema.TRIAL: trial, schema.METHOD: training.config.mode}, training.reconstruct)
 
 
 def load_trained(
-    folder: Path, card: DatasetCard, task_network: TaskNetwork, trust: Trust = BUILT_IN_ONLY
+    folder: TrialFolder, card: DatasetCard, task_network: TaskNetwork, trust: Trust = BUILT_IN_ONLY
 ) -> Training:
     """A trained trial, ready to reconstruct slices of a dataset.
 
@@ -182,8 +178,7 @@ def load_trained(
         DataError: if the folder has no checkpoint.
     """
     config = read_trial_config(folder, trust)
-    path = folder / CHECKPOINT_FILE
-    if not path.is_file():
+    if not folder.checkpoint.is_file():
         raise DataError(
             "a trial must have a checkpoint to be scored",
             f"none in {folder}",
@@ -192,19 +187,17 @@ def load_trained(
     training = build_training(
         config, geometry=ParallelBeam.from_dict(card.geometry), task_network=task_network
     )
-    training.load_state_dict(torch.load(buffered(path), map_location="cpu", weights_only=True)["training"])
+    training.load_state_dict(
+        torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)["training"]
+    )
     training.use_kept()
     return training
 
 
-def _study_record(study_folder: Path) -> dict[str, Any]:
-    path = study_folder / schema.STUDY_FILE
-    if not path.is_file():
-        raise DataError(
-            f"a study folder must hold {schema.STUDY_FILE}", str(study_folder), "Run the study first."
-        )
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+def _study_card(study: StudyFolder) -> StudyCard:
+    if not study.card.is_file():
+        raise DataError(f"a study folder must hold {StudyFolder.card}", str(study), "Run the study first.")
+    return StudyCard.read(study.card)
 
 
 def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> Row:
@@ -241,11 +234,13 @@ def _batches(card: DatasetCard, dataset: Path, split: str) -> Iterator[Batch]:
 
 def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:
     """Add rows to a table; those of the same trial, data and networks (and ``sample`` columns) are replaced."""
-    hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, AUDIT_HASH]
+    hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, schema.AUDIT_NETWORK_HASH]
     identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes, *sample]
     if path.is_file():
         old = read_table(path, next_step="Move it away: evaluations then begin a new table.").to_pandas()
         new = pd.concat([old, new], ignore_index=True)
-    new = new.reindex(columns=[*new.columns, *([] if AUDIT_HASH in new else [AUDIT_HASH])])
+    new = new.reindex(
+        columns=[*new.columns, *([] if schema.AUDIT_NETWORK_HASH in new else [schema.AUDIT_NETWORK_HASH])]
+    )
     new = new.drop_duplicates(identity, keep="last")
     write_whole(path, lambda temporary: new.to_parquet(temporary, index=False))

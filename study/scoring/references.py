@@ -19,13 +19,14 @@ import torch
 from study.data.batches import Batch, Share
 from study.data.feed import Feed
 from study.provenance import provenance
-from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
+from study.results import read_rows
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
 from study.trials.trial import TrialInputs, plain_row, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
 from taskct_core.contracts.files import open_folder, write_json
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.tables import read_table
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
@@ -40,7 +41,7 @@ Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
 
 
 def write_references(
-    study_folder: Path, inputs: TrialInputs, on_row: Callable[[Row], None] = lambda row: None
+    study_folder: StudyFolder | Path, inputs: TrialInputs, on_row: Callable[[Row], None] = lambda row: None
 ) -> None:
     """Score the references on the validation and test slices, but for those that the folder has already.
 
@@ -48,8 +49,9 @@ def write_references(
     kept as soon as it is scored.
     """
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
-    rows = read_rows(study_folder / REFERENCES_FILE)
-    samples = _known_samples(study_folder, {row[schema.METHOD] for row in rows})
+    study = StudyFolder.at(study_folder)
+    rows = read_rows(study.references)
+    samples = _known_samples(study, {row[schema.METHOD] for row in rows})
     for number, (method, make) in enumerate(_references(inputs).items(), start=1):
         if any(row[schema.METHOD] == method for row in rows):
             continue
@@ -69,19 +71,18 @@ def write_references(
             on_row(rows[-1])
         if inputs.panel:
             image = reconstruct(inputs.panel)
-            path = study_folder / schema.PANELS_FOLDER / f"{method}.npz"
-            write_panel(path, image, task_network.predict(image))
-            write_panel_truth(study_folder / schema.PANELS_FOLDER, inputs.panel)
-        save_samples(study_folder / REFERENCE_SAMPLES_FILE, samples)
-        write_json(study_folder / REFERENCES_FILE, [plain_row(row) for row in rows])
+            write_panel(study.panel(method), image, task_network.predict(image))
+            write_panel_truth(study, inputs.panel)
+        save_samples(study.reference_samples, samples)
+        write_json(study.references, [plain_row(row) for row in rows])
 
 
-def _known_samples(study_folder: Path, methods: set[str]) -> list[Row]:
+def _known_samples(study: StudyFolder, methods: set[str]) -> list[Row]:
     """Rows of the slices of references that are scored already."""
     if not methods:
         return []
-    next_step = f"Delete it and {REFERENCES_FILE}: the references are then scored again."
-    samples = read_table(study_folder / REFERENCE_SAMPLES_FILE, next_step=next_step).to_pandas()
+    next_step = f"Delete it and {StudyFolder.references}: the references are then scored again."
+    samples = read_table(study.reference_samples, next_step=next_step).to_pandas()
     rows: list[Row] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
     return rows
 

@@ -26,10 +26,10 @@ from study.search.records import (
     RETRIES,
     RETRY_OF,
     VALUES,
-    trial_folder,
 )
 from study.search.space import SearchSpace
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
 _DUPLICATES_IN_A_ROW = 5
@@ -180,7 +180,9 @@ class Ledger:
         """
         self._check_lock()
         trial = self._live[number]
-        rows = epoch_log.read(trial_folder(self._folder, number), last_epoch=pruned.epoch if pruned else None)
+        rows = epoch_log.read(
+            StudyFolder(self._folder).trial(number), last_epoch=pruned.epoch if pruned else None
+        )
         outcome = self._judge(rows, pruned.reason if pruned else None, error)
         self._keep(trial, rows, outcome, retries)
         if outcome.status == COMPLETE:

@@ -26,9 +26,9 @@ from pathlib import Path
 import psutil
 
 from taskct_core.contracts.files import create_exclusively, is_remote, write_json
+from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 
-LOCK_FILE = "driver.lock"
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 
@@ -78,13 +78,13 @@ class StudyLock:
             if owner is not None and owner.token != self._driver.token:
                 self._lost_to = owner
                 return
-            write_json(self._folder / LOCK_FILE, asdict(replace(self._driver, heartbeat=time.time())))
+            write_json(Folder(self._folder).lock, asdict(replace(self._driver, heartbeat=time.time())))
 
     def release(self) -> None:
         with _exclusive(self._folder):
             owner = read_driver(self._folder)
             if owner is not None and owner.token == self._driver.token:
-                (self._folder / LOCK_FILE).unlink()
+                Folder(self._folder).lock.unlink()
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
 def read_driver(folder: Path) -> Driver | None:
     """Who holds the lock of the study in ``folder``, alive or not; ``None`` if nobody does."""
     try:
-        return Driver(**json.loads((folder / LOCK_FILE).read_text(encoding="utf-8")))
+        return Driver(**json.loads(Folder(folder).lock.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
 
@@ -124,7 +124,7 @@ def _acquire(folder: Path, what: str) -> StudyLock:
         if is_remote(folder):
             _create(folder, driver, owner, what)
         else:
-            write_json(folder / LOCK_FILE, asdict(driver))
+            write_json(Folder(folder).lock, asdict(driver))
         return StudyLock(folder, driver)
 
 
@@ -136,9 +136,9 @@ def _this_driver() -> Driver:
 def _create(folder: Path, driver: Driver, stale: Driver | None, what: str) -> None:
     """Create the lock in a remote folder, in the place of a stale one."""
     if stale is not None:
-        (folder / LOCK_FILE).unlink(missing_ok=True)
+        Folder(folder).lock.unlink(missing_ok=True)
     try:
-        create_exclusively(folder / LOCK_FILE, json.dumps(asdict(driver)).encode())
+        create_exclusively(Folder(folder).lock, json.dumps(asdict(driver)).encode())
     except FileExistsError:
         raise _refusal(folder, read_driver(folder) or driver, what) from None
 
@@ -158,7 +158,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     if is_remote(folder):
         yield
         return
-    with (folder / f".{LOCK_FILE}.mutex").open("w") as file:
+    with (folder / f".{Folder.lock}.mutex").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees it when a process dies
         yield
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-
-from taskct_core.schema import TRIALS_FOLDER
 
 # User attributes of an Optuna trial.
 VALUES = "values"  # overrides of a TrialConfig, with conditional parameters nested
@@ -45,18 +42,6 @@ class TrialRecord:
     retry_of: int | None
     duplicate_of: int | None  # a trial of the same values that was run instead
     feasible: bool  # whether it keeps every constraint
-
-
-def trial_folder(folder: Path, trial: int) -> Path:
-    """``<study>/trials/0003``."""
-    return folder / TRIALS_FOLDER / f"{trial:04d}"
-
-
-def trials_on_disk(folder: Path) -> list[int]:
-    """Numbers of the trials that left anything in the study's folder, in ascending order."""
-    trials = folder / TRIALS_FOLDER
-    found = [path for path in trials.iterdir() if path.name.isdecimal()] if trials.is_dir() else []
-    return sorted(int(path.name) for path in found if path.is_dir() and any(path.iterdir()))
 
 
 def read_records(study: optuna.Study) -> list[TrialRecord]:

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from study.monitor.events import OnEvent, TrialErrored, TrialFinished, TrialStarted
 from study.search.ledger import Ledger, Pruning
-from study.search.records import trial_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import TaskctError
 
 
@@ -55,7 +55,7 @@ class StudySearcher(Searcher):
         self._on_event(TrialStarted(proposal.trial, proposal.values, proposal.adopted))
         return {
             "trial": proposal.trial,
-            "folder": str(trial_folder(self._folder, proposal.trial)),
+            "folder": str(StudyFolder(self._folder).trial(proposal.trial)),
             "values": proposal.values,
         }
 

@@ -23,12 +23,10 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.search.records import trials_on_disk
 from taskct_core.contracts.files import is_remote, write_json
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
 
-JOURNAL_FILE = "journal.log"
-STORAGE_FILE = "storage.json"
 _UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
 _CONTINUE = "Mend it and run the study again: it continues where it stopped."
 
@@ -66,16 +64,18 @@ def read_card(folder: Path) -> StorageCard:
     """Raises:
     StudyError: if ``folder`` holds no study.
     """
-    path = folder / STORAGE_FILE
+    path = StudyFolder(folder).storage
     try:
         return StorageCard(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise StudyError(
-            "a study folder must hold a storage.json", str(folder), "Start the study with `taskct study run`."
+            f"a study folder must hold a {StudyFolder.storage}",
+            str(folder),
+            "Start the study with `taskct study run`.",
         ) from None
     except (json.JSONDecodeError, TypeError) as error:
         raise StudyError(
-            "storage.json must name the study and its storage",
+            f"{StudyFolder.storage} must name the study and its storage",
             f"{path}: {error}",
             "Restore it from a backup.",
         ) from None
@@ -111,15 +111,15 @@ def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> op
             the trials of the folder: a new study would take their scores for those of its own trials.
     """
     check_storage(folder, url)
-    if not (folder / STORAGE_FILE).exists():
-        if trials_on_disk(folder) and not _journal_names(folder, url):
-            raise _lost(folder, f"no {STORAGE_FILE}, which names the study and its storage")
+    if not StudyFolder(folder).storage.exists():
+        if StudyFolder(folder).trials_on_disk() and not _journal_names(folder, url):
+            raise _lost(folder, f"no {StudyFolder.storage}, which names the study and its storage")
         begin_study(folder, url, directions)
     card = read_card(folder)
     if card.url != url:
         raise StudyError(
             "a study must stay in the storage it began in",
-            f"storage: {card.url or JOURNAL_FILE} -> {url or JOURNAL_FILE}",
+            f"storage: {card.url or StudyFolder.journal} -> {url or StudyFolder.journal}",
             "Restore `study.storage`, or begin a new study under another name.",
         )
     study = open_study(folder, writable=True)
@@ -135,7 +135,7 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names = _journal_names(folder, url)
     if url is None:
-        _mend_journal(folder / JOURNAL_FILE)
+        _mend_journal(StudyFolder(folder).journal)
     # A random part: two folders of one name may share one database.
     card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url)
     optuna.create_study(
@@ -144,7 +144,7 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
         directions=[StudyDirection[direction.upper()] for direction in directions],
         load_if_exists=True,
     )
-    write_json(folder / STORAGE_FILE, asdict(card))
+    write_json(StudyFolder(folder).storage, asdict(card))
 
 
 def reopen_or_begin(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
@@ -153,7 +153,7 @@ def reopen_or_begin(folder: Path, url: str | None, directions: Sequence[str]) ->
     ``url`` counts where no readable storage.json names the storage.
     """
     _set_aside_unreadable(folder)
-    if (folder / STORAGE_FILE).exists():
+    if StudyFolder(folder).storage.exists():
         try:
             return open_study(folder, writable=True)
         except LostStorageError:
@@ -176,7 +176,7 @@ def open_study(folder: Path, *, writable: bool = False) -> optuna.Study:
     except KeyError:
         raise _lost(folder, f"no study {card.study_name} in {_place(folder, card)}") from None
     if writable and card.url is None:
-        _mend_journal(folder / JOURNAL_FILE)
+        _mend_journal(StudyFolder(folder).journal)
     return study
 
 
@@ -191,11 +191,11 @@ def unknown_trials(study: optuna.Study, folder: Path) -> list[int]:
     """Trials that left files in the folder although the storage has not begun them."""
     trials = study.get_trials(deepcopy=False)
     begun = {trial.number for trial in trials if trial.state != TrialState.WAITING}
-    return [number for number in trials_on_disk(folder) if number not in begun]
+    return [number for number in StudyFolder(folder).trials_on_disk() if number not in begun]
 
 
 def _lost(folder: Path, received: str) -> LostStorageError:
-    trials = len(trials_on_disk(folder))
+    trials = len(StudyFolder(folder).trials_on_disk())
     return LostStorageError(
         "the storage must hold the study whose trials are in the folder",
         f"{folder} with files of {trials} trials, and {received}",
@@ -213,13 +213,13 @@ def _journal_names(folder: Path, url: str | None) -> list[str]:
 
 
 def _place(folder: Path, card: StorageCard) -> str:
-    return str(folder / JOURNAL_FILE) if card.url is None else make_url(card.url).render_as_string()
+    return str(StudyFolder(folder).journal) if card.url is None else make_url(card.url).render_as_string()
 
 
 def _storage_exists(folder: Path, card: StorageCard) -> bool:
     """Whether the storage is there to be read; opening it would create what is missing."""
     if card.url is None:
-        return (folder / JOURNAL_FILE).is_file()
+        return (StudyFolder(folder).journal).is_file()
     with _usable_database(card.url):
         address = make_url(card.url)
         file = address.database or ""
@@ -238,7 +238,7 @@ def _storage_exists(folder: Path, card: StorageCard) -> bool:
 
 def _open_storage(folder: Path, card: StorageCard) -> BaseStorage:
     if card.url is None:
-        return _open_journal(folder / JOURNAL_FILE)
+        return _open_journal(StudyFolder(folder).journal)
     with _usable_database(card.url):
         return optuna.storages.get_storage(card.url)
 
@@ -254,7 +254,7 @@ def _open_journal(path: Path) -> JournalStorage:
         AssertionError,
     ) as error:  # whatever a line may hold
         raise StudyError(
-            f"{JOURNAL_FILE} must be readable to its end",
+            f"{StudyFolder.journal} must be readable to its end",
             f"{path} ({type(error).__name__}: {error})",
             "Restore it from a backup, or make it again from the trials' folders with `taskct study rebuild "
             f"{path.parent}`.",
@@ -263,7 +263,10 @@ def _open_journal(path: Path) -> JournalStorage:
 
 def _set_aside_unreadable(folder: Path) -> None:
     """Rename a storage.json or journal that cannot be read to ``NAME.unreadable``."""
-    for name, read in ((STORAGE_FILE, read_card), (JOURNAL_FILE, lambda f: _open_journal(f / JOURNAL_FILE))):
+    for name, read in (
+        (StudyFolder.storage, read_card),
+        (StudyFolder.journal, lambda f: _open_journal(f / StudyFolder.journal)),
+    ):
         path = folder / name
         try:
             if path.exists():

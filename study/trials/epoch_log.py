@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from taskct_core.contracts.files import is_remote, write_whole
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.schema import EPOCH, KEPT_EPOCH
 
-EPOCH_LOG_FILE = "metrics.jsonl"
 
-
-def append(folder: Path, row: Mapping[str, Any]) -> None:
+def append(folder: TrialFolder | str | Path, row: Mapping[str, Any]) -> None:
     """Add one epoch's row to the log of the trial in ``folder`` and force it to disk.
 
     A remote log is replaced by a longer one: object stores do not append.
@@ -29,12 +28,12 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
         row: plain values by column name, with :data:`~taskct_core.schema.EPOCH`; NaN and infinities are kept.
     """
     line = json.dumps(dict(row), default=_plain) + "\n"
-    path = folder / EPOCH_LOG_FILE
+    path = TrialFolder.at(folder).epoch_log
     if is_remote(path):
         logged = path.read_bytes() if path.is_file() else b""
         write_whole(path, lambda temporary: temporary.write_bytes(logged + line.encode("utf-8")))
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         if _ends_torn(file):
             line = "\n" + line  # closes the line that a kill cut short, so that this one stands alone
@@ -43,13 +42,13 @@ def append(folder: Path, row: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(folder: Path, last_epoch: int | None = None) -> list[dict[str, Any]]:
+def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> list[dict[str, Any]]:
     """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
 
     A line that a kill cut short is no row. Of several rows for one epoch the last counts. Rows after ``last_epoch``
     are left out.
     """
-    path = folder / EPOCH_LOG_FILE
+    path = TrialFolder.at(folder).epoch_log
     if not path.is_file():
         return []
     rows: dict[int, dict[str, Any]] = {}

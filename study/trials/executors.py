@@ -30,6 +30,7 @@ from study.trials.trial import (
 )
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import arrow_filesystem, open_folder
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import ConfigError, TaskctError
 from taskct_core.registry import load
 
@@ -193,7 +194,7 @@ def fit_in_train(
 
     streams = {split: feed.dataset for split, feed in inputs.feeds.items() if isinstance(feed, StreamFeed)}
     feeds: dict[str, Feed] = {split: feed for split, feed in inputs.feeds.items() if split not in streams}
-    storage_path, filesystem = arrow_filesystem(task.folder.resolve() / "ray_train")
+    storage_path, filesystem = arrow_filesystem(TrialFolder(task.folder.resolve()).ray_train)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,9 @@ import torch
 from study.data.batches import Batch, Share
 from study.data.feed import Feed
 from taskct_core import schema
-from taskct_core.contracts.files import write_json, write_whole
+from taskct_core.contracts.files import write_json
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.tables import write_arrays
 
 PANEL_SLICES = 3
 _BATCH_SIZE = 16
@@ -53,14 +54,14 @@ def _stack(rows: list[Batch]) -> Batch:
     }
 
 
-def write_panel_truth(folder: Path, panel: Batch) -> None:
-    """Write which slices are shown, and their true labels, into a study's panel folder."""
+def write_panel_truth(folder: StudyFolder, panel: Batch) -> None:
+    """Write which slices are shown, and their true labels, into a study's folder."""
     slices = [
         {schema.PATIENT: patient, schema.SLICE_INDEX: int(index), schema.SPLIT: panel[schema.SPLIT]}
         for patient, index in zip(panel[schema.PATIENT], panel[schema.SLICE_INDEX], strict=True)
     ]
-    write_json(folder / schema.PANEL_SLICES_FILE, slices)
-    write_arrays(folder / "truth.npz", label=panel[schema.LABELS].numpy().astype(np.uint8))
+    write_json(folder.panel_slices, slices)
+    write_arrays(folder.panel_truth, label=panel[schema.LABELS].numpy().astype(np.uint8))
 
 
 def write_panel(path: Path, image: torch.Tensor, prediction: torch.Tensor) -> None:
@@ -76,13 +77,3 @@ def write_panel(path: Path, image: torch.Tensor, prediction: torch.Tensor) -> No
         image=image.detach().squeeze(1).cpu().numpy().astype(np.float16),
         prediction=prediction.cpu().numpy().astype(np.uint8),
     )
-
-
-def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write an ``.npz`` file, atomically."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_whole(path, write)

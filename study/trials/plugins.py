@@ -13,13 +13,13 @@ importable wherever trials run: installed, on PYTHONPATH, or in the working dire
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from taskct_core import schema
 from taskct_core.errors import ConfigError, TrainingError
 from taskct_core.registry import load
+from taskct_core.schema import Direction
 
-Direction = Literal["maximize", "minimize"]
 Score = Callable[[Sequence[Mapping[str, Any]]], float]
 _DIRECTION = "study_direction"  # attribute of an objective's function
 
@@ -49,13 +49,15 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def metric_directions(objectives: Iterable[str]) -> dict[str, str]:
+def metric_directions(objectives: Iterable[str]) -> dict[str, Direction]:
     """Column -> ``maximize`` or ``minimize``: of every metric of the platform, and of these own objectives.
 
     Raises:
         ConfigError: if an own objective cannot be imported, or declares no direction.
     """
-    own = {name: getattr(_load(name), _DIRECTION) for name in objectives if is_own(name)}
+    own: dict[str, Direction] = {
+        name: getattr(_load(name), _DIRECTION) for name in objectives if is_own(name)
+    }
     return {name: metric.direction for name, metric in schema.METRICS.items()} | own
 
 

@@ -8,7 +8,8 @@ from study.config import ExecutionConfig
 from study.results import read_rows
 from study.trials.executors import TrialTask, fit_in_train, worker_resources
 from study.trials.follow import follow_epochs
-from study.trials.trial import FINAL_FILE, Row, TrialInputs, Worker, run_trial
+from study.trials.trial import Row, TrialInputs, Worker, run_trial
+from taskct_core.contracts.folders import TrialFolder
 
 
 def train_trial(
@@ -24,7 +25,7 @@ def train_trial(
             fit_in_train(task, inputs, execution)
         else:
             _run_in_task(task, inputs, execution)
-    return read_rows(task.folder / FINAL_FILE)
+    return read_rows(TrialFolder(task.folder).final)
 
 
 def _run_in_task(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig) -> None:

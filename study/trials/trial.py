@@ -36,7 +36,8 @@ from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.config import TrialConfig
-from taskct_core.contracts.files import buffered, open_folder, write_json, write_whole
+from taskct_core.contracts.files import buffered, open_folder, write_json, write_text, write_whole
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import DataError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
@@ -46,10 +47,6 @@ from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import Training, build_training
 
-CHECKPOINT_FILE = "checkpoint.pt"
-CONFIG_FILE = "config.yaml"
-FINAL_FILE = "final.json"
-PANEL_FILE = "panel.npz"
 Row = dict[str, Any]
 
 
@@ -94,7 +91,7 @@ class Worker:
 
 def run_trial(
     config: TrialConfig,
-    folder: Path,
+    folder: TrialFolder | Path,
     inputs: TrialInputs,
     worker: Worker,
     report: Callable[[Row], None],
@@ -114,6 +111,7 @@ def run_trial(
         DataError: if the checkpoint belongs to another configuration.
         StudyError: if the frozen task network changed during training.
     """
+    folder = TrialFolder.at(folder)
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
     training = build_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
@@ -151,18 +149,17 @@ def run_trial(
     _finish(training, folder, inputs, worker, identity | {schema.SECONDS: seconds})
 
 
-def write_trial_config(folder: Path, config: TrialConfig) -> None:
+def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
     """Write what a trial is made with into its folder; ``read_trial_config`` reads it."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_whole(folder / CONFIG_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(TrialFolder.at(folder).config, text)
 
 
-def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, float]:
+def _restore(training: Training, folder: TrialFolder, identity: Row) -> tuple[int, float]:
     """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
-    path = folder / CHECKPOINT_FILE
-    if not path.is_file():
+    if not folder.checkpoint.is_file():
         return 0, 0.0
-    checkpoint = torch.load(buffered(path), map_location="cpu", weights_only=True)
+    checkpoint = torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)
     for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
         if checkpoint["identity"][name] != identity[name]:
             raise DataError(
@@ -174,9 +171,11 @@ def _restore(training: Training, folder: Path, identity: Row) -> tuple[int, floa
     return int(checkpoint["epoch"]), float(checkpoint["seconds"])
 
 
-def _save_checkpoint(training: Training, folder: Path, identity: Row, epoch: int, seconds: float) -> None:
+def _save_checkpoint(
+    training: Training, folder: TrialFolder, identity: Row, epoch: int, seconds: float
+) -> None:
     checkpoint = {"training": training.state_dict(), "identity": identity, "epoch": epoch, "seconds": seconds}
-    write_whole(folder / CHECKPOINT_FILE, lambda temporary: torch.save(checkpoint, temporary))
+    write_whole(folder.checkpoint, lambda temporary: torch.save(checkpoint, temporary))
 
 
 def _reduced_losses(
@@ -214,7 +213,9 @@ def _gather(value: Any, worker: Worker) -> list[Any]:
     return parts
 
 
-def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worker, identity: Row) -> None:
+def _finish(
+    training: Training, folder: TrialFolder, inputs: TrialInputs, worker: Worker, identity: Row
+) -> None:
     """Score the kept reconstructor on test slices, too, and prove the task network untouched."""
     after = training.frozen_task_network.weights_hash()
     if after != identity[schema.TASK_NETWORK_HASH]:
@@ -242,10 +243,10 @@ def _finish(training: Training, folder: Path, inputs: TrialInputs, worker: Worke
             for row in rows
         ]
     if worker.is_first:
-        save_samples(folder / schema.SAMPLES_FILE, samples)
+        save_samples(folder.samples, samples)
         if inputs.panel:
-            write_panel(folder / PANEL_FILE, *_predict_panel(training, inputs.panel))
-        write_json(folder / FINAL_FILE, [plain_row(row) for row in final])
+            write_panel(folder.panel, *_predict_panel(training, inputs.panel))
+        write_json(folder.final, [plain_row(row) for row in final])
 
 
 def plain_row(row: Row) -> Row:
@@ -283,17 +284,17 @@ def require_trusted(config: TrialConfig, trust: Trust, source: object) -> None:
         trust.require(name, IMAGE_LOSSES, "image loss", source)
 
 
-def read_trial_config(folder: Path, trust: Trust = BUILT_IN_ONLY) -> TrialConfig:
+def read_trial_config(folder: TrialFolder | Path, trust: Trust = BUILT_IN_ONLY) -> TrialConfig:
     """The configuration a trial's folder was made with.
 
     Raises:
         ConfigError: if it names a plug-in that is not trusted.
         DataError: if the folder is no trial's.
     """
-    path = folder / CONFIG_FILE
+    path = TrialFolder.at(folder).config
     if not path.is_file():
         raise DataError(
-            f"a trial folder must hold {CONFIG_FILE}", str(folder), "Name a folder under trials/."
+            f"a trial folder must hold {TrialFolder.config}", str(folder), "Name a folder under trials/."
         )
     config = TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
     require_trusted(config, trust, path)

@@ -17,25 +17,6 @@ from typing import Self, overload
 from taskct_core.contracts.files import open_folder
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A folder on this machine, or a remote one; see :mod:`taskct_core.contracts.files`."""
-
-    path: Path
-
-    @classmethod
-    def at(cls, location: str | Path) -> Self:
-        """The folder at a path or URL, there or not.
-
-        Raises:
-            ConfigError: if the URL's protocol is unknown or its package is not installed.
-        """
-        return cls(open_folder(location))
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-
 class Entry:
     """A file or subfolder of fixed name: of a folder's object its path, of the class its name."""
 
@@ -50,12 +31,33 @@ class Entry:
         return self._name if folder is None else folder.path / self._name
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A folder on this machine, or a remote one; see :mod:`taskct_core.contracts.files`."""
+
+    path: Path
+
+    lock = Entry("driver.lock")  # who makes what is in the folder just now; see study.search.lock
+
+    @classmethod
+    def at(cls, location: str | Path | Folder) -> Self:
+        """The folder at a path or URL, there or not.
+
+        Raises:
+            ConfigError: if the URL's protocol is unknown or its package is not installed.
+        """
+        return cls(location.path if isinstance(location, Folder) else open_folder(location))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
 class StudyFolder(Folder):
     """``taskct study run`` writes it, whatever looks at a study reads it."""
 
     card = Entry("study.json")  # StudyCard
     results = Entry("results.parquet")  # one flat row a trial, epoch and split
-    samples = Entry("samples.parquet")  # one row a trial, split and slice, at the trial's last epoch
+    samples = Entry("samples.parquet")  # one row a trial, split and slice, at the epoch that the trial keeps
     references = Entry("references.json")  # one row a reference and split
     reference_samples = Entry("references-samples.parquet")
     evaluations = Entry(
@@ -76,6 +78,13 @@ class StudyFolder(Folder):
     def trial(self, number: int) -> TrialFolder:
         """``trials/0003``."""
         return TrialFolder(self.trials / f"{number:04d}")
+
+    def trials_on_disk(self) -> list[int]:
+        """Numbers of the trials that left anything, in ascending order."""
+        found = (
+            [path for path in self.trials.iterdir() if path.name.isdecimal()] if self.trials.is_dir() else []
+        )
+        return sorted(int(path.name) for path in found if path.is_dir() and any(path.iterdir()))
 
     def panel(self, trial_or_method: int | str) -> Path:
         """What a trial or a reference makes of the slices shown: image, prediction."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from taskct_core.contracts.files import read_json
+from taskct_core.contracts.files import read_json, write_text
 from taskct_core.errors import DataError, first_line
+from taskct_core.schema import Direction
 
 # Old files hold null for what was not known.
 Record = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
@@ -32,7 +33,7 @@ class StudyCard(BaseModel):
 
     name: str = ""
     objectives: list[str] = []
-    directions: dict[str, Literal["maximize", "minimize"]] = {}
+    directions: dict[str, Direction] = {}
     config: Record = {}
     dataset: Record = {}
     task_network: Record = {}
@@ -52,6 +53,10 @@ class StudyCard(BaseModel):
         except ValidationError as error:
             received = type(values).__name__ if not isinstance(values, dict) else f"{path}: {_problem(error)}"
             raise DataError(f"{path.name} must hold an object", received, "Export the study again.") from None
+
+    def write(self, path: Path) -> None:
+        """Write it whole."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
 
     @property
     def planned_trials(self) -> int | None:

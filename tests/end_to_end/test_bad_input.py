@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from study.cli.app import main
-from taskct_core import schema
+from taskct_core.contracts.folders import DatasetFolder, TaskNetworkFolder
 
 SHAPE = (24, 24, 4)
 
@@ -149,7 +149,7 @@ def test_shards_of_another_version(
     small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = shutil.copytree(small.workspace.dataset, tmp_path / "data")
-    card = data / schema.DATASET_FILE
+    card = data / DatasetFolder.card
     card.write_text(json.dumps(json.loads(card.read_text()) | {"format_version": 99}))
     config = _config_of(small, tmp_path, dataset=str(data))
     for command in (["pretrain"], ["train"], ["study", "run"]):
@@ -173,7 +173,7 @@ def test_a_task_network_that_was_tampered_with(
     small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = shutil.copytree(small.workspace.task_network, tmp_path / "network")
-    weights = network / schema.TASK_NETWORK_WEIGHTS
+    weights = network / TaskNetworkFolder.weights
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder
 
 pytestmark = pytest.mark.ray
 
@@ -61,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
 
 
 def _results(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "study" / schema.RESULTS_FILE)
+    return pd.read_parquet(root / "study" / StudyFolder.results)
 
 
 def _last(results: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -95,7 +96,7 @@ def test_the_numbers_are_those_of_training_and_not_constants(finished: tuple) ->
 
 def test_the_report_stands_alone_and_names_its_trials(finished: tuple) -> None:
     _, root, _ = finished
-    html = (root / "study" / schema.REPORT_FILE).read_text(encoding="utf-8")
+    html = (root / "study" / StudyFolder.report).read_text(encoding="utf-8")
     assert not re.search(r"<(?:script|link|img|iframe)\b[^>]*https?://", html)
     for text in (
         "trial 0",

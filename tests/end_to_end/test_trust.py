@@ -20,8 +20,9 @@ from torch import nn
 from study.cli.app import main
 from study.config import ExperimentConfig, load_experiment, trust_of
 from study.trials.executors import trusted_task
-from study.trials.trial import CONFIG_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder, TaskNetworkFolder, TrialFolder
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.registry import Trust
@@ -74,13 +75,13 @@ def study(small: Any, tmp_path: Path) -> Path:
         "dataset": {"patients": card.patients},
         "folders": {"dataset": str(root / "data"), "task_network": str(root / "task_network")},
     }
-    (folder / schema.STUDY_FILE).write_text(json.dumps(record))
-    (folder / schema.RESULTS_FILE).touch()
+    (folder / StudyFolder.card).write_text(json.dumps(record))
+    (folder / StudyFolder.results).touch()
     return folder
 
 
 def _name_in_card(study: Path, name: str) -> None:
-    path = study.parent / "task_network" / schema.TASK_NETWORK_CARD
+    path = study.parent / "task_network" / TaskNetworkFolder.card
     card = json.loads(path.read_text())
     card["network"] |= {"architecture": name, "architecture_parameters": {}}
     path.write_text(json.dumps(card))
@@ -88,7 +89,7 @@ def _name_in_card(study: Path, name: str) -> None:
 
 def _name_in_trial(field: str, text: str = "{}") -> Callable[[Path, str], None]:
     def spoil(study: Path, name: str) -> None:
-        path = study / "trials" / "0000" / CONFIG_FILE
+        path = study / "trials" / "0000" / TrialFolder.config
         values = yaml.safe_load(path.read_text()) | {field: text.format(name)}
         path.write_text(yaml.safe_dump(values | {"architecture_parameters": {}}))
 
@@ -96,7 +97,7 @@ def _name_in_trial(field: str, text: str = "{}") -> Callable[[Path, str], None]:
 
 
 def _name_in_study(study: Path, name: str) -> None:
-    path = study / schema.STUDY_FILE
+    path = study / StudyFolder.card
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"objectives": [name.replace("Network", "score")]}))
 

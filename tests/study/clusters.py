@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from taskct_core.contracts.folders import StudyFolder
+
 DRIVER_RESOURCE = "on_demand"
 NODE_FILE = "node"
 _STALLED = "stalled"
@@ -77,7 +79,6 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
     from study.cluster.ray_session import ray_session
     from study.config import ExecutionConfig
     from study.run import run_study
-    from study.search.records import trial_folder
     from study.trials.executors import tune_resources
 
     cloudpickle.register_pickle_by_value(lookup)
@@ -96,7 +97,9 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
             metric_directions=lookup.DIRECTIONS,
             epochs=studies.EPOCHS,
         )
-        nodes = [(trial_folder(folder / name, r.trial) / NODE_FILE).read_text() for r in summary.trials]
+        nodes = [
+            (StudyFolder(folder / name).trial(r.trial).path / NODE_FILE).read_text() for r in summary.trials
+        ]
         return {"trials": [(r.status, r.last_epoch, r.retries) for r in summary.trials], "nodes": nodes}
 
     coordinated = tune_resources(ExecutionConfig(executor="train", driver_resource=DRIVER_RESOURCE))

@@ -17,8 +17,9 @@ from studies import EPOCHS, study_config
 
 from study.config import StudyConfig
 from study.run import load_study
-from study.search.records import read_records, trial_folder
+from study.search.records import read_records
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE, EPOCH, PRUNED
 
 PATIENCE_SECONDS = 600.0
@@ -83,7 +84,7 @@ def unsound_trials(folder: Path, trials: int) -> list[str]:
     records = read_records(load_study(folder))
     problems = [] if len(records) == trials else [f"{len(records)} trials instead of {trials}"]
     for record in records:
-        epochs = [row[EPOCH] for row in epoch_log.read(trial_folder(folder, record.trial))]
+        epochs = [row[EPOCH] for row in epoch_log.read(StudyFolder(folder).trial(record.trial))]
         if record.status not in (COMPLETE, PRUNED):
             problems.append(f"trial {record.trial} is {record.status}")
         elif epochs != list(range(1, record.last_epoch + 1)):

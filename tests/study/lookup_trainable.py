@@ -21,6 +21,7 @@ from ray import tune
 
 from study.trials import epoch_log
 from taskct_core.contracts.files import open_folder
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.schema import EPOCH, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 
 SPACE: dict[str, Any] = {
@@ -120,7 +121,7 @@ def fill_disk(at_epoch: int) -> Callable[[Path, int], None]:
 
     def fault(folder: Path, epoch: int) -> None:
         if epoch == at_epoch:
-            log = folder / epoch_log.EPOCH_LOG_FILE
+            log = folder / TrialFolder.epoch_log
             log.unlink(missing_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
             log.symlink_to("/dev/full")

@@ -15,6 +15,7 @@ import pytest
 from study.data.dataset import hash_of, load_card, verify_shards
 from study.data.shards import from_table, to_table, write_shard
 from taskct_core import schema
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError
 
 
@@ -97,13 +98,13 @@ def test_changed_and_missing_shards_are_named(dataset: Path) -> None:
 
 
 def test_other_format_version_is_refused(dataset: Path) -> None:
-    path = dataset / schema.DATASET_FILE
+    path = dataset / DatasetFolder.card
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(DataError, match="version 99"):
         load_card(dataset)
 
 
 def test_unfinished_dataset_is_refused(dataset: Path) -> None:
-    (dataset / schema.DATASET_FILE).unlink()
+    (dataset / DatasetFolder.card).unlink()
     with pytest.raises(DataError, match="taskct simulate"):
         load_card(dataset)

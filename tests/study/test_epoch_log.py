@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from study.trials import epoch_log
+from taskct_core.contracts.folders import TrialFolder
 
 
 def test_rows_come_back_in_order(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_nan_and_numpy_values_survive(tmp_path: Path) -> None:
 def test_every_cut_of_the_file_leaves_the_whole_rows_and_room_for_more(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         epoch_log.append(tmp_path, {"epoch": epoch, "loss": 0.5})
-    path = tmp_path / epoch_log.EPOCH_LOG_FILE
+    path = tmp_path / TrialFolder.epoch_log
     content = path.read_bytes()
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])

@@ -13,9 +13,10 @@ from study.data.inputs import open_inputs
 from study.trials import epoch_log
 from study.trials.executors import TrialTask, check_execution, tune_resources
 from study.trials.single import train_trial
-from study.trials.trial import PANEL_FILE, TrialInputs
+from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import ConfigError, TrainingError
 
 VOLATILE = {
@@ -47,7 +48,7 @@ def test_train_and_actor_give_the_same_trial(small, inputs: TrialInputs, tmp_pat
     in_train = _train(config, tmp_path / "train", inputs, executor="train")
     in_actor = _train(config, tmp_path / "actor", inputs, executor="actor")
     assert in_train == in_actor
-    images = [np.load(tmp_path / name / PANEL_FILE)["image"] for name in ("train", "actor")]
+    images = [np.load(tmp_path / name / TrialFolder.panel)["image"] for name in ("train", "actor")]
     np.testing.assert_array_equal(*images)
 
 

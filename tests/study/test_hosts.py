@@ -12,6 +12,7 @@ import yaml
 from hosts import Host, can_make_hosts, ray_over, two_hosts
 
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE
 
 pytestmark = [
@@ -53,7 +54,7 @@ def test_trials_run_on_both_hosts_and_end_in_one_table(
     done = head.run("taskct", "study", "run", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     study = tmp_path / small.experiment.name / "study"
-    results = pd.read_parquet(study / schema.RESULTS_FILE)
+    results = pd.read_parquet(study / StudyFolder.results)
     trials = results[results[schema.TRIAL] >= 0]
     assert trials[schema.TRIAL].nunique() == 4 and set(trials[schema.STATUS]) == {COMPLETE}
     assert set(trials["host"]) == names
@@ -69,8 +70,8 @@ def test_workers_of_one_trial_train_together_on_both_hosts(
     done = head.run("taskct", "study", "run", str(path), *(word for s in settings for word in ("--set", s)))
     assert done.returncode == 0, done.stdout + done.stderr
     study = tmp_path / small.experiment.name / "study"
-    results = pd.read_parquet(study / schema.RESULTS_FILE)
-    samples = pd.read_parquet(study / schema.SAMPLES_FILE)
+    results = pd.read_parquet(study / StudyFolder.results)
+    samples = pd.read_parquet(study / StudyFolder.samples)
     trial = results[(results[schema.TRIAL] == 0) & (results[schema.SPLIT] == "validation")]
     assert list(trial[schema.EPOCH]) == list(range(1, small.experiment.trial.epochs + 1))
     scored = samples[(samples[schema.TRIAL] == 0) & (samples[schema.SPLIT] == "validation")]

@@ -17,8 +17,9 @@ from study.data.feed import TableFeed
 from study.data.leakage import check_no_leakage
 from study.data.shards import from_table, to_table
 from study.pretrain import train_task_network
-from study.trials.trial import CHECKPOINT_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.task_networks import load_task_network_card
@@ -65,9 +66,9 @@ def trained_weights(small: Any, folder: Path, feeds: dict[str, Any]) -> dict[str
     )
     folder.mkdir()
     run_trial(small.experiment.trial, folder, inputs, Worker(), lambda row: None)
-    state: dict[str, torch.Tensor] = torch.load(folder / CHECKPOINT_FILE, weights_only=True)["training"][
-        "reconstructor"
-    ]
+    state: dict[str, torch.Tensor] = torch.load(folder / TrialFolder.checkpoint, weights_only=True)[
+        "training"
+    ]["reconstructor"]
     return state
 
 

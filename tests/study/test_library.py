@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event as TensorBoardEvent
 
 import study
 from study.monitor.events import EpochReported, Event
-from study.search.records import trial_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import PRIMARY_DICE
 
 
@@ -38,7 +38,7 @@ def test_tensorboard_has_each_epoch_once(tmp_path: Path) -> None:
         run_here(study_config(trials=2), tmp_path, on_event=kill)
     summary = run_here(study_config(trials=2), tmp_path)
     for record in summary.trials:
-        points = read_scalars(trial_folder(tmp_path, record.trial), PRIMARY_DICE)
+        points = read_scalars(StudyFolder(tmp_path).trial(record.trial).path, PRIMARY_DICE)
         assert [step for step, _ in points] == list(range(1, EPOCHS + 1))
         assert points[-1][1] == pytest.approx(record.objectives[PRIMARY_DICE])
 

@@ -18,10 +18,9 @@ import pytest
 from studies import EPOCHS, run_here, study_config
 
 from study.run import StudySummary
-from study.search.records import trial_folder
-from study.search.storage import JOURNAL_FILE
 from study.trials import epoch_log
-from taskct_core.schema import PRIMARY_DICE, PRIMARY_PSNR, TRIALS_FOLDER
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.schema import PRIMARY_DICE, PRIMARY_PSNR
 
 DASHBOARD = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
 _STARTS_WITHIN_SECONDS = 60.0
@@ -43,7 +42,7 @@ def dashboard(folder: Path, summary: StudySummary) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(DASHBOARD), str(folder / JOURNAL_FILE), "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(DASHBOARD), str(folder / StudyFolder.journal), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}"
@@ -89,10 +88,10 @@ def test_the_optuna_dashboard_shows_the_study_and_follows_it(
 def test_tensorboard_reads_every_trial_s_curves(folder: Path, summary: StudySummary) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for record in summary.trials:
-        accumulator = reader.EventAccumulator(str(trial_folder(folder, record.trial)))
+        accumulator = reader.EventAccumulator(str(StudyFolder(folder).trial(record.trial)))
         accumulator.Reload()
         scalars = accumulator.Scalars(PRIMARY_DICE)
-        logged = [row[PRIMARY_DICE] for row in epoch_log.read(trial_folder(folder, record.trial))]
+        logged = [row[PRIMARY_DICE] for row in epoch_log.read(StudyFolder(folder).trial(record.trial))]
         assert [event.step for event in scalars] == list(range(1, EPOCHS + 1))
         assert [event.value for event in scalars] == pytest.approx(logged)
         assert PRIMARY_PSNR in accumulator.Tags()["scalars"]
@@ -100,5 +99,5 @@ def test_tensorboard_reads_every_trial_s_curves(folder: Path, summary: StudySumm
 
 def test_every_trial_is_a_run_of_the_folder_that_the_docs_name(folder: Path, summary: StudySummary) -> None:
     multiplexer = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_multiplexer")
-    runs = multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder / TRIALS_FOLDER))
+    runs = multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder / StudyFolder.trials))
     assert {f"{record.trial:04d}" for record in summary.trials} <= set(runs.Runs())

@@ -21,13 +21,13 @@ from study.monitor.status import study_status
 from study.rebuild import rebuild_study
 from study.run import StudySummary, load_study, retry_failed
 from study.search.lock import study_lock
-from study.search.records import TrialRecord, read_records, trial_folder
-from study.search.storage import JOURNAL_FILE, STORAGE_FILE
+from study.search.records import TrialRecord, read_records
 from study.trials.executors import TrialTask
-from study.trials.trial import FINAL_FILE, write_trial_config
+from study.trials.trial import write_trial_config
 from taskct_core.contracts.files import write_json
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
-from taskct_core.schema import COMPLETE, PRUNED, RUNNING, STUDY_FILE
+from taskct_core.schema import COMPLETE, PRUNED, RUNNING
 
 SPACE = {
     "alpha": {"kind": "logit", "low": 0.01, "high": 0.99, "ends": [0, 1]},
@@ -61,18 +61,20 @@ def make_database_of_another_study(path: Path) -> None:
 
 Lose = Callable[[Path], object]
 JOURNAL_LOSSES: dict[str, Lose] = {
-    "deleted": lambda folder: (folder / JOURNAL_FILE).unlink(),
-    "emptied": lambda folder: (folder / JOURNAL_FILE).write_bytes(b""),
-    "cut": lambda folder: (folder / JOURNAL_FILE).write_bytes(b'{"op_code":0,'),
-    "zeros inside": lambda folder: replace_by_zeros(folder / JOURNAL_FILE),
-    "and its name": lambda folder: [(folder / name).unlink() for name in (JOURNAL_FILE, STORAGE_FILE)],
+    "deleted": lambda folder: (folder / StudyFolder.journal).unlink(),
+    "emptied": lambda folder: (folder / StudyFolder.journal).write_bytes(b""),
+    "cut": lambda folder: (folder / StudyFolder.journal).write_bytes(b'{"op_code":0,'),
+    "zeros inside": lambda folder: replace_by_zeros(folder / StudyFolder.journal),
+    "and its name": lambda folder: [
+        (folder / name).unlink() for name in (StudyFolder.journal, StudyFolder.storage)
+    ],
 }
 DATABASE_LOSSES: dict[str, Lose] = {
     "deleted": lambda folder: (folder / "study.db").unlink(),
     "emptied": lambda folder: (folder / "study.db").write_bytes(b""),
     "foreign": lambda folder: make_foreign_database(folder / "study.db"),
     "another study's": lambda folder: make_database_of_another_study(folder / "study.db"),
-    "its name": lambda folder: (folder / STORAGE_FILE).unlink(),
+    "its name": lambda folder: (folder / StudyFolder.storage).unlink(),
 }
 
 
@@ -106,15 +108,15 @@ def check_refused(folder: Path, config: Any, lose: Lose) -> None:
 def test_the_journal_alone_tells_which_study_it_holds(tmp_path: Path) -> None:
     config = study_config(trials=2)
     expected = table(run_here(config, tmp_path).trials)
-    (tmp_path / STORAGE_FILE).unlink()
+    (tmp_path / StudyFolder.storage).unlink()
     assert table(run_here(config, tmp_path).trials) == expected
 
 
 def test_a_journal_that_is_older_than_its_trials_is_refused(tmp_path: Path) -> None:
     run_here(study_config(trials=2), tmp_path)
-    backup = (tmp_path / JOURNAL_FILE).read_bytes()
+    backup = (tmp_path / StudyFolder.journal).read_bytes()
     run_here(study_config(trials=4), tmp_path)
-    (tmp_path / JOURNAL_FILE).write_bytes(backup)
+    (tmp_path / StudyFolder.journal).write_bytes(backup)
     with pytest.raises(StudyError, match=r"nothing of trials 2, 3: .*older"):
         run_here(study_config(trials=4), tmp_path)
 
@@ -143,7 +145,7 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, **arguments: Any)
         for record in read_records(load_study(folder)):
             write_files(experiment, folder, record)
         write_json(
-            folder / STUDY_FILE,
+            folder / StudyFolder.card,
             {
                 "config": json.loads(experiment.model_dump_json()),
                 "directions": {name: DIRECTIONS[name] for name in experiment.study.objectives},
@@ -155,13 +157,13 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, **arguments: Any)
 
 
 def write_files(experiment: ExperimentConfig, folder: Path, record: TrialRecord) -> None:
-    own = trial_folder(folder, record.trial)
-    if not own.is_dir():
+    own = StudyFolder(folder).trial(record.trial)
+    if not own.path.is_dir():
         return
     proposal = {"trial": record.trial, "folder": str(own), "values": record.values}
     write_trial_config(own, TrialTask.from_search(experiment.trial, proposal).config)
     if record.status == COMPLETE:
-        write_json(own / FINAL_FILE, [])
+        write_json(own.final, [])
 
 
 @pytest.mark.parametrize("lose", JOURNAL_LOSSES.values(), ids=JOURNAL_LOSSES)
@@ -197,7 +199,7 @@ def test_what_is_not_finished_is_continued_with_its_own_values(tmp_path: Path) -
         run_experiment(experiment, tmp_path, on_event=kill)
     before = read_records(load_study(tmp_path))
     pruned = [record.trial for record in before if record.status == PRUNED]
-    (tmp_path / JOURNAL_FILE).unlink()
+    (tmp_path / StudyFolder.journal).unlink()
     rebuilt = rebuild_study(tmp_path)
     assert pruned and rebuilt.left_running == sorted([*pruned, 7])
     after = read_records(load_study(tmp_path))
@@ -211,10 +213,10 @@ def test_what_is_not_finished_is_continued_with_its_own_values(tmp_path: Path) -
 def test_a_trial_without_a_readable_configuration_is_set_aside_and_run_anew(tmp_path: Path) -> None:
     experiment = experiment_of(trials=4)
     expected = run_experiment(experiment, tmp_path).trials
-    (trial_folder(tmp_path, 1) / "config.yaml").write_text("alpha: [")
-    (trial_folder(tmp_path, 2) / "config.yaml").write_text("alpha: 0.001\n")  # not in the space
-    shutil.rmtree(trial_folder(tmp_path, 0))
-    (tmp_path / JOURNAL_FILE).unlink()
+    StudyFolder(tmp_path).trial(1).config.write_text("alpha: [")
+    StudyFolder(tmp_path).trial(2).config.write_text("alpha: 0.001\n")  # not in the space
+    shutil.rmtree(StudyFolder(tmp_path).trial(0).path)
+    (tmp_path / StudyFolder.journal).unlink()
     rebuilt = rebuild_study(tmp_path)
     assert (rebuilt.finished, rebuilt.left_running, list(rebuilt.set_aside)) == ([3], [0, 1, 2], [1, 2])
     assert (tmp_path / "trials" / "0001.unreadable" / "metrics.jsonl").is_file()
@@ -225,16 +227,16 @@ def test_a_trial_without_a_readable_configuration_is_set_aside_and_run_anew(tmp_
 
 def test_the_missing_part_of_an_older_journal_is_added(tmp_path: Path) -> None:
     run_experiment(experiment_of(trials=2), tmp_path)
-    backup = (tmp_path / JOURNAL_FILE).read_bytes()
+    backup = (tmp_path / StudyFolder.journal).read_bytes()
     expected = table(run_experiment(experiment_of(trials=4), tmp_path).trials)
-    (tmp_path / JOURNAL_FILE).write_bytes(backup)
+    (tmp_path / StudyFolder.journal).write_bytes(backup)
     assert rebuild_study(tmp_path).finished == [2, 3]
     assert table(run_experiment(experiment_of(trials=4), tmp_path).trials) == expected
 
 
 def test_a_rebuilt_study_is_still_the_one_that_was_begun(tmp_path: Path) -> None:
     run_experiment(experiment_of(trials=2), tmp_path)
-    (tmp_path / JOURNAL_FILE).unlink()
+    (tmp_path / StudyFolder.journal).unlink()
     rebuild_study(tmp_path)
     with pytest.raises(StudyError, match="seed: 0 -> 1"):
         run_here(
@@ -246,9 +248,9 @@ def test_a_rebuilt_study_is_still_the_one_that_was_begun(tmp_path: Path) -> None
 
 def test_a_rebuild_imports_no_space_that_the_folder_names(tmp_path: Path) -> None:
     run_experiment(experiment_of(trials=1), tmp_path)
-    card = json.loads((tmp_path / STUDY_FILE).read_text())
+    card = json.loads((tmp_path / StudyFolder.card).read_text())
     card["config"]["study"]["space"] = "lookup_trainable:SPACE"
-    write_json(tmp_path / STUDY_FILE, card)
+    write_json(tmp_path / StudyFolder.card, card)
     with pytest.raises(ConfigError, match="--trust"):
         rebuild_study(tmp_path)
 
@@ -256,7 +258,7 @@ def test_a_rebuild_imports_no_space_that_the_folder_names(tmp_path: Path) -> Non
 def test_a_rebuild_adds_nothing_where_nothing_is_lost(tmp_path: Path) -> None:
     expected = table(run_experiment(experiment_of(trials=2), tmp_path).trials)
     assert rebuild_study(tmp_path).finished == []
-    (tmp_path / STORAGE_FILE).write_text("{")
+    (tmp_path / StudyFolder.storage).write_text("{")
     assert rebuild_study(tmp_path).finished == []
     assert table(read_records(load_study(tmp_path))) == expected
 
@@ -265,6 +267,6 @@ def test_a_rebuild_is_refused_where_a_driver_runs_or_nothing_is_known(tmp_path: 
     run_experiment(experiment_of(trials=1), tmp_path)
     with study_lock(tmp_path), pytest.raises(StudyError, match="one driver"):
         rebuild_study(tmp_path)
-    (tmp_path / STUDY_FILE).write_text('{"config": {}}')
-    with pytest.raises(StudyError, match=STUDY_FILE):
+    (tmp_path / StudyFolder.card).write_text('{"config": {}}')
+    with pytest.raises(StudyError, match=StudyFolder.card):
         rebuild_study(tmp_path)

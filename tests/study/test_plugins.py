@@ -18,9 +18,10 @@ from study.results import read_rows
 from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
 from study.trials.plugins import metric_directions, own_scores
-from study.trials.trial import FINAL_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from study.workspace import Workspace
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.errors import ConfigError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR
@@ -72,9 +73,9 @@ def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path)
         Worker(),
         lambda row: None,
     )
-    for row in [*epoch_log.read(tmp_path), *read_rows(tmp_path / FINAL_FILE)]:
+    for row in [*epoch_log.read(tmp_path), *read_rows(tmp_path / TrialFolder.final)]:
         assert row[WORST_PSNR] <= row[PRIMARY_PSNR]
-    samples = pd.read_parquet(tmp_path / schema.SAMPLES_FILE)
+    samples = pd.read_parquet(tmp_path / StudyFolder.samples)
     assert row[WORST_PSNR] == pytest.approx(samples[samples[schema.SPLIT] == "test"][PRIMARY_PSNR].min())
 
 
@@ -92,7 +93,7 @@ def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> Non
     assert [record.status for record in summary.trials] == [COMPLETE] * 2
     alphas = [record.values["alpha"] for record in summary.trials]
     assert [record.objectives[WORST_PSNR] for record in summary.trials] == [2 + alpha for alpha in alphas]
-    results = pd.read_parquet(workspace.study / schema.RESULTS_FILE)
+    results = pd.read_parquet(workspace.study / StudyFolder.results)
     trials = results[results[schema.TRIAL] >= 0]
     assert list(trials[f"{schema.CONFIG_PREFIX}alpha"]) == [alpha for alpha in alphas for _ in (1, 2)]
     assert set(trials[schema.SPLIT]) == {"validation"} and trials[schema.METHOD].notna().all()

@@ -13,10 +13,11 @@ import pytest
 
 from study.data.simulate_patient import measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan
-from study.results import REFERENCE_SAMPLES_FILE, REFERENCES_FILE, read_rows
+from study.results import read_rows
 from study.scoring.references import write_references
 from study.trials.trial import TrialInputs
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.geometry import ParallelBeam
 
 
@@ -42,7 +43,9 @@ def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str
         data_hash="with sinograms",
     )
     write_references(folder, inputs)
-    return {(row[schema.METHOD], row[schema.SPLIT]): row for row in read_rows(folder / REFERENCES_FILE)}
+    return {
+        (row[schema.METHOD], row[schema.SPLIT]): row for row in read_rows(folder / StudyFolder.references)
+    }
 
 
 def test_every_reference_on_both_splits(rows: dict) -> None:
@@ -68,15 +71,18 @@ def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
         data_hash=small.card.data_hash,
     )
     write_references(tmp_path, inputs)
-    methods = [row[schema.METHOD] for row in read_rows(tmp_path / REFERENCES_FILE)]
+    methods = [row[schema.METHOD] for row in read_rows(tmp_path / StudyFolder.references)]
     assert list(dict.fromkeys(methods)) == ["full_dose", "fbp"]
-    whole = (tmp_path / REFERENCES_FILE).read_bytes(), pd.read_parquet(tmp_path / REFERENCE_SAMPLES_FILE)
+    whole = (
+        (tmp_path / StudyFolder.references).read_bytes(),
+        pd.read_parquet(tmp_path / StudyFolder.reference_samples),
+    )
     scored: list[dict] = []
     write_references(tmp_path, inputs, scored.append)  # a continued study keeps them
     assert not scored
     first = [row for row in json.loads(whole[0]) if row[schema.METHOD] == "full_dose"]
-    (tmp_path / REFERENCES_FILE).write_text(json.dumps(first))  # killed before FBP was scored
+    (tmp_path / StudyFolder.references).write_text(json.dumps(first))  # killed before FBP was scored
     write_references(tmp_path, inputs, scored.append)
     assert {row[schema.METHOD] for row in scored} == {"fbp"}
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / REFERENCE_SAMPLES_FILE), whole[1])
-    assert np.isfinite([row["psnr_fixed"] for row in read_rows(tmp_path / REFERENCES_FILE)][2:]).all()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / StudyFolder.reference_samples), whole[1])
+    assert np.isfinite([row["psnr_fixed"] for row in read_rows(tmp_path / StudyFolder.references)][2:]).all()

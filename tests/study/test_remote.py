@@ -14,13 +14,12 @@ from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
 from study.results import export_results, read_rows
 from study.run import run_study
-from study.search.lock import LOCK_FILE, read_driver, study_lock
-from study.search.records import trial_folder
+from study.search.lock import read_driver, study_lock
 from study.trials import epoch_log
-from study.trials.trial import CHECKPOINT_FILE, FINAL_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
-from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE
@@ -64,15 +63,15 @@ def test_a_remote_study_has_one_driver(s3_bucket: str) -> None:
         with pytest.raises(StudyError, match="one driver at a time"), study_lock(folder):
             pass
         with pytest.raises(FileExistsError):
-            create_exclusively(folder / LOCK_FILE, b"{}")
+            create_exclusively(folder / Folder.lock, b"{}")
     assert read_driver(folder) is None
 
 
 def test_a_dead_drivers_remote_lock_is_taken_over_and_its_owner_notices(s3_bucket: str) -> None:
     folder = open_folder(f"{s3_bucket}/takeover")
     with study_lock(folder) as first:
-        vanished = json.loads((folder / LOCK_FILE).read_text()) | {"host": "elsewhere", "heartbeat": 0.0}
-        (folder / LOCK_FILE).write_text(json.dumps(vanished))
+        vanished = json.loads((folder / Folder.lock).read_text()) | {"host": "elsewhere", "heartbeat": 0.0}
+        (folder / Folder.lock).write_text(json.dumps(vanished))
         with study_lock(folder) as second:
             second.check()
             first.beat()
@@ -97,7 +96,7 @@ def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path
         run_here(config, folder, on_event=kill)
     summary = run_here(config, folder)
     assert table(summary.trials) == table(run_here(study_config(trials=3), tmp_path / "alone").trials)
-    assert len(list(trial_folder(folder, 1).glob("events.out.tfevents.*"))) == 1
+    assert len(list(StudyFolder(folder).trial(1).path.glob("events.out.tfevents.*"))) == 1
     assert study_status(folder).counts == {COMPLETE: 3}
     assert len(export_results(folder, "remote", summary.trials)) == 3 * EPOCHS
 
@@ -120,14 +119,14 @@ def test_a_killed_trial_continues_exactly_from_its_checkpoint_in_the_bucket(
 
     with pytest.raises(Killed):
         run_trial(config, folder, inputs, Worker(), kill)
-    assert (folder / CHECKPOINT_FILE).is_file() and not (folder / FINAL_FILE).is_file()
+    assert (folder / TrialFolder.checkpoint).is_file() and not (folder / TrialFolder.final).is_file()
     reported: list[int] = []
     run_trial(config, folder, inputs, Worker(), lambda row: reported.append(row[schema.EPOCH]))
     assert reported == [1, 2]
     for here, there in zip(epoch_log.read(tmp_path), epoch_log.read(folder), strict=True):
         assert there[schema.LOSS] == here[schema.LOSS]
         assert there[PRIMARY_DICE] == here[PRIMARY_DICE]
-    assert read_rows(folder / FINAL_FILE)
+    assert read_rows(folder / TrialFolder.final)
 
 
 def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str) -> None:
@@ -159,4 +158,4 @@ def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Pat
     )
     assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
     assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]
-    assert len(epoch_log.read(trial_folder(folder, 0))) == EPOCHS
+    assert len(epoch_log.read(StudyFolder(folder).trial(0))) == EPOCHS

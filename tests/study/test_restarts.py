@@ -20,8 +20,8 @@ from ray.tune.search import Searcher
 from studies import EPOCHS, run_here, study_config, table
 
 import study.run
-from study.search.records import trial_folder
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE, FAIL
 
 
@@ -46,7 +46,7 @@ class Controller:
                 continue
             for epoch in range(1, EPOCHS + 1):
                 row = row_at(proposal["values"], epoch)
-                epoch_log.append(trial_folder(folder, proposal["trial"]), row)
+                epoch_log.append(StudyFolder(folder).trial(proposal["trial"]), row)
                 scheduler.on_trial_result(None, trial, row)
             searcher.on_trial_complete(trial_id, row)
 

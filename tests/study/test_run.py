@@ -24,8 +24,8 @@ from studies import EPOCHS, run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.run import StudySummary, run_study
-from study.search.records import trial_folder
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 
@@ -79,7 +79,7 @@ def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> No
     # What a retried trial reports is what it would have reported.
     for record in (records[0], records[3], records[6]):
         expected = [row_at(record.values, epoch) for epoch in range(1, EPOCHS + 1)]
-        assert epoch_log.read(trial_folder(tmp_path, record.trial)) == expected
+        assert epoch_log.read(StudyFolder(tmp_path).trial(record.trial)) == expected
         assert record.objectives == {name: expected[-1][name] for name in (PRIMARY_DICE, PRIMARY_PSNR)}
     died = [event.reason for event in events if isinstance(event, TrialErrored) and event.trial == 3]
     assert len(died) == 1 and "process died" in died[0]
@@ -111,12 +111,12 @@ def test_two_workers_run_every_trial_once(tmp_path: Path) -> None:
     assert [record.status for record in summary.trials] == [COMPLETE] * 8
     assert sorted(event.trial for event in events if isinstance(event, TrialStarted)) == list(range(8))
     for record in summary.trials:
-        assert len(epoch_log.read(trial_folder(tmp_path, record.trial))) == EPOCHS
+        assert len(epoch_log.read(StudyFolder(tmp_path).trial(record.trial))) == EPOCHS
 
 
 def test_an_interrupt_leaves_trials_to_be_continued(tmp_path: Path) -> None:
     slow = lookup_trainable(EPOCHS, seconds_per_epoch=0.5)
-    log = trial_folder(tmp_path, 1) / epoch_log.EPOCH_LOG_FILE
+    log = StudyFolder(tmp_path).trial(1).epoch_log
     stopper = threading.Thread(target=_interrupt_when, args=(log,), daemon=True)
     stopper.start()
     summary, _ = run(tmp_path, slow, trials=3)

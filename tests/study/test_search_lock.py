@@ -15,8 +15,9 @@ import pytest
 from study import stages
 from study.config import ExperimentConfig
 from study.search import lock as lock_module
-from study.search.lock import LOCK_FILE, STALE_SECONDS, read_driver, study_lock
+from study.search.lock import STALE_SECONDS, read_driver, study_lock
 from study.workspace import Workspace
+from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 
 HOLD = """
@@ -36,7 +37,7 @@ except StudyError:
 
 
 def change(folder: Path, **fields: object) -> None:
-    path = folder / LOCK_FILE
+    path = folder / Folder.lock
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
@@ -53,8 +54,8 @@ def test_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
     )
     with study_lock(tmp_path):
-        content = (tmp_path / LOCK_FILE).read_text()
-    (tmp_path / LOCK_FILE).write_text(content)
+        content = (tmp_path / Folder.lock).read_text()
+    (tmp_path / Folder.lock).write_text(content)
     change(tmp_path, pid=int(child.stdout), heartbeat=time.time())
     with study_lock(tmp_path):
         pass
@@ -69,8 +70,8 @@ def test_a_reused_pid_is_not_mistaken_for_the_driver(tmp_path: Path) -> None:
 
 def test_a_driver_on_another_host_is_judged_by_its_heartbeat(tmp_path: Path) -> None:
     with study_lock(tmp_path):
-        content = (tmp_path / LOCK_FILE).read_text()
-    (tmp_path / LOCK_FILE).write_text(content)
+        content = (tmp_path / Folder.lock).read_text()
+    (tmp_path / Folder.lock).write_text(content)
     change(tmp_path, host="elsewhere", heartbeat=time.time())
     with pytest.raises(StudyError, match="elsewhere"), study_lock(tmp_path):
         pass
@@ -87,7 +88,7 @@ def test_a_driver_that_lost_its_lock_may_not_write(tmp_path: Path, monkeypatch: 
         lock.beat()
         with pytest.raises(StudyError, match="took it over"):
             lock.check()
-    assert (tmp_path / LOCK_FILE).exists()  # the other's lock stays
+    assert (tmp_path / Folder.lock).exists()  # the other's lock stays
 
 
 def test_the_heartbeat_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,8 +103,8 @@ def test_the_heartbeat_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_of_drivers_that_race_for_a_stale_lock_one_wins(tmp_path: Path) -> None:
     with study_lock(tmp_path):
-        content = (tmp_path / LOCK_FILE).read_text()
-    (tmp_path / LOCK_FILE).write_text(content)
+        content = (tmp_path / Folder.lock).read_text()
+    (tmp_path / Folder.lock).write_text(content)
     change(tmp_path, host="elsewhere", heartbeat=0.0)
     go = tmp_path / "go"
     command = [sys.executable, "-c", HOLD, str(tmp_path), str(go)]

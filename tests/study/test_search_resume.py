@@ -9,10 +9,9 @@ from studies import Killed, killed_at_write, run_here, study_config, table
 
 from study.config import StudyConfig
 from study.results import export_results
-from study.search.records import trial_folder
 from study.search.samplers import SAMPLERS
-from study.search.storage import JOURNAL_FILE
 from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import EPOCH, PRUNED, STATUS, TRIAL
 
 MOST_WRITES = 1000
@@ -30,8 +29,8 @@ def test_a_kill_after_any_write_changes_nothing(tmp_path: Path, sampler: str) ->
         folder = tmp_path / f"killed-{write}"
         if not killed(config, folder, write):
             break
-        if write % 2 and (folder / JOURNAL_FILE).exists():
-            with (folder / JOURNAL_FILE).open("ab") as journal:
+        if write % 2 and (folder / StudyFolder.journal).exists():
+            with (folder / StudyFolder.journal).open("ab") as journal:
                 journal.write(b'{"op_code":8,"work')  # a torn line
         assert table(run_here(config, folder).trials) == expected
     assert write > 60
@@ -53,7 +52,7 @@ def test_trials_that_do_not_wait_for_decisions_end_as_those_that_do(tmp_path: Pa
     ahead = run_here(config, tmp_path / "ahead", runs_ahead)
     assert table(ahead.trials) == expected
     pruned = {record.trial: record.last_epoch for record in ahead.trials if record.status == PRUNED}
-    logged = {trial: len(epoch_log.read(trial_folder(tmp_path / "ahead", trial))) for trial in pruned}
+    logged = {trial: len(epoch_log.read(StudyFolder(tmp_path / "ahead").trial(trial))) for trial in pruned}
     assert any(logged[trial] > last for trial, last in pruned.items())
     rows = export_results(tmp_path / "ahead", "ahead", ahead.trials)
     assert rows[rows[STATUS] == PRUNED].groupby(TRIAL)[EPOCH].max().to_dict() == pruned
@@ -90,7 +89,7 @@ def test_extending_goes_on_as_a_longer_study_would_have(tmp_path: Path) -> None:
 def test_a_finished_study_stays_as_it_is(tmp_path: Path) -> None:
     config = study_config(trials=3)
     first = run_here(config, tmp_path)
-    journal = (tmp_path / JOURNAL_FILE).read_bytes()
+    journal = (tmp_path / StudyFolder.journal).read_bytes()
     assert table(run_here(config, tmp_path).trials) == table(first.trials)
-    grown = (tmp_path / JOURNAL_FILE).read_bytes()
+    grown = (tmp_path / StudyFolder.journal).read_bytes()
     assert grown.startswith(journal)

@@ -12,7 +12,8 @@ from studies import run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event
 from study.run import load_study
-from study.search.storage import JOURNAL_FILE, create_study, open_study
+from study.search.storage import create_study, open_study
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
 
 DIRECTIONS = ["maximize", "minimize"]
@@ -21,7 +22,7 @@ DIRECTIONS = ["maximize", "minimize"]
 def test_a_torn_journal_line_is_cut_off_and_the_rest_kept(tmp_path: Path) -> None:
     study = create_study(tmp_path, None, DIRECTIONS)
     study.tell(study.ask(), [1.0, 2.0])
-    with (tmp_path / JOURNAL_FILE).open("ab") as journal:
+    with (tmp_path / StudyFolder.journal).open("ab") as journal:
         journal.write(b'{"op_code":4,"worker')
     assert len(open_study(tmp_path).trials) == 1  # a reader looks past it
     study = create_study(tmp_path, None, DIRECTIONS)
@@ -31,7 +32,7 @@ def test_a_torn_journal_line_is_cut_off_and_the_rest_kept(tmp_path: Path) -> Non
 
 def test_the_lock_of_a_killed_write_does_not_block(tmp_path: Path) -> None:
     create_study(tmp_path, None, DIRECTIONS)
-    (tmp_path / f"{JOURNAL_FILE}.lock").touch()
+    (tmp_path / f"{StudyFolder.journal}.lock").touch()
     study = create_study(tmp_path, None, DIRECTIONS)
     asking = threading.Thread(target=study.ask, daemon=True)
     asking.start()
@@ -44,7 +45,7 @@ def test_sqlite_gives_the_same_study_as_the_journal(tmp_path: Path) -> None:
     config = study_config(trials=4, storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert table(run_here(config, tmp_path / "database").trials) == expected
     assert len(load_study(tmp_path / "database").trials) == 4
-    assert not (tmp_path / "database" / JOURNAL_FILE).exists()
+    assert not (tmp_path / "database" / StudyFolder.journal).exists()
 
 
 def test_two_folders_of_one_name_share_a_database(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from study.data.simulate import simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan
 from taskct_core import schema
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, StudyError
 
 
@@ -101,7 +102,7 @@ def test_an_error_in_a_worker_reaches_the_user_as_it_is(local_ray: None, tmp_pat
     )
     with pytest.raises(DataError, match="segmentation-2"):
         simulate(experiment, tmp_path / "data")
-    assert not (tmp_path / "data" / schema.DATASET_FILE).exists()
+    assert not (tmp_path / "data" / DatasetFolder.card).exists()
 
 
 @pytest.mark.ray
@@ -121,7 +122,7 @@ def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> No
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert not (folder / schema.DATASET_FILE).exists(), "the job ended before it could be killed"
+    assert not (folder / DatasetFolder.card).exists(), "the job ended before it could be killed"
     time.sleep(1)  # Ray's workers notice that their driver is gone
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
     subprocess.run(command, check=True, capture_output=True)

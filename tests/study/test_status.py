@@ -16,8 +16,9 @@ from study.monitor.console import study_console
 from study.monitor.events import EpochReported, Event, TrialStarted
 from study.monitor.status import StatusReader, StudyStatus, study_status
 from study.monitor.status_view import draw_status
-from study.search.lock import LOCK_FILE, study_lock
+from study.search.lock import study_lock
 from study.search.storage import open_study
+from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 
@@ -75,12 +76,12 @@ def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     study.ask()
     with study_lock(tmp_path):
-        content = (tmp_path / LOCK_FILE).read_text()
+        content = (tmp_path / Folder.lock).read_text()
         status = study_status(tmp_path)
         assert status.state == "running" and status.seconds_left is not None
         assert "left" in text(status)
     dead = json.loads(content) | {"host": "elsewhere", "heartbeat": time.time() - 3600}
-    (tmp_path / LOCK_FILE).write_text(json.dumps(dead))
+    (tmp_path / Folder.lock).write_text(json.dumps(dead))
     status = study_status(tmp_path)
     assert status.state == "stopped"
     assert "last sign of life 1:00:00 ago" in text(status)

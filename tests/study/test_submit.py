@@ -13,10 +13,9 @@ from heads import Head, ray_head
 from study.cluster.submit import submit
 from study.run import load_study
 from study.scoring.evaluate import evaluate_study
-from study.search.records import read_records, trial_folder
-from study.trials.trial import CHECKPOINT_FILE, CONFIG_FILE, FINAL_FILE
-from taskct_core import schema
+from study.search.records import read_records
 from taskct_core.contracts.files import open_folder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, ResourceError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE
 
@@ -94,8 +93,8 @@ def test_a_submitted_experiment_reads_and_writes_a_bucket(tmp_path: Path, head: 
     folder = open_folder(f"{s3_bucket}/runs/tiny/study")
     (record,) = read_records(load_study(folder))
     assert record.status == COMPLETE
-    trial = trial_folder(folder, record.trial)
-    assert all((trial / name).is_file() for name in (CHECKPOINT_FILE, CONFIG_FILE, FINAL_FILE))
-    assert PRIMARY_DICE in (folder / schema.REPORT_FILE).read_text(encoding="utf-8")
+    trial = StudyFolder(folder).trial(record.trial)
+    assert all(file.is_file() for file in (trial.checkpoint, trial.config, trial.final))
+    assert PRIMARY_DICE in (folder / StudyFolder.report).read_text(encoding="utf-8")
     assert not (tmp_path / "runs").exists()
     assert len(evaluate_study(folder, trials=[0])) == 3

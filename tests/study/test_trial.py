@@ -16,8 +16,9 @@ import pytest
 
 from study.trials import epoch_log
 from study.trials.panels import choose_panel
-from study.trials.trial import CHECKPOINT_FILE, FINAL_FILE, PANEL_FILE, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.task_networks import load_task_network_card
@@ -68,7 +69,7 @@ def test_a_trial_improves_on_fbp_and_leaves_its_record(small, inputs: TrialInput
     assert {row[schema.TASK_NETWORK_HASH] for row in rows} == {card.content_hash}
     assert all(row[schema.SECONDS_PER_SLICE] > 0 and row[schema.PEAK_MEMORY_MB] > 50 for row in rows)
     assert {row[schema.TRIAL] for row in rows} == {7}
-    final = json.loads((tmp_path / FINAL_FILE).read_text())
+    final = json.loads((tmp_path / TrialFolder.final).read_text())
     assert [row[schema.SPLIT] for row in final] == ["validation", "test"]
     assert final[0][schema.PRIMARY_PSNR] == epoch_log.kept_row(rows)[schema.PRIMARY_PSNR]
 
@@ -89,7 +90,9 @@ def test_the_epoch_that_validation_prefers_is_what_a_trial_leaves(
     losses = [row[schema.VALIDATION_LOSS] for row in rows]
     best = losses.index(min(losses)) + 1
     assert rows[-1][schema.KEPT_EPOCH] == best
-    whole, killed = (json.loads((tmp_path / name / FINAL_FILE).read_text()) for name in ("whole", "killed"))
+    whole, killed = (
+        json.loads((tmp_path / name / TrialFolder.final).read_text()) for name in ("whole", "killed")
+    )
     assert [row[schema.EPOCH] for row in whole] == [best, best]
     assert whole[0][schema.PRIMARY_DICE] == rows[best - 1][schema.PRIMARY_DICE]
     for one, other in zip(whole, killed, strict=True):
@@ -111,8 +114,8 @@ def _kill_after_new_epoch(folder: Path) -> Callable[[dict[str, Any]], None]:
 
 def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Path) -> None:
     run_trial(_config(small), tmp_path, inputs, Worker(), lambda row: None)
-    samples = pd.read_parquet(tmp_path / schema.SAMPLES_FILE)
-    for row in json.loads((tmp_path / FINAL_FILE).read_text()):
+    samples = pd.read_parquet(tmp_path / StudyFolder.samples)
+    for row in json.loads((tmp_path / TrialFolder.final).read_text()):
         part = samples[samples[schema.SPLIT] == row[schema.SPLIT]]
         assert len(part) == small.card.counts[row[schema.SPLIT]]["samples"]
         assert part[schema.PRIMARY_PSNR].mean() == pytest.approx(row[schema.PRIMARY_PSNR])
@@ -123,7 +126,7 @@ def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Pat
             / (pooled["liver_true_pixels"] + pooled["liver_predicted_pixels"])
         )
         assert dice.mean() == pytest.approx(row["dice_liver_patient_nnunet"])
-    panel = np.load(tmp_path / PANEL_FILE)
+    panel = np.load(tmp_path / TrialFolder.panel)
     assert panel["image"].shape == panel["prediction"].shape == (3, 64, 64)
 
 
@@ -147,7 +150,7 @@ def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
     run_trial(config, tmp_path / "parts", inputs, Worker(), lambda row: reported.append(row[schema.EPOCH]))
     assert reported == [1, 2, 3]  # finished epochs are reported again
     assert _rows(tmp_path / "parts") == _rows(tmp_path / "whole")
-    a, b = (np.load(tmp_path / name / PANEL_FILE)["image"] for name in ("whole", "parts"))
+    a, b = (np.load(tmp_path / name / TrialFolder.panel)["image"] for name in ("whole", "parts"))
     np.testing.assert_array_equal(a, b)
 
 
@@ -161,7 +164,7 @@ def test_killed_between_log_and_checkpoint_the_epoch_is_trained_again(
         with pytest.raises(Killed):
             run_trial(config, tmp_path / "parts", inputs, Worker(), lambda row: None)
     assert len(epoch_log.read(tmp_path / "parts")) == 1
-    assert not (tmp_path / "parts" / CHECKPOINT_FILE).exists()
+    assert not (tmp_path / "parts" / TrialFolder.checkpoint).exists()
     run_trial(config, tmp_path / "parts", inputs, Worker(), lambda row: None)
     assert _rows(tmp_path / "parts") == _rows(tmp_path / "whole")
 

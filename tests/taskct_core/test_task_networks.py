@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from taskct_core.config import TaskNetworkConfig
+from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
 from taskct_core.registry import Trust
-from taskct_core.schema import TASK_NETWORK_CARD, TASK_NETWORK_SCRIPT, TASK_NETWORK_WEIGHTS
 from taskct_core.task_networks import (
     TASK_NETWORKS,
     build_task_network,
@@ -242,13 +242,13 @@ def test_a_missing_card_says_how_to_make_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format_version": 1}'])
 def test_a_damaged_card_is_refused(folder: Path, content: str) -> None:
-    (folder / TASK_NETWORK_CARD).write_text(content)
+    (folder / TaskNetworkFolder.card).write_text(content)
     with pytest.raises(DataError, match="must describe a task network"):
         load_task_network(folder)
 
 
 def test_missing_or_truncated_weights_are_refused(folder: Path) -> None:
-    path = folder / TASK_NETWORK_WEIGHTS
+    path = folder / TaskNetworkFolder.weights
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(DataError, match="must be readable and fit its card"):
         load_task_network(folder)
@@ -258,7 +258,7 @@ def test_missing_or_truncated_weights_are_refused(folder: Path) -> None:
 
 
 def test_one_changed_bit_is_noticed(folder: Path) -> None:
-    path = folder / TASK_NETWORK_WEIGHTS
+    path = folder / TaskNetworkFolder.weights
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -267,9 +267,9 @@ def test_one_changed_bit_is_noticed(folder: Path) -> None:
 
 
 def test_weights_of_another_size_are_refused(folder: Path) -> None:
-    card = json.loads((folder / TASK_NETWORK_CARD).read_text())
+    card = json.loads((folder / TaskNetworkFolder.card).read_text())
     card["network"]["architecture_parameters"]["width"] = 8
-    (folder / TASK_NETWORK_CARD).write_text(json.dumps(card))
+    (folder / TaskNetworkFolder.card).write_text(json.dumps(card))
     with pytest.raises(DataError, match="must be readable and fit its card"):
         load_task_network(folder)
 
@@ -277,7 +277,7 @@ def test_weights_of_another_size_are_refused(folder: Path) -> None:
 def test_a_changed_torchscript_program_is_noticed(script_path: Path, tmp_path: Path) -> None:
     config = TaskNetworkConfig(architecture="torchscript", architecture_parameters={"path": str(script_path)})
     save_task_network(build_task_network(config), tmp_path, data_hash="", scores={})
-    with (tmp_path / TASK_NETWORK_SCRIPT).open("ab") as file:
+    with (tmp_path / TaskNetworkFolder.script).open("ab") as file:
         file.write(b"more")
     with pytest.raises(DataError, match="must be those its card was written for"):
         load_task_network(tmp_path, Trust(frozenset({"torchscript"})))
@@ -285,8 +285,8 @@ def test_a_changed_torchscript_program_is_noticed(script_path: Path, tmp_path: P
 
 @pytest.mark.parametrize("architecture", ["torchscript", "subprocess:getoutput"])
 def test_a_card_that_names_code_is_refused(folder: Path, architecture: str) -> None:
-    card = json.loads((folder / TASK_NETWORK_CARD).read_text())
+    card = json.loads((folder / TaskNetworkFolder.card).read_text())
     card["network"] |= {"architecture": architecture, "architecture_parameters": {"cmd": "true"}}
-    (folder / TASK_NETWORK_CARD).write_text(json.dumps(card))
+    (folder / TaskNetworkFolder.card).write_text(json.dumps(card))
     with pytest.raises(ConfigError, match=f"must be built in.*{architecture}.*--trust"):
         load_task_network(folder)
