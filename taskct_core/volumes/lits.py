@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Image
-from nibabel.spatialimages import HeaderDataError
-from numpy.typing import NDArray
-
 from taskct_core.errors import DataError
-from taskct_core.volumes.checks import checked_hu, checked_labels
-from taskct_core.volumes.volume import Volume, VolumeReference
-from taskct_core.volumes.voxel_grid import VoxelGrid, check_grid, check_same_grid, with_orientation
+from taskct_core.volumes.grid_override import NO_OVERRIDES, GridOverrides
+from taskct_core.volumes.nifti import is_nifti_name
+from taskct_core.volumes.nifti_reference import Classes, NiftiReference, nifti_reference
 
 FILE_NAME = re.compile(r"(volume|segmentation)-(.+)\.nii(\.gz)?")
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LitsReference(VolumeReference):
-    """A volume file and its label file."""
-
-    volume_file: Path
-    labels_file: Path
-    orientation: str | None = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return self.volume_file, self.labels_file
-
-    @property
-    def label_files(self) -> tuple[Path, ...]:
-        return (self.labels_file,)
-
-    def read(self) -> Volume:
-        image, grid = open_nifti(self.volume_file, self.orientation)
-        label_image, label_grid = open_nifti(self.labels_file, self.orientation)
-        check_same_grid(grid, label_grid, str(self.volume_file), str(self.labels_file))
-        return Volume(
-            patient=self.patient,
-            hu=grid.to_canonical(checked_hu(read_voxels(image, self.volume_file), str(self.volume_file))),
-            labels=label_grid.to_canonical(
-                checked_labels(read_voxels(label_image, self.labels_file), str(self.labels_file))
-            ),
-            spacing_mm=grid.spacing_mm(),
-        )
-
-
-def lits_patients(folder: Path, orientation: str | None = None) -> list[LitsReference]:
+def lits_patients(
+    folder: Path,
+    overrides: GridOverrides = NO_OVERRIDES,
+    *,
+    classes: Classes | None = None,
+    unlabelled: bool = False,
+) -> list[NiftiReference]:
     """Pair the folder's volumes with their labels and check the headers.
+
+    Args:
+        unlabelled: take volumes without a label file, too.
 
     Returns:
         One reference a patient, named ``volume-N``, in numerical order.
@@ -68,27 +36,39 @@ def lits_patients(folder: Path, orientation: str | None = None) -> list[LitsRefe
         raise DataError(
             "a LiTS folder must hold volume-N.nii[.gz] and segmentation-N.nii[.gz]",
             f"{folder}: neither found",
-            "Check source.path, or rename the files.",
+            "Check source.path, rename the files, or name them with source.kind: nifti.",
         )
     for number in sorted(volumes.keys() ^ labels.keys(), key=_numerically):
+        if number in volumes and unlabelled:
+            continue
         file = volumes.get(number) or labels.get(number)
         partner = "segmentation" if number in volumes else "volume"
         raise DataError(
             "each volume must have a label file and each label file a volume",
             f"{file} without {partner}-{number}.nii[.gz]",
-            "Add the missing file, or move this one out of the folder.",
+            "Add the missing file, move this one out of the folder, or take volumes without labels with "
+            "source.unlabelled: true.",
         )
+    numbers = sorted(volumes, key=_numerically)
+    overrides.check_used([f"volume-{number}" for number in numbers])
     return [
-        _reference(number, volumes[number], labels[number], orientation)
-        for number in sorted(volumes, key=_numerically)
+        nifti_reference(
+            f"volume-{number}",
+            volumes[number],
+            labels.get(number),
+            classes=classes,
+            override=overrides.of(f"volume-{number}"),
+        )
+        for number in numbers
     ]
 
 
 def _find(folder: Path, kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for file in sorted(folder.rglob(f"{kind}-*.nii*")):
-        match = FILE_NAME.fullmatch(file.name)
-        if match is None:
+    for entry in sorted(folder.rglob(f"{kind}-*.nii*")):
+        match = FILE_NAME.fullmatch(entry.name)
+        file = _file_of(entry)
+        if match is None or file is None:
             continue
         if match[2] in found:
             raise DataError(
@@ -100,66 +80,19 @@ def _find(folder: Path, kind: str) -> dict[str, Path]:
     return found
 
 
+def _file_of(entry: Path) -> Path | None:
+    """The file, or the one inside a folder that is called like one; None where that is found by itself."""
+    if not entry.is_dir():
+        return entry
+    inside = [file for file in sorted(entry.iterdir()) if file.is_file() and is_nifti_name(file)]
+    if len(inside) > 1:
+        raise DataError(
+            "a folder that is called like a NIfTI file must hold one",
+            f"{entry}: {', '.join(file.name for file in inside)}",
+            "Move the others elsewhere.",
+        )
+    return inside[0] if inside and not FILE_NAME.fullmatch(inside[0].name) else None
+
+
 def _numerically(number: str) -> tuple[bool, int, str]:
     return (False, int(number), "") if number.isdecimal() else (True, 0, number)
-
-
-def _reference(number: str, volume: Path, labels: Path, orientation: str | None) -> LitsReference:
-    _, grid = open_nifti(volume, orientation)
-    _, label_grid = open_nifti(labels, orientation)
-    check_same_grid(grid, label_grid, str(volume), str(labels))
-    return LitsReference(
-        patient=f"volume-{number}",
-        num_slices=grid.canonical().shape[2],
-        volume_file=volume,
-        labels_file=labels,
-        orientation=orientation,
-    )
-
-
-def open_nifti(file: Path, orientation: str | None) -> tuple[Nifti1Image, VoxelGrid]:
-    """Read a NIfTI header and return the image, its voxels still on disk, and its checked grid.
-
-    Raises:
-        DataError: if the header is unreadable, tells no orientation, or describes no 3-D grid.
-    """
-    try:
-        image = nib.load(file)
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from None
-    if not isinstance(image, Nifti1Image):
-        raise DataError("the file must be NIfTI", f"{file}: {type(image).__name__}", "Convert it.")
-    grid = VoxelGrid(image.shape, image.affine)
-    check_grid(grid, str(file))
-    if orientation is not None:
-        return image, VoxelGrid(image.shape, with_orientation(image.affine, orientation))
-    if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
-        raise DataError(
-            "the header must tell the orientation (qform_code or sform_code above 0)",
-            f"{file}: both 0",
-            "Name it in source.orientation, e.g. LPS.",
-        )
-    return image, grid
-
-
-def read_voxels(image: Nifti1Image, file: Path) -> NDArray[np.generic]:
-    """Read the voxels of an opened NIfTI image.
-
-    Raises:
-        DataError: if they are incomplete or, in a compressed file, damaged.
-    """
-    try:
-        if file.suffix == ".gz":
-            # NiBabel stops before the checksum at the file's end; decompressing it all verifies it.
-            image = type(image).from_bytes(gzip.decompress(file.read_bytes()))
-        return np.asanyarray(image.dataobj)
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from None
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(
-        "the file must be a complete NIfTI image",
-        f"{file} ({' '.join(str(error).split()) or type(error).__name__})",
-        "It may be truncated or damaged: copy or download it again.",
-    )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.volume import Volume, VolumeReference
 
-KINDS = ("phantom", "lits", "dicom")
+KINDS = ("phantom", "lits", "nifti", "dicom")
 
 
 def list_patients(
     kind: str,
     path: str | Path | None = None,
     *,
-    orientation: str | None = None,
+    orientation: str | Mapping[str, str] | None = None,
+    spacing_mm: Any = None,
+    images: str = "imagesTr/*.nii.gz",
+    labels: str | Mapping[str, str] | None = None,
+    classes: Mapping[int, str] | None = None,
+    unlabelled: bool = False,
     patients: int = 12,
     slices_per_patient: int = 12,
     pixels: int = 256,
@@ -26,14 +32,20 @@ def list_patients(
     """List a source's patients without reading a voxel. The keywords are those of the ``source`` config.
 
     Args:
-        kind: "phantom", "lits" or "dicom".
+        kind: "phantom", "lits", "nifti" or "dicom".
         path: folder of the volumes; not for the phantom.
         orientation: for files whose header is known to tell the wrong directions (or none): the
-            direction in which each stored voxel axis grows, e.g. "LPS". None trusts the headers.
+            direction in which each stored voxel axis grows, e.g. "LPS"; for all patients, or for each
+            pattern of names as ``GridOverrides`` reads them. None trusts the headers.
+        spacing_mm: likewise ``(slice, row, column)`` for files whose header has the wrong spacing.
+        images: nifti only: pattern of the images' files below ``path``.
+        labels: nifti only: where an image's labels are; see ``nifti_patients``.
+        classes: numbers in label files -> "liver" or "tumour"; None: 1 and 2, and no others.
+        unlabelled: take patients without labels, too.
         patients: phantom only, as are ``slices_per_patient``, ``pixels`` (height and width) and ``seed``.
 
     Raises:
-        ConfigError: if the kind is unknown or the path is missing.
+        ConfigError: if the kind is unknown, the path is missing or a pattern fits nothing.
         DataError: if the folder, a volume-label pair or a header breaks its layout's rules.
     """
     # Imported here: NiBabel and pydicom load only where they are used.
@@ -46,29 +58,41 @@ def list_patients(
             f"the kind of source must be one of {', '.join(KINDS)}", repr(kind), "Correct source.kind."
         )
     folder = _existing_folder(kind, path)
+    from taskct_core.volumes.grid_override import GridOverrides
+
+    overrides = GridOverrides(orientation, spacing_mm)
     if kind == "lits":
         from taskct_core.volumes.lits import lits_patients
 
-        return list(lits_patients(folder, orientation))
+        return list(lits_patients(folder, overrides, classes=classes, unlabelled=unlabelled))
+    if kind == "nifti":
+        from taskct_core.volumes.nifti_folder import nifti_patients
+
+        return list(nifti_patients(folder, images, labels, overrides, classes=classes, unlabelled=unlabelled))
     from taskct_core.volumes.dicom import dicom_patients
 
-    return list(dicom_patients(folder, orientation))
+    return list(dicom_patients(folder, overrides, classes))
 
 
 def read_volume(reference: VolumeReference) -> Volume:
-    """Read or make a patient's volume; warn where the liver is not on the patient's right.
+    """Read or make a patient's volume, and look at it; warn of what is doubtful.
 
     Raises:
-        DataError: naming the file that breaks the contract of ``Volume``.
+        DataError: naming the file that breaks the contract of ``Volume``, or what in the volume is implausible.
     """
+    from taskct_core.volumes.plausibility import look
+
     volume = reference.read()
-    if _liver_on_left(volume):
-        warnings.warn(
-            f"{volume.patient}: the liver lies on the patient's left, so the files' orientation is probably "
-            "wrong; if it is, name the true one, e.g. source.orientation: LPS",
-            stacklevel=2,
-        )
+    for finding in look(volume):
+        _raise_or_warn(finding, volume.patient)
     return volume
+
+
+def _raise_or_warn(finding: Finding, patient: str) -> None:
+    if finding.severity == "refused":
+        raise finding.error(patient)
+    if finding.severity == "warning":
+        warnings.warn(finding.text(patient), stacklevel=3)
 
 
 def _existing_folder(kind: str, path: str | Path | None) -> Path:
@@ -81,12 +105,3 @@ def _existing_folder(kind: str, path: str | Path | None) -> Path:
             "source.path must be an existing folder", f"{folder}, {problem}", "Correct source.path."
         )
     return folder
-
-
-def _liver_on_left(volume: Volume) -> bool:
-    liver = np.count_nonzero(volume.labels, axis=(0, 1))
-    body = np.count_nonzero(volume.hu > -500, axis=(0, 1))
-    if not liver.any() or not body.any():
-        return False
-    columns = np.arange(len(liver))
-    return bool(np.average(columns, weights=liver) > np.average(columns, weights=body))

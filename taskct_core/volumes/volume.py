@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from taskct_core.volumes.finding import Finding
+
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
@@ -22,12 +24,19 @@ class Volume:
             radiological convention (liver on the image's left, spine at the bottom).
         labels: uint8 of the same shape: 0 background, 1 liver, 2 tumour.
         spacing_mm: ``(slice, row, column)`` distances of neighbouring voxel centres.
+        labelled: False where the source has no masks; the labels are then all background.
+        stored_axes: the directions, such as "LPS", in which the file's own axes are taken to grow; None
+            where there was no file.
+        findings: what the reader noticed in the files.
     """
 
     patient: str
     hu: NDArray[np.int16 | np.float32]
     labels: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
+    labelled: bool = True
+    stored_axes: str | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +47,13 @@ class VolumeReference(ABC):
         patient: the name that the volume will have.
         num_slices: as the headers tell.
         labelled: False where the source has no masks; the volume's labels are then all background.
+        person: whom the files' headers name, where they do: two references of one person are one patient.
     """
 
     patient: str
     num_slices: int
     labelled: bool = True
+    person: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -23,6 +23,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 # The direction in which columns, rows and slices of a Volume grow: Left, Posterior, Superior.
 CANONICAL = axcodes2ornt(("L", "P", "S"))
+# Of voxels in mm, whatever they are called: what no clinical CT has is a mistaken unit.
+SMALLEST_MM, LARGEST_PIXEL_MM, LARGEST_STEP_MM = 0.1, 5.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class VoxelGrid:
         turned = apply_orientation(voxels, self._turn())
         return np.ascontiguousarray(turned.transpose(2, 1, 0))
 
+    def from_canonical(self, voxels: NDArray[Scalar]) -> NDArray[Scalar]:
+        """The inverse of ``to_canonical``."""
+        back = ornt_transform(CANONICAL, io_orientation(self.affine))
+        return np.asarray(apply_orientation(voxels.transpose(2, 1, 0), back))
+
     def canonical(self) -> VoxelGrid:
         """The grid after the turn, its axes ``(column, row, slice)``."""
         turn = self._turn()
@@ -51,6 +58,22 @@ class VoxelGrid:
         """Spacing of the canonical axes as ``Volume`` has them: ``(slice, row, column)``."""
         column, row, slice_ = (float(s) for s in nib.affines.voxel_sizes(self.canonical().affine))
         return slice_, row, column
+
+    def with_spacing(self, spacing_mm: tuple[float, float, float]) -> VoxelGrid:
+        """The same grid with other distances, given as ``spacing_mm`` gives them."""
+        slice_, row, column = spacing_mm
+        sizes = np.empty(3)
+        sizes[:] = [(column, row, slice_)[int(axis)] for axis in self._turn()[:, 0]]
+        affine = self.affine.copy()
+        affine[:3, :3] *= sizes / nib.affines.voxel_sizes(affine)
+        return VoxelGrid(self.shape, affine)
+
+    def step_along(self, direction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The step in mm along the voxel axis that lies nearest a direction, forwards in that direction."""
+        axes = self.affine[:3, :3]
+        along = direction @ (axes / nib.affines.voxel_sizes(self.affine))
+        nearest = int(np.argmax(np.abs(along)))
+        return np.asarray(axes[:, nearest] * np.sign(along[nearest]))
 
     def corners_mm(self) -> NDArray[np.float64]:
         """Positions of the eight corner voxels, (8, 3)."""
@@ -87,8 +110,17 @@ def with_orientation(affine: NDArray[np.float64], orientation: str) -> NDArray[n
     return turned
 
 
-def check_grid(grid: VoxelGrid, name: str) -> None:
-    """Raise a DataError unless the image has three axes and three positive, independent spacings."""
+def axes_of(affine: NDArray[np.float64]) -> str:
+    """Where the stored axes grow to, e.g. "LPS"."""
+    return "".join(str(letter) for letter in nib.aff2axcodes(affine))
+
+
+def check_grid(grid: VoxelGrid, name: str, is_overridden: bool = False) -> None:
+    """Raise a DataError unless the image has three axes and three independent spacings that a CT can have.
+
+    Args:
+        is_overridden: the spacing is known better than the header knows it.
+    """
     if len(grid.shape) != 3:
         raise DataError(
             "a volume must have three axes",
@@ -106,6 +138,19 @@ def check_grid(grid: VoxelGrid, name: str) -> None:
             "the voxel axes must point in three different directions",
             f"{name}: affine {np.round(directions, 3).tolist()}",
             "Correct the file's header.",
+        )
+    if not is_overridden:
+        _check_plausible(grid, name)
+
+
+def _check_plausible(grid: VoxelGrid, name: str) -> None:
+    step, *pixel = grid.spacing_mm()
+    limits = f"pixels of {SMALLEST_MM} to {LARGEST_PIXEL_MM} mm and slices {SMALLEST_MM} to {LARGEST_STEP_MM} mm apart"
+    if min(step, *pixel) < SMALLEST_MM or max(pixel) > LARGEST_PIXEL_MM or step > LARGEST_STEP_MM:
+        raise DataError(
+            f"a CT has {limits}",
+            f"{name}: pixels of {pixel[1]:.4g} x {pixel[0]:.4g} mm, slices {step:.4g} mm apart",
+            "Check the header's unit of length (xyzt_units), or set source.spacing_mm.",
         )
 
 
@@ -127,6 +172,35 @@ def check_same_grid(image: VoxelGrid, labels: VoxelGrid, image_name: str, labels
             "Resample the labels to the volume; if only the header is wrong, copy the volume's affine, "
             "or name the orientation of both in source.orientation.",
         )
+
+
+def place_on(
+    mask: NDArray[np.bool_], image: VoxelGrid, part: VoxelGrid, voxels: NDArray[np.bool_], part_name: str
+) -> None:
+    """Set what a smaller grid's voxels show in a mask on an image's canonical grid.
+
+    Args:
+        mask: ``(slice, row, column)``; changed here.
+        voxels: of ``part``, as it stores them.
+
+    Raises:
+        DataError: if the part has other directions or spacings, lies between the image's voxels, or sticks out.
+    """
+    whole, piece = image.canonical(), part.canonical()
+    place = (np.linalg.inv(whole.affine) @ piece.affine)[:3, 3]
+    start = np.rint(place).astype(int)[::-1]  # slice, row, column
+    stop = start + piece.shape[::-1]
+    turned = not np.allclose(whole.affine[:3, :3], piece.affine[:3, :3], rtol=0, atol=0.01)
+    sticks_out = (start < 0).any() or (stop > mask.shape).any()
+    if turned or sticks_out or np.abs(place - np.rint(place)).max() > 0.3:
+        raise DataError(
+            "a segmentation must lie on its image's voxels",
+            f"{part_name}: from voxel {np.round(place, 2).tolist()} (column, row, slice) on, shape {piece.shape}, "
+            f"spacing {_in_mm(nib.affines.voxel_sizes(piece.affine))}; the image has shape {whole.shape}, "
+            f"spacing {_in_mm(nib.affines.voxel_sizes(whole.affine))}",
+            "Check that it belongs to this series, or resample it.",
+        )
+    mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] |= part.to_canonical(voxels)
 
 
 def _in_mm(sizes: NDArray[np.float64]) -> str:

@@ -174,7 +174,7 @@ def test_wrong_header_directions_warn_and_can_be_overridden(tmp_path: Path) -> N
     hu = code(world)
     labels = (world[0] > np.median(world[0])).astype(np.uint8)
     write_pair(tmp_path, hu=hu, labels=labels, affine=affine_of("RAS"))  # stored LPS, but says RAS
-    with pytest.warns(UserWarning, match="patient's left.*source.orientation: LPS"):
+    with pytest.warns(UserWarning, match=r"patient's left.*source\.orientation: \{volume-0: LPS\}"):
         wrong = read_one(tmp_path)
     (reference,) = list_patients("lits", tmp_path, orientation="LPS")
     right = read_volume(reference)
@@ -220,8 +220,8 @@ def test_folder_without_volumes(tmp_path: Path) -> None:
 def test_path_and_kind_are_required() -> None:
     with pytest.raises(ConfigError, match=r"source\.path"):
         list_patients("lits")
-    with pytest.raises(ConfigError, match=r"phantom, lits, dicom.*'nifti'"):
-        list_patients("nifti", "somewhere")
+    with pytest.raises(ConfigError, match=r"phantom, lits, nifti, dicom.*'nrrd'"):
+        list_patients("nrrd", "somewhere")
 
 
 @pytest.mark.parametrize(("kept", "missing"), [("volume", "segmentation"), ("segmentation", "volume")])

@@ -1,0 +1,149 @@
+"""Whether voxel values are Hounsfield units, judged by the body and not by the lowest value.
+
+Padding outside a round field of view says nothing about the scale inside it, so the checks look at what was
+measured: air, fat and soft tissue where they should be, no clipping, and the HU under the liver's label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from taskct_core.volumes.anatomy import Anatomy
+from taskct_core.volumes.finding import Finding
+
+LIVER_HU = (0, 250)  # fatty without contrast to bright in the portal phase
+_NO_LIVER_HU = (-200, 600)  # beyond these no contrast phase, fat or tube voltage explains a liver's values
+TUMOUR_HU = (-150, 300)
+SOFT_HU = (-300, 500)  # fat, organs, vessels with contrast; bone but for its cortex
+_AIR_HU = (-1023, -850)
+_FAT_HU = (-130, -50)
+_DENSE_HU = 500  # over it lies bone, metal or concentrated contrast
+_LEAST_TISSUE = 0.02  # of all voxels
+_LEAST_SOFT = 0.5  # of the tissue
+_MOST_DENSE = 0.3  # of the tissue
+_MOST_DENSE_WITHOUT_AIR = 0.12
+_LEAST_RANGE_HU = 20
+_CLIPPED_SHARE = 0.03  # of the measured voxels at exactly the lowest value
+_CLIPPED_BONE_HU, _CLIPPED_BONE_SHARE = 600, 0.0005
+
+_NO_HU = (
+    "Check the file's slope and intercept, or use the original file: HU are what the scan was rescaled from."
+)
+
+
+def check_hu_scale(anatomy: Anatomy) -> Iterator[Finding]:
+    """Find values that are no HU: shifted, clipped, normalised or on another scale."""
+    problem = _not_hu(anatomy)
+    if problem is not None:
+        yield replace(problem, found=problem.found + _under_liver(anatomy))
+        return
+    yield from _check_labelled_hu(anatomy)
+    yield from _check_clipped_bone(anatomy)
+
+
+def describe_hu(anatomy: Anatomy) -> dict[str, float]:
+    """Shares of the measured voxels: ``air``, ``lung`` and gas edges, ``fat``, ``soft tissue`` and ``bone``."""
+    values = anatomy.hu[anatomy.measured]
+    edges = (-np.inf, -850, -200, -30, 200, np.inf)
+    counts = np.histogram(values, edges)[0] / max(values.size, 1)
+    return dict(zip(("air", "lung", "fat", "soft tissue", "bone"), map(float, counts), strict=True))
+
+
+def _not_hu(anatomy: Anatomy) -> Finding | None:
+    tissue = anatomy.tissue
+    if tissue.size < _LEAST_TISSUE * anatomy.hu.size:
+        return _refused(
+            f"at least {_LEAST_TISSUE:.0%} of a CT's voxels lie above -500 HU",
+            f"{tissue.size / anatomy.hu.size:.1%} do",
+        )
+    measured = anatomy.hu[anatomy.measured]
+    has_air = np.mean((measured > _AIR_HU[0]) & (measured < _AIR_HU[1])) > 0.001
+    low, middle, high = (float(value) for value in np.percentile(tissue, (1, 50, 99)))
+    spread = f"1 % of its tissue lies below {low:.4g}, half below {middle:.4g}, 99 % below {high:.4g}"
+    if high - low < _LEAST_RANGE_HU:
+        return _refused("a CT in HU holds fat near -100, organs near 50 and bone above 300", spread)
+    dense, limit = np.mean(tissue > _DENSE_HU), _MOST_DENSE if has_air else _MOST_DENSE_WITHOUT_AIR
+    if dense > limit:
+        return _refused(
+            f"at most {limit:.0%} of a body lies above {_DENSE_HU} HU, as bone does",
+            f"{dense:.0%} do; {spread}",
+            _likely_offset(middle),
+        )
+    soft = np.mean((tissue > SOFT_HU[0]) & (tissue < SOFT_HU[1]))
+    if soft < _LEAST_SOFT:
+        return _refused(
+            f"at least {_LEAST_SOFT:.0%} of a body lies between {SOFT_HU[0]} and {SOFT_HU[1]} HU",
+            f"{soft:.0%} do; {spread}",
+        )
+    return None if has_air else _clipped_window(anatomy)
+
+
+def _clipped_window(anatomy: Anatomy) -> Finding | None:
+    """Padding is the only air: the values may have been clipped to a window inside the field of view."""
+    measured = anatomy.hu[anatomy.measured]
+    low, high = float(measured.min()), float(measured.max())
+    share = float(np.mean(measured == low))
+    is_fat = _FAT_HU[0] <= low <= _FAT_HU[1] and high > _CLIPPED_BONE_HU
+    if share < _CLIPPED_SHARE or is_fat:
+        return None
+    return _refused(
+        "a CT holds air near -1000 HU inside its field of view, not only as padding",
+        f"the lowest value beside padding is {low:g}, of {share:.0%} of the voxels measured; the highest {high:g}",
+        "The values look clipped to a window or shifted: use the original file.",
+    )
+
+
+def _check_labelled_hu(anatomy: Anatomy) -> Iterator[Finding]:
+    liver, tumour = anatomy.hu[anatomy.liver], anatomy.hu[anatomy.tumour]
+    if liver.size:
+        median = float(np.median(liver))
+        if not LIVER_HU[0] <= median <= LIVER_HU[1]:
+            yield Finding(
+                "warning" if _NO_LIVER_HU[0] <= median <= _NO_LIVER_HU[1] else "refused",
+                f"the median under the liver's label lies between {LIVER_HU[0]} and {LIVER_HU[1]} HU",
+                f"it is {median:.4g} HU",
+                "Check the rescaling, and that the label belongs to this CT.",
+            )
+    if tumour.size:
+        median = float(np.median(tumour))
+        if not TUMOUR_HU[0] <= median <= TUMOUR_HU[1]:
+            yield Finding(
+                "warning",
+                f"the median under the tumours' label lies between {TUMOUR_HU[0]} and {TUMOUR_HU[1]} HU",
+                f"it is {median:.4g} HU",
+                "Check that the label belongs to this CT.",
+            )
+
+
+def _check_clipped_bone(anatomy: Anatomy) -> Iterator[Finding]:
+    high = float(anatomy.hu.max())
+    share = float(np.mean(anatomy.tissue == high))
+    if high < _CLIPPED_BONE_HU and share > _CLIPPED_BONE_SHARE:
+        yield Finding(
+            "warning",
+            f"bone reaches above {_CLIPPED_BONE_HU} HU",
+            f"{share:.2%} of the tissue has exactly the highest value, {high:g} HU",
+            "The values look clipped to a window, and bone absorbs too little then: use the original file.",
+        )
+
+
+def _under_liver(anatomy: Anatomy) -> str:
+    liver = anatomy.hu[anatomy.liver]
+    if not liver.size:
+        return ""
+    return f"; the median under the liver's label is {np.median(liver):.4g} HU ({LIVER_HU[0]} to {LIVER_HU[1]} expected)"
+
+
+def _likely_offset(median: float) -> str:
+    if 900 <= median <= 1300:
+        return "This looks like HU + 1024: apply the rescale intercept, usually -1024."
+    if 8000 <= median <= 8500:
+        return "This looks like HU + 8192: apply the rescale intercept, -8192."
+    return _NO_HU
+
+
+def _refused(rule: str, found: str, next_step: str = _NO_HU) -> Finding:
+    return Finding("refused", rule, found, next_step)
