@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from study.search.config import PrunerConfig, SamplerConfig, StudyConfig
 from study.trials.config import ExecutionConfig
 from study.yaml_loader import parse_yaml
-from taskct_core.config import Count, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
+from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.registry import Trust, load, name_of
 from taskct_core.schema import SPLITS
@@ -35,15 +35,33 @@ __all__ = [
 ]
 
 SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
+Axes = Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")]  # where three axes grow to, e.g. LPS
+SpacingMm = tuple[Positive, Positive, Positive]  # slice, row, column
+Structure = Literal["liver", "tumour"]
 
 
 class SourceConfig(StrictModel):
     """Where volumes come from."""
 
-    kind: Literal["phantom", "lits", "dicom"] = "phantom"
+    # phantom, lits, nifti, dicom, or "package.module:Name" of one's own.
+    kind: Annotated[str, name_of("taskct_core.volumes:SOURCE_KINDS", "kind of source", own=True)] = "phantom"
     path: str | None = None  # folder of the volumes; not for the phantom
-    # For files whose header tells wrong directions or none: where the stored voxel axes grow to, e.g. LPS.
-    orientation: Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")] | None = None
+    # For files whose header tells wrong directions or none: where the stored voxel axes grow to, e.g. LPS; for all
+    # patients, or for patterns of their names: {"volume-28..47": LPS, "b*": RAS}.
+    orientation: Axes | dict[str, Axes] | None = None
+    # For files whose header tells the wrong spacing: slice, row, column; for all patients, or for patterns.
+    spacing_mm: SpacingMm | dict[str, SpacingMm] | None = None
+    images: str = "imagesTr/*.nii.gz"  # nifti only: the images below path; * is the patient's {name}
+    # nifti only: an image's labels, e.g. "labelsTr/{name}.nii.gz", or one mask for each structure.
+    labels: str | dict[Structure, str] | None = None
+    # Numbers in label files -> liver or tumour, others are background; None: 1 and 2, and no others.
+    classes: dict[int, Structure] | None = None
+    unlabelled: bool = (
+        False  # take patients without labels, too: they train the image loss and are never scored
+    )
+    # dicom: folders whose headers name the same patient stay in one split. False: the headers' IDs mean nothing.
+    trust_patient_id: bool = True
+    parameters: dict[str, Any] = {}  # of a source of one's own
     patients: Count = 12  # phantom only: how many to make
     slices_per_patient: Count = 12  # phantom only
     pixels: Annotated[int, Field(ge=32)] = 256  # phantom only: height and width
@@ -51,9 +69,13 @@ class SourceConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.kind != "phantom" and self.path is None:
+        if self.kind != "phantom" and ":" not in self.kind and self.path is None:
             raise ValueError(f"source.path must name the folder of {self.kind} volumes")
         return self
+
+    def keywords(self) -> dict[str, Any]:
+        """What ``taskct_core.volumes.list_patients`` takes."""
+        return self.model_dump(exclude={"trust_patient_id"})
 
 
 class SliceConfig(StrictModel):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from study.config import ExperimentConfig, SyntheticLesionConfig
+from study.config import DataConfig, ExperimentConfig, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
@@ -167,7 +167,7 @@ def _from_the_beginning(experiment: ExperimentConfig, folder: Path) -> Simulatio
 
 
 def _references(experiment: ExperimentConfig) -> dict[str, VolumeReference]:
-    references = list_patients(**experiment.data.source.model_dump())
+    references = list_patients(**experiment.data.source.keywords())
     for reference in references:
         try:
             reference.patient.encode()
@@ -214,7 +214,7 @@ def _as_used(
 
 def _refuse_other_settings(experiment: ExperimentConfig, card: DatasetCard, folder: Path) -> None:
     differences = [
-        *_differences("source", card.source, experiment.data),
+        *_differences("source", plain(DataConfig.parse(card.source)), experiment.data),
         *_differences("simulation", card.simulation, experiment.simulation, _OF_TRAINING),
     ]
     if differences:

@@ -1,4 +1,4 @@
-"""Volumes in: LiTS-style NIfTI, DICOM series and the built-in phantom, all read as one ``Volume``.
+"""Volumes in: NIfTI of any layout, DICOM series, the built-in phantom or a user's own source, all read as one ``Volume``.
 
     references = list_patients("lits", "/data/lits")   # cheap: headers only
     volume = read_volume(references[0])
@@ -6,7 +6,8 @@
 References and volumes pickle, so a Ray task can take a reference and read it where it runs.
 """
 
-from taskct_core.volumes.sources import list_patients, read_volume
+from taskct_core.volumes.finding import Finding
+from taskct_core.volumes.sources import SOURCE_KINDS, list_patients, read_volume
 from taskct_core.volumes.volume import Volume, VolumeReference
 
-__all__ = ["Volume", "VolumeReference", "list_patients", "read_volume"]
+__all__ = ["SOURCE_KINDS", "Finding", "Volume", "VolumeReference", "list_patients", "read_volume"]

@@ -59,9 +59,13 @@ class DicomReference(VolumeReference):
 
     @property
     def files(self) -> tuple[Path, ...]:
+        return (*self.image_files, *self.label_files)
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
         masks = [file for _, files in self.mask_files for file in files]
         labels = () if self.labels_file is None else (self.labels_file,)
-        return (*self.image_files, *masks, *(file for _, file in self.seg_files), *labels)
+        return (*masks, *(file for _, file in self.seg_files), *labels)
 
     def read(self) -> Volume:
         name = str(self.image_files[0].parent)
@@ -107,19 +111,22 @@ def dicom_patients(
         DataError: if there is no DICOM file, a folder holds several series, or masks lack their partner.
     """
     if _images(folder).images:
-        folders = [folder]
+        folders = {folder.resolve().name: folder}
     else:
-        folders = [
-            entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
-        ]
+        # By the name in this folder: links to folders elsewhere may lead to the same name twice.
+        folders = {
+            entry.name: entry
+            for entry in sorted(folder.iterdir())
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
     if not folders:
         raise DataError(
             "a DICOM folder must hold one folder a patient, or the files of one series",
             f"{folder}: neither found",
             "Check source.path.",
         )
-    overrides.check_used([patient.resolve().name for patient in folders])
-    return [_reference(patient, overrides, classes) for patient in folders]
+    overrides.check_used(list(folders))
+    return [_reference(name, patient, overrides, classes) for name, patient in folders.items()]
 
 
 def _images(patient: Path) -> DicomFolder:
@@ -127,7 +134,7 @@ def _images(patient: Path) -> DicomFolder:
     return scan_folder(image_folder if image_folder.is_dir() else patient)
 
 
-def _reference(patient: Path, overrides: GridOverrides, classes: Classes | None) -> DicomReference:
+def _reference(name: str, patient: Path, overrides: GridOverrides, classes: Classes | None) -> DicomReference:
     images = _images(patient)
     if not images.images:
         raise DataError(
@@ -135,14 +142,15 @@ def _reference(patient: Path, overrides: GridOverrides, classes: Classes | None)
             f"{patient}: no DICOM file",
             "Add the series, or move this folder elsewhere.",
         )
-    masks = {structure: _masks(patient / structure) for structure in LABEL_OF}
+    found_masks = {structure: _masks(patient / structure) for structure in LABEL_OF}
     segmentations: list[tuple[str | None, Path]] = [(None, file) for file in images.segmentations]
     segmentations += [(None, file) for file in _masks(patient / SEG_FOLDER).segmentations]
-    segmentations += [(name, file) for name, found in masks.items() for file in found.segmentations]
-    series = tuple((name, found.images) for name, found in masks.items() if found.images)
-    labels_file = next((patient / name for name in LABEL_FILES if (patient / name).is_file()), None)
+    segmentations += [
+        (structure, file) for structure, found in found_masks.items() for file in found.segmentations
+    ]
+    series = tuple((structure, found.images) for structure, found in found_masks.items() if found.images)
+    labels_file = next((patient / file for file in LABEL_FILES if (patient / file).is_file()), None)
     _check_partners(patient, series, segmentations, labels_file)
-    name = patient.resolve().name
     return DicomReference(
         patient=name,
         num_slices=images.num_slices,
@@ -154,7 +162,7 @@ def _reference(patient: Path, overrides: GridOverrides, classes: Classes | None)
         labels_file=labels_file,
         classes=None if classes is None else tuple(sorted(classes.items())),
         override=overrides.of(name),
-        findings=images.findings + tuple(note for found in masks.values() for note in found.findings),
+        findings=images.findings + tuple(note for found in found_masks.values() for note in found.findings),
     )
 
 

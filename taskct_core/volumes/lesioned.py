@@ -6,7 +6,7 @@ noise and texture stay; what a lesion replaces are the vessels inside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class LesionedReference(VolumeReference):
         volume = self.base.read()
         rng = random_stream(self.seed, self.draw, self.base.patient)
         hu, labels = insert_lesions(volume.hu, volume.labels, volume.spacing_mm, rng)
-        return Volume(patient=self.patient, hu=hu, labels=labels, spacing_mm=volume.spacing_mm)
+        return replace(volume, patient=self.patient, hu=hu, labels=labels)
 
 
 def with_lesions(reference: VolumeReference, draws: int, seed: int) -> list[LesionedReference]:
@@ -64,6 +64,7 @@ def with_lesions(reference: VolumeReference, draws: int, seed: int) -> list[Lesi
             patient=f"{reference.patient}+lesions{draw}",
             num_slices=reference.num_slices,
             labelled=reference.labelled,
+            person=reference.person,
             base=reference,
             seed=seed,
             draw=draw,

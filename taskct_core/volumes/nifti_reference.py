@@ -41,8 +41,12 @@ class NiftiReference(VolumeReference):
 
     @property
     def files(self) -> tuple[Path, ...]:
+        return (self.volume_file, *self.label_files)
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
         labels = () if self.labels_file is None else (self.labels_file,)
-        return (self.volume_file, *labels, *(file for _, file in self.mask_files))
+        return (*labels, *(file for _, file in self.mask_files))
 
     def read(self) -> Volume:
         image = open_nifti(self.volume_file, self.override)

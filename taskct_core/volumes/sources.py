@@ -9,9 +9,10 @@ from typing import Any
 
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.volumes.finding import Finding
+from taskct_core.volumes.own_source import check_contract, own_patients
 from taskct_core.volumes.volume import Volume, VolumeReference
 
-KINDS = ("phantom", "lits", "nifti", "dicom")
+SOURCE_KINDS = ("phantom", "lits", "nifti", "dicom")
 
 
 def list_patients(
@@ -24,6 +25,7 @@ def list_patients(
     labels: str | Mapping[str, str] | None = None,
     classes: Mapping[int, str] | None = None,
     unlabelled: bool = False,
+    parameters: Mapping[str, Any] | None = None,
     patients: int = 12,
     slices_per_patient: int = 12,
     pixels: int = 256,
@@ -32,7 +34,7 @@ def list_patients(
     """List a source's patients without reading a voxel. The keywords are those of the ``source`` config.
 
     Args:
-        kind: "phantom", "lits", "nifti" or "dicom".
+        kind: "phantom", "lits", "nifti", "dicom", or "package.module:Name" of one's own.
         path: folder of the volumes; not for the phantom.
         orientation: for files whose header is known to tell the wrong directions (or none): the
             direction in which each stored voxel axis grows, e.g. "LPS"; for all patients, or for each
@@ -42,6 +44,7 @@ def list_patients(
         labels: nifti only: where an image's labels are; see ``nifti_patients``.
         classes: numbers in label files -> "liver" or "tumour"; None: 1 and 2, and no others.
         unlabelled: take patients without labels, too.
+        parameters: of a source of one's own.
         patients: phantom only, as are ``slices_per_patient``, ``pixels`` (height and width) and ``seed``.
 
     Raises:
@@ -53,9 +56,13 @@ def list_patients(
         from taskct_core.phantom.patients import phantom_patients
 
         return list(phantom_patients(patients, seed, slices_per_patient, pixels))
-    if kind not in KINDS:
+    if ":" in kind:
+        return own_patients(kind, path, parameters or {})
+    if kind not in SOURCE_KINDS:
         raise ConfigError(
-            f"the kind of source must be one of {', '.join(KINDS)}", repr(kind), "Correct source.kind."
+            f"the kind of source must be one of {', '.join(SOURCE_KINDS)}, or your own as package.module:Name",
+            repr(kind),
+            "Correct source.kind.",
         )
     folder = _existing_folder(kind, path)
     from taskct_core.volumes.grid_override import GridOverrides
@@ -83,6 +90,7 @@ def read_volume(reference: VolumeReference) -> Volume:
     from taskct_core.volumes.plausibility import look
 
     volume = reference.read()
+    check_contract(volume)
     for finding in look(volume):
         _raise_or_warn(finding, volume.patient)
     return volume

@@ -134,7 +134,9 @@ def test_a_key_given_twice(tmp_path: Path) -> None:
 def test_an_unknown_key_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "typo.yaml"
     path.write_text("data: {source: {kinds: lits}}\n")
-    with pytest.raises(ConfigError, match=r"'data\.source\.kinds' is not a known key \(valid here: kind, "):
+    with pytest.raises(
+        ConfigError, match=r"'data\.source\.kinds' is not a known key \(valid here: classes, images, kind, "
+    ):
         load_experiment(path)
 
 
@@ -159,7 +161,7 @@ def test_anchors_and_merges_still_work() -> None:
     ("model", "values", "part"),
     [
         (SourceConfig, {"kind": "lits"}, "source.path must name the folder of lits volumes"),
-        (SourceConfig, {"kind": "nifti", "path": "x"}, "'phantom', 'lits' or 'dicom'"),
+        (SourceConfig, {"kind": "nrrd", "path": "x"}, "valid: dicom, lits, nifti, phantom, or your own"),
         (SourceConfig, {"patients": 0}, "patients"),
         (SourceConfig, {"orientation": "left"}, "orientation"),
         (DataConfig, {"split": {"train": 0.5, "validation": 0.5}}, "missing test"),
