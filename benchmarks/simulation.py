@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from projector import measure, odl_operators, pin, provenance
 from skimage.transform import resize
 
-from taskct_core.config import SimulationConfig
-from taskct_core.dose import PHOTONS_PER_RAY, ZERO_COUNT_REPLACEMENT, normalise_hu
+from taskct_core.config import LODOPAB_PHOTONS_PER_RAY, SimulationConfig
+from taskct_core.dose import ZERO_COUNT_REPLACEMENT, normalise_hu
 from taskct_core.geometry import PRESETS
 from taskct_core.hounsfield import MU_MAX
 from taskct_core.projection.guarded import GUARD_PIXELS, project_guarded
@@ -38,7 +38,9 @@ from taskct_core.simulation import simulate_slices
 GOAL = 20
 LODOPAB_SLICES = 42_895
 SCAN = PRESETS["lodopab"]
-CONFIG = SimulationConfig(preset="lodopab", field_of_view="crop", fbp_filter="ram-lak")
+CONFIG = SimulationConfig(
+    preset="lodopab", field_of_view="crop", logarithm="zero_replacement", fbp_filter="ram-lak"
+)
 
 
 def main() -> None:
@@ -115,9 +117,9 @@ def odl_route() -> Callable[[NDArray[np.int16]], tuple[NDArray[Any], NDArray[Any
         image = normalise_hu(hu[75:-75, 75:-75] + rng.random((362, 362))).astype(np.float32)
         fine_image = resize(image * MU_MAX, (GUARD_PIXELS,) * 2, order=1)
         line_integrals = np.array(project_fine(fine.element(fine_image)).data)
-        counts = rng.poisson(PHOTONS_PER_RAY * np.exp(-line_integrals)).astype(np.float32)
+        counts = rng.poisson(LODOPAB_PHOTONS_PER_RAY * np.exp(-line_integrals)).astype(np.float32)
         counts[counts == 0] = ZERO_COUNT_REPLACEMENT
-        observed = -np.log(counts / PHOTONS_PER_RAY) / MU_MAX
+        observed = -np.log(counts / LODOPAB_PHOTONS_PER_RAY) / MU_MAX
         return line_integrals / MU_MAX, np.array(fbp(coarse.range.element(observed)).data)
 
     return simulate

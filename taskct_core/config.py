@@ -17,6 +17,9 @@ from taskct_core.schema import METRICS, VALIDATION_LOSS
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Dose = Positive | tuple[Positive, Positive]
+DOSE_WORDS = ("photons_per_ray", "dose_fraction", "noise_hu")
+LODOPAB_PHOTONS_PER_RAY = 4096.0
 
 
 class StrictModel(BaseModel):
@@ -89,9 +92,15 @@ class SimulationConfig(StrictModel):
 
     preset: Annotated[str, name_of("taskct_core.geometry:PRESETS", "preset")] = "small"
     num_angles: Count | None = None  # None: the preset's
-    photons_per_ray: Positive | tuple[Positive, Positive] = 4096.0  # a pair is a range drawn per slice
-    zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # counts below it become it
+    # The dose in one of three words (taskct_core.exposure); a pair is a range drawn per slice.
+    photons_per_ray: Dose | None = None  # mean count of an unattenuated ray; 4096 where no word is given
+    dose_fraction: Dose | None = None  # of the reference dose
+    noise_hu: Dose | None = None  # in the liver region of a 300 mm water cylinder
+    automatic_exposure: bool = False  # every slice gets the photons that make it as noisy as that cylinder
+    bow_tie_mm: Positive | None = None  # diameter of the water cylinder that a bow-tie filter evens out
     electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0  # counts
+    logarithm: Literal["low_count", "zero_replacement"] = "low_count"  # the second is LoDoPaB-CT's
+    zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # then, counts below it become it
     dequantisation_noise: bool = True
     inverse_crime_guard: bool = True
     field_of_view: Literal["scanner", "crop", "resize", "true_size"] = "scanner"
@@ -104,14 +113,27 @@ class SimulationConfig(StrictModel):
     fresh_draw: FreshDrawConfig = FreshDrawConfig()
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_dose(cls, values: Any) -> Any:
+        if isinstance(values, dict) and all(values.get(word) is None for word in DOSE_WORDS):
+            return values | {"photons_per_ray": LODOPAB_PHOTONS_PER_RAY}
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.field_of_view_mm is not None and self.field_of_view != "scanner":
             raise ValueError(
                 f"field_of_view_mm is the scanner's; field_of_view: {self.field_of_view} has its own"
             )
-        if isinstance(self.photons_per_ray, tuple) and not self.photons_per_ray[0] <= self.photons_per_ray[1]:
-            raise ValueError("photons_per_ray as a range must be (low, high) with low <= high")
+        given = {name: getattr(self, name) for name in DOSE_WORDS if getattr(self, name) is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"the dose must be given in one of {', '.join(DOSE_WORDS)}, not in {' and '.join(given)}"
+            )
+        for name, dose in given.items():
+            if isinstance(dose, tuple) and not dose[0] <= dose[1]:
+                raise ValueError(f"{name} as a range must be (low, high) with low <= high")
         return self
 
 

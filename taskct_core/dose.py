@@ -5,15 +5,12 @@ Constants and order of steps are LoDoPaB-CT's (Leuschner et al. 2021, Scientific
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
 
-PHOTONS_PER_RAY = 4096.0
 ZERO_COUNT_REPLACEMENT = 0.1
 
 
@@ -25,7 +22,7 @@ def normalise_hu(hu: NDArray[np.floating]) -> NDArray[np.floating]:
 def count_photons(
     line_integrals: NDArray[np.floating],
     *,
-    photons_per_ray: float,
+    photons_per_ray: float | NDArray[np.float64],
     rng: np.random.Generator,
     electronic_noise_std: float = 0.0,
 ) -> NDArray[np.float64]:
@@ -33,14 +30,14 @@ def count_photons(
 
     Args:
         line_integrals: dimensionless, any shape.
-        photons_per_ray: mean count of an unattenuated ray.
+        photons_per_ray: mean count of an unattenuated ray, one number or one a detector bin.
         electronic_noise_std: standard deviation in counts of Gaussian noise added to them.
 
     Raises:
         ConfigError: if the photons are not positive.
         DataError: if a line integral is not finite.
     """
-    if not (math.isfinite(photons_per_ray) and photons_per_ray > 0):
+    if not np.all(np.isfinite(photons_per_ray) & np.greater(photons_per_ray, 0)):
         raise ConfigError(
             "photons_per_ray must be positive and finite", f"{photons_per_ray!r}", "LoDoPaB-CT uses 4096."
         )
@@ -58,8 +55,11 @@ def count_photons(
 def observe_counts(
     counts: NDArray[np.floating],
     *,
-    photons_per_ray: float,
+    photons_per_ray: float | NDArray[np.float64],
     zero_count_replacement: float = ZERO_COUNT_REPLACEMENT,
 ) -> NDArray[np.float64]:
-    """Counts -> line integrals / mu_max in metres; counts below ``zero_count_replacement`` become it."""
+    """Counts -> line integrals / mu_max in metres; counts below ``zero_count_replacement`` become it (LoDoPaB-CT).
+
+    Biased where photons are few; see ``taskct_core.logarithm``.
+    """
     return -np.log(np.maximum(counts, zero_count_replacement) / photons_per_ray) / MU_MAX

@@ -27,7 +27,7 @@ from taskct_core.config import SimulationConfig
 from taskct_core.dose import normalise_hu
 from taskct_core.fresh_base import FINER
 from taskct_core.geometry import ParallelBeam
-from taskct_core.low_dose_scan import LowDoseScan, draw_photons, in_chunks
+from taskct_core.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.movement import Mover, draw_movement
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import (
@@ -137,7 +137,7 @@ class FreshScanner:
 
     def _draw_photons(self, rng: np.random.Generator) -> float:
         low, high = np.log(self._config.fresh_draw.dose_factor)
-        return float(np.float32(draw_photons(self._config, rng) * np.exp(rng.uniform(low, high))))
+        return float(np.float32(self._scan.draw_photons(rng) * np.exp(rng.uniform(low, high))))
 
     def _draw_slice(
         self, bases: Columns, row: int, rng: np.random.Generator

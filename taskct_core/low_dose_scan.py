@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
 from taskct_core.dose import count_photons, observe_counts
+from taskct_core.exposure import bow_tie, exposure_factor, photons_per_ray
 from taskct_core.geometry import ParallelBeam
 from taskct_core.hounsfield import MU_MAX
+from taskct_core.logarithm import observe_low_counts
 from taskct_core.projection import RayTransform
 from taskct_core.projection.guarded import project_guarded
 from taskct_core.schema import FBP, FULL_DOSE, PHOTONS_PER_RAY, SINOGRAM
@@ -35,6 +37,7 @@ class LowDoseScan:
         self.geometry = geometry
         self.config = config
         self._transform = RayTransform(geometry)
+        self._photons = photons_per_ray(config, geometry)
 
     def __call__(
         self,
@@ -48,7 +51,7 @@ class LowDoseScan:
 
         Args:
             streams: of each image; its counts are drawn from it.
-            photons: a ray, of each image.
+            photons: a ray, of each image, before automatic exposure.
             path_scales: real path lengths over those in the geometry, of each image.
 
         Returns:
@@ -56,20 +59,24 @@ class LowDoseScan:
             configuration stores it, the sinogram.
         """
         noise_free = self._project(images)
-        sinograms = np.stack(
-            [
-                self._observe(sinogram, stream, count, scale)
-                for sinogram, stream, count, scale in zip(
-                    noise_free, streams, photons, path_scales, strict=True
-                )
-            ]
-        )
+        scans = [
+            self._observe(*slice_)
+            for slice_ in zip(images, noise_free, streams, photons, path_scales, strict=True)
+        ]
+        sinograms = np.stack([sinogram for sinogram, _ in scans])
         columns: dict[str, NDArray[np.generic]] = {
             FULL_DOSE: images,
             FBP: self._reconstruct(sinograms),
-            PHOTONS_PER_RAY: np.asarray(photons, np.float32),
+            PHOTONS_PER_RAY: np.asarray([count for _, count in scans], np.float32),
         }
         return {**columns, SINOGRAM: sinograms} if self.config.store_sinogram else columns
+
+    def draw_photons(self, rng: np.random.Generator) -> float:
+        """A slice's photons a ray, log-uniform in a range, as the float32 that the dataset stores."""
+        if isinstance(self._photons, tuple):
+            low, high = self._photons
+            return float(np.float32(np.exp(rng.uniform(np.log(low), np.log(high)))))
+        return float(np.float32(self._photons))
 
     def _project(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         tensor = torch.from_numpy(images)
@@ -85,32 +92,32 @@ class LowDoseScan:
 
     def _observe(
         self,
+        image: NDArray[np.float32],
         sinogram: NDArray[np.float32],
         stream: np.random.Generator,
-        photons_per_ray: float,
+        photons: float,
         path_scale: float,
-    ) -> NDArray[np.float32]:
-        """Noise-free -> low-dose line integrals / mu_max, both in the lengths of the stored geometry."""
+    ) -> tuple[NDArray[np.float32], float]:
+        """Low-dose line integrals / mu_max in the lengths of the geometry, as the noise-free ones, and the photons."""
+        config = self.config
+        line_integrals = sinogram.astype(np.float64) * (MU_MAX * path_scale)
+        transmission = bow_tie(config, self.geometry, path_scale)
+        if config.automatic_exposure:
+            photons *= exposure_factor(line_integrals, image, self.geometry, transmission)
+        incident = photons * transmission
         counts = count_photons(
-            sinogram.astype(np.float64) * (MU_MAX * path_scale),
-            photons_per_ray=photons_per_ray,
+            line_integrals,
+            photons_per_ray=incident,
             rng=stream,
-            electronic_noise_std=self.config.electronic_noise_std,
+            electronic_noise_std=config.electronic_noise_std,
         )
-        observed = observe_counts(
-            counts,
-            photons_per_ray=photons_per_ray,
-            zero_count_replacement=self.config.zero_count_replacement,
-        )
-        return (observed / path_scale).astype(np.float32)
-
-
-def draw_photons(config: SimulationConfig, rng: np.random.Generator) -> float:
-    """A slice's photons a ray, log-uniform in a range, as the float32 that the dataset stores."""
-    if isinstance(config.photons_per_ray, tuple):
-        low, high = config.photons_per_ray
-        return float(np.float32(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    return float(np.float32(config.photons_per_ray))
+        if config.logarithm == "low_count":
+            observed = observe_low_counts(counts, incident, config.electronic_noise_std) / MU_MAX
+        else:
+            observed = observe_counts(
+                counts, photons_per_ray=incident, zero_count_replacement=config.zero_count_replacement
+            )
+        return (observed / path_scale).astype(np.float32), photons
 
 
 def in_chunks(count: int) -> list[slice]:

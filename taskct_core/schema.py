@@ -29,6 +29,14 @@ LABELS = "labels"  # uint8 (height, width)
 PHOTONS_PER_RAY = "photons_per_ray"  # float32, mean count of an unattenuated ray of this slice
 PIXEL_SPACING_MM = "pixel_spacing_mm"  # float32, as projected
 
+# What simulation.field_of_view means, as reports say it.
+FIELD_OF_VIEW_POLICIES = {
+    "scanner": "one field for all patients, lengths and dose in true mm",
+    "crop": "the central 362/512, called 260 mm wide, as in LoDoPaB-CT; cuts an abdomen off",
+    "resize": "method studies only: every slice is called 260 mm wide, so the dose differs between patients",
+    "true_size": "the whole slice at its own width; pixels differ between patients",
+}
+
 # What fresh samples are drawn from (taskct_core.fresh); columns of train shards that were simulated with
 # ``fresh``. The grid has half of the scanner's pixel spacing and the same centre.
 BASE_HU = "base_hu"  # int16 (height, width), Hounsfield units

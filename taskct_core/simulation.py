@@ -21,7 +21,7 @@ from taskct_core.field_of_view import FieldOfView, field_of_view
 from taskct_core.fresh_base import Base
 from taskct_core.geometry import PRESETS, ParallelBeam, with_field_of_view
 from taskct_core.hounsfield import HU_RANGE
-from taskct_core.low_dose_scan import LowDoseScan, draw_photons, in_chunks
+from taskct_core.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX
 from taskct_core.volumes.body import BodyBox
@@ -107,7 +107,7 @@ def _simulate(
     scan: LowDoseScan,
     base: Base | None,
 ) -> dict[str, NDArray[np.generic]]:
-    photons = [draw_photons(scan.config, rng) for rng in streams]
+    photons = [scan.draw_photons(rng) for rng in streams]
     values = [_dequantised(image, scan.config, rng) for image, rng in zip(hu, streams, strict=True)]
     full_dose = np.stack([normalise_hu(view.image(image)).astype(np.float32) for image in values])
     columns = scan(full_dose, streams, photons=photons, path_scales=[view.path_scale] * len(hu))

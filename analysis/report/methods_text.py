@@ -16,7 +16,7 @@ def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
     blocks = [
         (
             "Data and dose",
-            {**_flat(table.study.dataset), **_flat(config.get("simulation"), "simulation")},
+            _data_and_dose(table.study.dataset, config.get("simulation")),
         ),
         ("Task network", _flat(table.study.task_network)),
         ("Training, where the search sets nothing else", _flat(config.get("trial"))),
@@ -26,6 +26,14 @@ def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
         ("Provenance", _provenance(table)),
     ]
     return [{"title": title, "items": list(items.items())} for title, items in blocks if items]
+
+
+def _data_and_dose(dataset: dict[str, Any], simulation: Any) -> dict[str, str]:
+    facts = {**_flat(simulation, "simulation"), **_flat(dataset)}  # what the dataset records is what was done
+    policy = facts.get("simulation.field_of_view")
+    if policy in S.FIELD_OF_VIEW_POLICIES:
+        facts["simulation.field_of_view"] = f"{policy} ({S.FIELD_OF_VIEW_POLICIES[policy]})"
+    return facts
 
 
 def _evaluation(table: ResultsTable) -> dict[str, str]:

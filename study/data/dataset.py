@@ -53,6 +53,7 @@ class DatasetCard(StrictModel):
         False  # whether train shards hold schema.BASE_COLUMNS, which fresh samples are drawn from
     )
     field_of_view_mm: float | None = None  # edge that all patients share; None: each has its own
+    dose: dict[str, float | tuple[float, float]] = {}  # taskct_core.exposure.dose_in_words
     warnings: list[str] = []
     shards: dict[str, list[ShardEntry]]  # split -> shards
     data_hash: str  # of all shards' bytes

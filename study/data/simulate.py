@@ -159,6 +159,7 @@ def dataset_card(
     Raises:
         DataError: if no training slice was selected.
     """
+    from taskct_core.exposure import dose_in_words
     from taskct_core.simulation import geometry_of
 
     field_mm = manifests[0]["field_of_view_mm"]
@@ -190,6 +191,7 @@ def dataset_card(
         has_sinogram=experiment.simulation.store_sinogram,
         has_bases=experiment.simulation.fresh,
         field_of_view_mm=field_mm,
+        dose=dose_in_words(simulation, geometry),
         warnings=sorted(set(messages)),
         shards=shards,
         data_hash=hash_of(shards),

@@ -200,13 +200,18 @@ def _study_card(study: StudyFolder) -> StudyCard:
     return StudyCard.read(study.card)
 
 
+def _photons(card: DatasetCard) -> Any:
+    """Photons a ray, whichever word the dose was given in."""
+    return card.dose.get("photons_per_ray", card.simulation["photons_per_ray"])
+
+
 def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> Row:
     return {
         schema.SPLIT: split,
         schema.DATA_HASH: card.data_hash,
         schema.METRIC_POLICY: schema.POLICY_TEXT,
         DATASET: str(dataset),
-        "simulation_photons_per_ray": str(card.simulation["photons_per_ray"]),
+        "simulation_photons_per_ray": str(_photons(card)),
         "simulation_preset": card.simulation["preset"],
     } | provenance("cpu")
 

@@ -67,8 +67,9 @@ class StudyCard(BaseModel):
     @property
     def photons_per_ray(self) -> float | None:
         """That the data were simulated with; None where not recorded as one number."""
-        for record in (self.dataset, self.config):
-            photons = (record.get("simulation") or {}).get("photons_per_ray")
+        records = (self.dataset.get("dose"), self.dataset.get("simulation"), self.config.get("simulation"))
+        for record in records:
+            photons = (record or {}).get("photons_per_ray")
             if isinstance(photons, int | float):
                 return float(photons)
         return None

@@ -25,3 +25,14 @@ def test_budget_and_points_are_told_without_dumps_of_records(tmp_path):
     assert blocks["Search"]["enqueue"].startswith("24 points")
     assert blocks["Search"]["objectives"] == "a, b" and "storage" not in blocks["Search"]
     assert blocks["Evaluation"]["scored on"] == "1 patient, 4 slices"
+
+
+def test_a_field_of_view_for_method_studies_is_called_that(tmp_path):
+    table = analysis.load(write_seed_table(tmp_path / "study", slices=4))
+    simulation = {"field_of_view": "resize", "photons_per_ray": None, "noise_hu": 20.0}
+    dataset = {"simulation": simulation, "dose": {"photons_per_ray": 1234.5}}
+    study = StudyCard(dataset=dataset, config={"simulation": {"field_of_view": "scanner"}})
+    assert study.photons_per_ray == 1234.5  # whichever word the dose was given in
+    facts = dict(methods_text(replace(table, study=study))[0]["items"])
+    assert facts["simulation.field_of_view"].startswith("resize (method studies only")
+    assert facts["dose.photons_per_ray"] == "1234.5"
