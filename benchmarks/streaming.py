@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from taskct_core.contracts.rows import Batch
+
 sys.path.pop(0)  # this folder: its analysis.py is not the package
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
@@ -34,7 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.feed import open_feeds
 from study.workspace import Workspace
 from taskct_core import schema

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard
@@ -33,10 +32,11 @@ from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.task_networks import load_task_network_card
 
-OnReference = Callable[[dict[str, Any]], None]
+OnReference = Callable[[EpochRow], None]
 
 # Exporting reads every trial's log: with many trials, not after each of them.
 _SECONDS_BETWEEN_EXPORTS = 15.0

@@ -22,6 +22,7 @@ from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import is_remote, open_folder
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ResourceError
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import build_training
@@ -155,12 +156,12 @@ def _trial_config(base: TrialConfig, values: dict[str, Any]) -> TrialConfig:
     return TrialTask.from_search(base, {"trial": 0, "folder": "", "values": values}).config
 
 
-def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: dict[str, Any]) -> int:
+def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: Batch) -> int:
     task_network, _ = load_task_network(open_folder(inputs.task_network), inputs.trust)
     training = build_training(config, geometry=inputs.geometry, task_network=task_network)
     training.train_epoch([batch])
     return training.parameter_count
 
 
-def _small_batch(feed: Feed) -> dict[str, Any]:
+def _small_batch(feed: Feed) -> Batch:
     return next(iter(feed.ordered(_STEP_SAMPLES, share=Share())))

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.dataset import DatasetCard
 from study.data.feed import Feed, open_feeds
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.folders import TaskNetworkFolder
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import DataError, StudyError
 from taskct_core.task_networks import load_task_network_card
 from taskct_core.task_networks.storage import TaskNetworkCard

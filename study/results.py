@@ -7,7 +7,6 @@ while trials are running: it takes what is there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from study.trials import epoch_log
 from taskct_core import schema
 from taskct_core.contracts.files import write_bytes
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.rows import EpochRow, epoch_row, read_rows
 from taskct_core.contracts.tables import read_table, with_format, write_table
 
 _REDO_SAMPLES = "Delete it: the slices of that method stay out of the tables until it is scored again."
-Row = dict[str, Any]
 
 
 def export_results(
@@ -46,7 +45,7 @@ def export_results(
         if record.status != schema.PRUNED:
             sample_files.append(folder.samples)
             _collect_panel(folder.panel, study.panel(record.trial))
-    results = pd.DataFrame([{schema.STUDY: name} | row for row in rows])
+    results = pd.DataFrame([{schema.STUDY: name, **row} for row in rows])
     if results.empty:
         return results
     _write_results(study.results, results)
@@ -68,7 +67,7 @@ def _write_results(path: Path, frame: pd.DataFrame) -> None:
     write_table(path, with_format(table, schema.RESULTS_FORMAT_VERSION))
 
 
-def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[Row]:
+def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[EpochRow]:
     reason = record.reason if record.status == schema.FAIL else None
     state = {schema.STATUS: record.status, schema.FAILURE_REASON: reason} | _config_columns(folder)
     if record.status == schema.PRUNED:  # its worker may have trained on until it was stopped
@@ -85,10 +84,10 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[Row]:
         schema.METHOD: state.get(f"{schema.CONFIG_PREFIX}mode"),
         schema.SPLIT: "validation",
     }
-    return [told | row | state for row in rows]
+    return [epoch_row(told, row, state) for row in rows]
 
 
-def _config_columns(folder: TrialFolder) -> Row:
+def _config_columns(folder: TrialFolder) -> dict[str, Any]:
     """A trial's configuration as flat columns; architecture parameters stand beside the rest."""
     if not folder.config.is_file():
         return {}
@@ -97,20 +96,5 @@ def _config_columns(folder: TrialFolder) -> Row:
     return {f"{schema.CONFIG_PREFIX}{name}": value for name, value in values.items()}
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows that ``plain_row`` made fit for JSON; none where the file is missing."""
-    if not path.is_file():
-        return []
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
-    numbers = {None: float("nan"), "inf": float("inf"), "-inf": float("-inf")}
-    return [
-        {
-            name: numbers.get(value, value) if value is None or isinstance(value, str) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]
-
-
-def _reference_rows(study: StudyFolder) -> list[Row]:
-    return [row | {schema.STATUS: schema.REFERENCE} for row in read_rows(study.references)]
+def _reference_rows(study: StudyFolder) -> list[EpochRow]:
+    return [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in read_rows(study.references)]

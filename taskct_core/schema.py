@@ -10,7 +10,7 @@ by mu_max (metres), as LoDoPaB-CT stores them. Labels are 0 background, 1 liver,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from taskct_core.hounsfield import LIVER_WINDOW_HU
 
@@ -20,14 +20,14 @@ DATASET_FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 
 # One row of a shard is one sample. Tensors are Arrow's canonical fixed-shape tensors.
-PATIENT = "patient"  # string
-SLICE_INDEX = "slice_index"  # int32, position in the volume, inferior to superior
-FULL_DOSE = "full_dose"  # float32 (height, width), normalised attenuation in [0, 1]
-FBP = "fbp"  # float32 (height, width), filtered back-projection of the low-dose sinogram
-SINOGRAM = "sinogram"  # float32 (angle, detector), low-dose line integrals / mu_max; optional column
-LABELS = "labels"  # uint8 (height, width)
-PHOTONS_PER_RAY = "photons_per_ray"  # float32, mean count of an unattenuated ray of this slice
-PIXEL_SPACING_MM = "pixel_spacing_mm"  # float32, as projected
+PATIENT: Final = "patient"  # string
+SLICE_INDEX: Final = "slice_index"  # int32, position in the volume, inferior to superior
+FULL_DOSE: Final = "full_dose"  # float32 (height, width), normalised attenuation in [0, 1]
+FBP: Final = "fbp"  # float32 (height, width), filtered back-projection of the low-dose sinogram
+SINOGRAM: Final = "sinogram"  # float32 (angle, detector), low-dose line integrals / mu_max; optional column
+LABELS: Final = "labels"  # uint8 (height, width)
+PHOTONS_PER_RAY: Final = "photons_per_ray"  # float32, mean count of an unattenuated ray of this slice
+PIXEL_SPACING_MM: Final = "pixel_spacing_mm"  # float32, as projected
 
 # What simulation.field_of_view means, as reports say it.
 FIELD_OF_VIEW_POLICIES = {
@@ -42,7 +42,7 @@ FIELD_OF_VIEW_POLICIES = {
 BASE_HU = "base_hu"  # int16 (height, width), Hounsfield units
 BASE_LABELS = "base_labels"  # uint8 (height, width)
 BODY_HEIGHT_MM, BODY_WIDTH_MM = "body_height_mm", "body_width_mm"  # float32, of the field centred on the body
-TUMOUR_PIXELS = "tumour_pixels"  # int32, pixels of LABELS that are tumour
+TUMOUR_PIXELS: Final = "tumour_pixels"  # int32, pixels of LABELS that are tumour
 BASE_COLUMNS = (BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM, TUMOUR_PIXELS)
 
 BACKGROUND, LIVER, TUMOUR = 0, 1, 2
@@ -54,34 +54,40 @@ RESULTS_FORMAT_VERSION = 1
 
 # Identity and state of a result row
 STUDY = "study"
-TRIAL = "trial"  # int; Optuna's trial number; negative for references
-METHOD = "method"  # one of taskct_core.modes.MODES, or of REFERENCES
-SPLIT = "split"
-EPOCH = "epoch"  # int, counted from 1; 0 for references
-STATUS = "status"
-FAILURE_REASON = "failure_reason"  # string, null unless status is FAIL
+TRIAL: Final = "trial"  # int; Optuna's trial number; negative for references
+METHOD: Final = "method"  # one of taskct_core.modes.MODES, or of REFERENCES
+SPLIT: Final = "split"
+EPOCH: Final = "epoch"  # int, counted from 1; 0 for references
+STATUS: Final = "status"
+FAILURE_REASON: Final = "failure_reason"  # string, null unless status is FAIL
 CONFIG_PREFIX = "config_"
 RUNNING, COMPLETE, PRUNED, FAIL, REFERENCE = "RUNNING", "COMPLETE", "PRUNED", "FAIL", "REFERENCE"
 STATUSES = (RUNNING, COMPLETE, PRUNED, FAIL, REFERENCE)
 
 # Cost, and losses of the training epoch
-SECONDS = "seconds"  # since the trial started training, this epoch included
-PARAMETERS = "parameters"  # trainable parameters of the reconstructor
-REFERENCE_SETTINGS = "reference_settings"  # what tuning on validation slices chose for a reference
-SECONDS_PER_SLICE = "seconds_per_slice"  # to reconstruct one on the trial's device
-PEAK_MEMORY_MB = "peak_memory_mb"  # of the trial: memory of its GPU, or resident memory of its process
-LOSS, LOSS_IMAGE, LOSS_TASK = "loss", "loss_image", "loss_task"
+SECONDS: Final = "seconds"  # since the trial started training, this epoch included
+PARAMETERS: Final = "parameters"  # trainable parameters of the reconstructor
+REFERENCE_SETTINGS: Final = "reference_settings"  # what tuning on validation slices chose for a reference
+SECONDS_PER_SLICE: Final = "seconds_per_slice"  # to reconstruct one on the trial's device
+PEAK_MEMORY_MB: Final = "peak_memory_mb"  # of the trial: memory of its GPU, or resident memory of its process
+LOSS: Final = "loss"
+LOSS_IMAGE: Final = "loss_image"
+LOSS_TASK: Final = "loss_task"
 # The trial's objective on the validation split, and its two losses; by it an epoch is kept.
 VALIDATION_LOSS = "validation_loss"
 VALIDATION_LOSS_IMAGE, VALIDATION_LOSS_TASK = "validation_loss_image", "validation_loss_task"
-KEPT_EPOCH = "kept_epoch"  # int; the epoch so far whose weights the trial keeps, and its final rows are of
+KEPT_EPOCH: Final = (
+    "kept_epoch"  # int; the epoch so far whose weights the trial keeps, and its final rows are of
+)
 GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK = "gradient_norm_image", "gradient_norm_task"
 
 # Provenance: rows that differ in any of COMPARABILITY must not be merged or compared silently.
-DATA_HASH, CONFIG_HASH, TASK_NETWORK_HASH = "data_hash", "config_hash", "task_network_hash"
-AUDIT_NETWORK_HASH = "task_network_hash_audit"  # of the network that audits the frozen one
-METRIC_POLICY = "metric_policy"
-SEED = "seed"
+DATA_HASH: Final = "data_hash"
+CONFIG_HASH: Final = "config_hash"
+TASK_NETWORK_HASH: Final = "task_network_hash"
+AUDIT_NETWORK_HASH: Final = "task_network_hash_audit"  # of the network that audits the frozen one
+METRIC_POLICY: Final = "metric_policy"
+SEED: Final = "seed"
 GIT_COMMIT, HOST, DEVICE, FINISHED_AT = "git_commit", "host", "device", "finished_at"
 VERSION_PREFIX = "version_"
 COMPARABILITY = (DATA_HASH, METRIC_POLICY)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from taskct_core import schema
 from taskct_core.config import StrictModel
+from taskct_core.contracts.rows import Batch, batch_of
 
-Batch = dict[str, Any]
 Columns = dict[str, NDArray[Any]]  # the first axis is the sample
 _IMAGES = (schema.FULL_DOSE, schema.FBP, schema.SINOGRAM)
 
@@ -25,7 +25,7 @@ class Share(StrictModel):
 
 def to_batch(columns: Columns) -> Batch:
     """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64; not the bases."""
-    batch: Batch = {}
+    batch: dict[str, Any] = {}
     for name, values in columns.items():
         if name in _IMAGES:
             batch[name] = torch.from_numpy(_writable(values)).unsqueeze(1)
@@ -35,7 +35,7 @@ def to_batch(columns: Columns) -> Batch:
             batch[name] = torch.from_numpy(values.astype(np.int64))
         else:
             batch[name] = values.tolist()
-    return batch
+    return batch_of(batch)
 
 
 def _writable(values: NDArray[Any]) -> NDArray[Any]:

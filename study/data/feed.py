@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from study.data.batches import Batch, Share, to_batch
+from study.data.batches import Share, to_batch
 from study.data.dataset import DatasetCard
 from study.data.shards import from_table, shard_errors, stream_shards
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
+from taskct_core.contracts.rows import Batch
 
 
 class Feed(Protocol):

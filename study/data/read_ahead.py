@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from study.data.batches import Batch
+from taskct_core.contracts.rows import Batch
 
 # Opens a pass: it must call its argument once the stream has given all it has, though batches may be left.
 OpenPass = Callable[[Callable[[], None]], Iterator[Batch]]

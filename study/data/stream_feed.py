@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from study.data.batches import Batch, Share, to_batch
+from study.data.batches import Share, to_batch
 from study.data.read_ahead import ReadAhead
 from study.data.shuffle_buffer import shuffled
+from taskct_core.contracts.rows import Batch
 
 _SHUFFLE_BUFFER_BATCHES = 32
 

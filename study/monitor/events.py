@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from taskct_core.contracts.rows import EpochRow
+
 
 @dataclass(frozen=True)
 class TrialStarted:
@@ -21,7 +23,7 @@ class EpochReported:
     """A trial finished an epoch; after a restart a trial reports its earlier epochs again."""
 
     trial: int
-    row: dict[str, Any]
+    row: EpochRow
 
 
 @dataclass(frozen=True)

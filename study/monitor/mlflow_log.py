@@ -6,7 +6,6 @@ driver began is continued in the same run. A server that goes away ends the logg
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from study.monitor.events import EpochReported, Event, OnEvent, TrialFinished, TrialStarted
 from study.monitor.progress import console
+from taskct_core.contracts.rows import EpochRow, finite_numbers
 from taskct_core.errors import ConfigError, first_line
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
@@ -98,16 +98,11 @@ class MlflowLog:
             self._last_epoch[trial] = 0
         self._runs[trial] = run
 
-    def _write(self, trial: int, row: dict[str, Any]) -> None:
+    def _write(self, trial: int, row: EpochRow) -> None:
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        numbers = {
-            name: float(value)
-            for name, value in row.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        }
-        metrics = [Metric(name, value, now, row[EPOCH]) for name, value in numbers.items()]
+        metrics = [Metric(name, float(value), now, row[EPOCH]) for name, value in finite_numbers(row).items()]
         self._client.log_batch(self._runs[trial], metrics=metrics)
         self._last_epoch[trial] = row[EPOCH]
 

@@ -27,6 +27,7 @@ from study.search.records import (
 from study.search.storage import open_study
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
 
 State = Literal["running", "finished", "stopped"]
@@ -41,7 +42,7 @@ class RunningTrial:
     values: dict[str, Any]
     epoch: int  # 0 before the first
     epochs: int | None  # that it shall have; None if unknown
-    row: dict[str, Any]
+    row: EpochRow
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -38,7 +39,7 @@ def describe_values(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {format_number(value)}" for name, value in flat.items())
 
 
-def describe_objectives(row: dict[str, Any], objectives: list[str]) -> str:
+def describe_objectives(row: Mapping[str, Any], objectives: list[str]) -> str:
     """The objectives of a row as ``Dice liver 0.912, PSNR 34.1``."""
     return ", ".join(f"{_label(name)} {format_score(row[name])}" for name in objectives if name in row)
 
@@ -85,7 +86,8 @@ def _state(status: StudyStatus) -> str:
 def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
     table = _table("Running", ["epoch", *map(_label, objectives)])
     for trial in trials[:ROWS_SHOWN]:
-        values = [format_score(trial.row[name]) if name in trial.row else "" for name in objectives]
+        row: Mapping[str, Any] = trial.row
+        values = [format_score(row[name]) if name in row else "" for name in objectives]
         epoch = f"{trial.epoch} of {trial.epochs}" if trial.epochs else str(trial.epoch)
         table.add_row(str(trial.trial), epoch, *values, escape(describe_values(trial.values)))
     return table

@@ -6,14 +6,14 @@ are written on this machine and uploaded after every epoch.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.monitor.events import EpochReported, Event, TrialFinished, TrialStarted
 from taskct_core.contracts.files import is_remote, upload
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow, finite_numbers
 from taskct_core.schema import EPOCH, SEED, TRIAL
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class TensorBoardLog:
         self._writers[trial] = SummaryWriter(logdir=str(self._written_in(trial)))
         self._last_epoch[trial] = 0
 
-    def _write(self, trial: int, row: dict[str, Any]) -> None:
+    def _write(self, trial: int, row: EpochRow) -> None:
         self._last_epoch[trial] = row[EPOCH]
-        for name, value in row.items():
-            if isinstance(value, int | float) and math.isfinite(value) and name not in _NO_CURVES:
+        for name, value in finite_numbers(row).items():
+            if name not in _NO_CURVES:
                 self._writers[trial].add_scalar(name, value, row[EPOCH])
         self._publish(trial)
 

@@ -18,6 +18,7 @@ from study.search.searcher import StudySearcher
 from study.trials import epoch_log
 from study.trials.failures import FATAL
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow, epoch_row
 from taskct_core.schema import EPOCH, RUNNING
 
 _TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}
@@ -68,16 +69,16 @@ class StudyScheduler(FIFOScheduler):
                 self._pruner.observe(trial.trial, row)
                 self._decided[trial.trial] = row[EPOCH]
 
-    def _decided_rows(self, folder: Path, trial: TrialRecord) -> list[dict[str, Any]]:
+    def _decided_rows(self, folder: Path, trial: TrialRecord) -> list[EpochRow]:
         rows = epoch_log.read(StudyFolder(folder).trial(trial.trial))
         if trial.status != RUNNING:
             return [row for row in rows if row[EPOCH] <= trial.last_epoch]
         return rows[:-1] if self._reports_wait else []
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        row = {name: value for name, value in result.items() if name.partition("/")[0] not in _TUNES_OWN}
-        if FATAL in row:
-            self._searcher.note_fatal(trial.trial_id, row[FATAL])
+        row = epoch_row({n: value for n, value in result.items() if n.partition("/")[0] not in _TUNES_OWN})
+        if FATAL in result:
+            self._searcher.note_fatal(trial.trial_id, result[FATAL])
             return str(FIFOScheduler.STOP)
         if EPOCH not in row:
             return str(FIFOScheduler.CONTINUE)

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
-from study.data.batches import Batch, to_batch
+from study.data.batches import to_batch
 from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.data.leakage import check_no_leakage
 from study.data.shards import from_table, read_batches
@@ -32,6 +31,7 @@ from study.trials.trial import read_trial_config
 from taskct_core import schema
 from taskct_core.contracts.files import buffered, open_folder, write_whole
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError, DataError
@@ -46,8 +46,7 @@ DATASET = "dataset"  # folder that a row was scored on
 CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
 OUTSIDE_TRIAL = -100  # number of rows of networks from elsewhere, told apart by their method
 _BATCH_SIZE = 16
-Row = dict[str, Any]
-Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
+Reconstruct = Callable[[Batch], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -147,21 +146,21 @@ class _Scorer:
         self._judges = judges
         self._objectives = objectives
         self._shared = _shared_columns(card, dataset, split) | judges.hashes
-        self.rows: list[Row] = []
-        self.samples: list[Row] = []
+        self.rows: list[EpochRow] = []
+        self.samples: list[SliceRow] = []
 
-    def score(self, identity: Row, reconstruct: Reconstruct) -> None:
+    def score(self, identity: Mapping[str, object], reconstruct: Reconstruct) -> None:
         batches = _batches(self._card, self._dataset, self._split)
         scored = evaluate(batches, reconstruct, self._judges.networks)
         keys = {name: self._shared[name] for name in (schema.SPLIT, schema.DATA_HASH, *self._judges.hashes)}
-        self.samples += [identity | keys | row for row in scored]
+        self.samples += [slice_row(identity, keys, row) for row in scored]
         scores = summarise(scored) | own_scores(self._objectives, scored)
-        self.rows.append(identity | self._shared | scores)
+        self.rows.append(epoch_row(identity, self._shared, scores))
 
     def score_outside(self, outside: OutsideCheckpoint) -> None:
         reconstruct, parameters = outside.load(self._card)
         identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
-        self.score(identity | {CHECKPOINT_HASH: outside.content_hash}, reconstruct)
+        self.score({**identity, CHECKPOINT_HASH: outside.content_hash}, reconstruct)
 
     def score_trial(self, folder: TrialFolder, trial: int, trust: Trust) -> None:
         training = load_trained(folder, self._card, self._judges.networks[""], trust)
@@ -200,12 +199,13 @@ def _study_card(study: StudyFolder) -> StudyCard:
     return StudyCard.read(study.card)
 
 
-def _photons(card: DatasetCard) -> Any:
+def _photons(card: DatasetCard) -> float | None:
     """Photons a ray, whichever word the dose was given in."""
-    return card.dose.get("photons_per_ray", card.simulation["photons_per_ray"])
+    photons: float | None = card.dose.get("photons_per_ray", card.simulation["photons_per_ray"])
+    return photons
 
 
-def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> Row:
+def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> dict[str, str]:
     return {
         schema.SPLIT: split,
         schema.DATA_HASH: card.data_hash,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 from study.data.dataset import DatasetCard
 from study.data.shards import file_hash
 from study.yaml_loader import parse_yaml
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
@@ -67,7 +68,7 @@ class OutsideCheckpoint:
         """Of the file of weights."""
         return file_hash(self.weights)
 
-    def load(self, card: DatasetCard) -> tuple[Callable[[Mapping[str, Any]], torch.Tensor], int]:
+    def load(self, card: DatasetCard) -> tuple[Callable[[Batch], torch.Tensor], int]:
         """How it makes images ``(B, 1, H, W)`` of a batch, and how many numbers it has learned.
 
         Raises:
@@ -79,7 +80,7 @@ class OutsideCheckpoint:
         load_weights(model, str(self.weights), "--checkpoint", "--architecture")
 
         @torch.no_grad()
-        def images(batch: Mapping[str, Any]) -> torch.Tensor:
+        def images(batch: Batch) -> torch.Tensor:
             return reconstruct(model, inputs_of(model), batch, self.architecture)
 
         return images, count_parameters(model)

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.feed import Feed
 from study.provenance import provenance
-from study.results import read_rows
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
-from study.trials.trial import TrialInputs, plain_row, save_samples
+from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
 from taskct_core.classical import CLASSICAL, tune
-from taskct_core.contracts.files import open_folder, write_json
+from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows
 from taskct_core.contracts.tables import read_table
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
@@ -36,12 +35,13 @@ from taskct_core.training import evaluate
 IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}  # references that the dataset holds
 ITERATIVE = ("tv", "sirt")  # references computed from the sinogram
 _TUNING_SLICES = 8
-Row = dict[str, Any]
-Reconstruct = Callable[[Mapping[str, Any]], torch.Tensor]
+Reconstruct = Callable[[Batch], torch.Tensor]
 
 
 def write_references(
-    study_folder: StudyFolder | Path, inputs: TrialInputs, on_row: Callable[[Row], None] = lambda row: None
+    study_folder: StudyFolder | Path,
+    inputs: TrialInputs,
+    on_row: Callable[[EpochRow], None] = lambda row: None,
 ) -> None:
     """Score the references on the validation and test slices, but for those that the folder has already.
 
@@ -63,31 +63,31 @@ def write_references(
             batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=Share())
             scored = evaluate(batches, reconstruct, {"": task_network})
             identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
-            samples += [identity | row for row in scored]
+            samples += [slice_row(identity, row) for row in scored]
             cost = {schema.EPOCH: 0, schema.SECONDS: time.perf_counter() - start, schema.PARAMETERS: 0}
             described = {schema.REFERENCE_SETTINGS: settings} | _hashes(inputs, card.content_hash)
             scores = summarise(scored) | own_scores(inputs.objectives, scored)
-            rows.append(identity | cost | described | scores | provenance("cpu"))
+            rows.append(epoch_row(identity, cost, described, scores, provenance("cpu")))
             on_row(rows[-1])
         if inputs.panel:
             image = reconstruct(inputs.panel)
             write_panel(study.panel(method), image, task_network.predict(image))
             write_panel_truth(study, inputs.panel)
         save_samples(study.reference_samples, samples)
-        write_json(study.references, [plain_row(row) for row in rows])
+        write_rows(study.references, rows)
 
 
-def _known_samples(study: StudyFolder, methods: set[str]) -> list[Row]:
+def _known_samples(study: StudyFolder, methods: set[str]) -> list[SliceRow]:
     """Rows of the slices of references that are scored already."""
     if not methods:
         return []
     next_step = f"Delete it and {StudyFolder.references}: the references are then scored again."
     samples = read_table(study.reference_samples, next_step=next_step).to_pandas()
-    rows: list[Row] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
+    rows: list[SliceRow] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
     return rows
 
 
-def _hashes(inputs: TrialInputs, task_network_hash: str) -> Row:
+def _hashes(inputs: TrialInputs, task_network_hash: str) -> dict[str, str]:
     return {
         schema.DATA_HASH: inputs.data_hash,
         schema.TASK_NETWORK_HASH: task_network_hash,

@@ -6,7 +6,6 @@ a driver leaves behind when it dies is there to be adopted by the next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from study.search.records import (
 from study.search.space import SearchSpace
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow, finite_numbers
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
 _DUPLICATES_IN_A_ROW = 5
@@ -192,19 +192,20 @@ class Ledger:
         del self._live[number]
         return outcome
 
-    def _judge(self, rows: list[dict[str, Any]], pruned: str | None, error: str | None) -> Outcome:
-        last = epoch_log.kept_row(rows) if rows else {}
-        objectives = {name: last[name] for name in self._objectives if _is_finite(last.get(name))}
+    def _judge(self, rows: list[EpochRow], pruned: str | None, error: str | None) -> Outcome:
+        last = epoch_log.kept_row(rows) if rows else EpochRow()
+        scores = finite_numbers(last)
+        objectives = {name: scores[name] for name in self._objectives if name in scores}
         if error is not None:
             return Outcome(FAIL, objectives, error)
         if not rows:
             return Outcome(FAIL, {}, "the trial ended without reporting an epoch")
         for name in [*self._objectives, *self._constraints]:
-            if not _is_finite(last.get(name)):
+            if name not in scores:
                 return Outcome(FAIL, objectives, f"{name} is {last.get(name)} at epoch {last[EPOCH]}")
         return Outcome(PRUNED if pruned else COMPLETE, objectives, pruned)
 
-    def _keep(self, trial: optuna.Trial, rows: list[dict[str, Any]], outcome: Outcome, retries: int) -> None:
+    def _keep(self, trial: optuna.Trial, rows: list[EpochRow], outcome: Outcome, retries: int) -> None:
         """Store what Optuna's final states have no room for, and what its samplers read of a trial."""
         attributes = {
             OBJECTIVES: outcome.objectives,
@@ -215,13 +216,15 @@ class Ledger:
         }
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
+        scores = finite_numbers(epoch_log.kept_row(rows)) if rows else {}
         for name, bound in self._constraints.items():
-            if rows and _is_finite(epoch_log.kept_row(rows).get(name)):
-                trial.set_constraint(name, epoch_log.kept_row(rows)[name] - bound)
+            if name in scores:
+                trial.set_constraint(name, scores[name] - bound)
         if len(self._objectives) == 1:
             for row in rows:
-                if _is_finite(row.get(self._objectives[0])):
-                    trial.report(row[self._objectives[0]], step=row[EPOCH])
+                score = finite_numbers(row).get(self._objectives[0])
+                if score is not None:
+                    trial.report(score, step=row[EPOCH])
 
     def _numbers(self, state: TrialState) -> list[int]:
         return [t.number for t in self._study.get_trials(deepcopy=False) if t.state == state]
@@ -234,7 +237,3 @@ def _has_given_up(before: list[FrozenTrial], run: list[FrozenTrial]) -> bool:
         return True
     drawn = [repr(trial.user_attrs.get(VALUES)) for trial in run if FIXED not in trial.system_attrs]
     return len(set(drawn)) < len(drawn)
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

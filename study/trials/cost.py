@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from study.data.batches import Batch
 from taskct_core import schema
+from taskct_core.contracts.rows import Batch
 
 _REPETITIONS = 3
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

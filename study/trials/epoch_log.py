@@ -7,18 +7,18 @@ logged twice (a trial that was killed between checkpoint and report trains it ag
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from taskct_core.contracts.files import is_remote, write_whole
+from taskct_core.contracts.files import is_remote, write_bytes
 from taskct_core.contracts.folders import TrialFolder
+from taskct_core.contracts.rows import EpochRow, from_json, to_json
 from taskct_core.schema import EPOCH, KEPT_EPOCH
 
 
-def append(folder: TrialFolder | str | Path, row: Mapping[str, Any]) -> None:
+def append(folder: TrialFolder | str | Path, row: Mapping[str, object]) -> None:
     """Add one epoch's row to the log of the trial in ``folder`` and force it to disk.
 
     A remote log is replaced by a longer one: object stores do not append.
@@ -27,11 +27,11 @@ def append(folder: TrialFolder | str | Path, row: Mapping[str, Any]) -> None:
         folder: the trial's folder; made if absent.
         row: plain values by column name, with :data:`~taskct_core.schema.EPOCH`; NaN and infinities are kept.
     """
-    line = json.dumps(dict(row), default=_plain) + "\n"
+    line = to_json(row) + "\n"
     path = TrialFolder.at(folder).epoch_log
     if is_remote(path):
         logged = path.read_bytes() if path.is_file() else b""
-        write_whole(path, lambda temporary: temporary.write_bytes(logged + line.encode("utf-8")))
+        write_bytes(path, logged + line.encode("utf-8"))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
@@ -42,7 +42,7 @@ def append(folder: TrialFolder | str | Path, row: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> list[dict[str, Any]]:
+def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> list[EpochRow]:
     """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
 
     A line that a kill cut short is no row. Of several rows for one epoch the last counts. Rows after ``last_epoch``
@@ -51,18 +51,18 @@ def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> lis
     path = TrialFolder.at(folder).epoch_log
     if not path.is_file():
         return []
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, EpochRow] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+            row = from_json(line)
+        except ValueError:
             continue
-        if isinstance(row, dict) and EPOCH in row:
+        if EPOCH in row:
             rows[int(row[EPOCH])] = row
     return [rows[epoch] for epoch in sorted(rows) if last_epoch is None or epoch <= last_epoch]
 
 
-def kept_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def kept_row(rows: list[EpochRow]) -> EpochRow:
     """The row that a trial is judged by: of the epoch whose weights it keeps, by its last row; else that last row.
 
     Args:
@@ -78,10 +78,3 @@ def _ends_torn(file: Any) -> bool:
         return False
     file.seek(size - 1)
     return bool(file.read(1) != b"\n")
-
-
-def _plain(value: Any) -> Any:
-    """NumPy and PyTorch scalars -> Python's."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"an epoch log holds plain values, not {type(value).__name__}")

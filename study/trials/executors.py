@@ -21,7 +21,6 @@ from study.data.batches import Share
 from study.data.feed import Feed
 from study.data.stream_feed import StreamFeed
 from study.trials.trial import (
-    Row,
     TrialInputs,
     Worker,
     require_trusted,
@@ -31,6 +30,7 @@ from study.trials.trial import (
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import arrow_filesystem, open_folder
 from taskct_core.contracts.folders import TrialFolder
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError, TaskctError
 from taskct_core.registry import load
 
@@ -164,7 +164,7 @@ def check_execution(execution: ExecutionConfig) -> None:
 
 
 def _run_in_actor(
-    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[Row], None]
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[EpochRow], None]
 ) -> None:
     import torch
 
@@ -174,7 +174,7 @@ def _run_in_actor(
 
 
 def _run_in_train(
-    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[Row], None]
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Callable[[EpochRow], None]
 ) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.feed import Feed
 from taskct_core import schema
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import Batch, batch_of
 from taskct_core.contracts.tables import write_arrays
+from taskct_core.metrics.slices import sample_of
 
 PANEL_SLICES = 3
 _BATCH_SIZE = 16
@@ -25,32 +29,31 @@ def choose_panel(feeds: dict[str, Feed], count: int = PANEL_SLICES) -> Batch:
     favoured.
     """
     split = "test" if "test" in feeds else "validation"
-    candidates = [row for batch in feeds[split].ordered(_BATCH_SIZE, share=Share()) for row in _rows(batch)]
+    candidates = [
+        sample_of(batch, index)
+        for batch in feeds[split].ordered(_BATCH_SIZE, share=Share())
+        for index in range(len(batch[schema.PATIENT]))
+    ]
     candidates.sort(key=_interest, reverse=True)
     first_of_patient: dict[str, Batch] = {}
-    for row in candidates:
-        first_of_patient.setdefault(row[schema.PATIENT], row)
+    for sample in candidates:
+        first_of_patient.setdefault(sample[schema.PATIENT][0], sample)
     firsts = list(first_of_patient.values())
-    others = [row for row in candidates if not any(row is first for first in firsts)]
-    return _stack((firsts + others)[:count]) | {schema.SPLIT: split}
+    others = [sample for sample in candidates if not any(sample is first for first in firsts)]
+    return batch_of({**_joined((firsts + others)[:count]), schema.SPLIT: split})
 
 
-def _rows(batch: Batch) -> list[Batch]:
-    count = len(batch[schema.PATIENT])
-    return [{name: values[i] for name, values in batch.items()} for i in range(count)]
-
-
-def _interest(row: Batch) -> tuple[int, int]:
-    labels = row[schema.LABELS]
+def _interest(sample: Batch) -> tuple[int, int]:
+    labels = sample[schema.LABELS]
     return int((labels == schema.TUMOUR).sum()), int((labels > 0).sum())
 
 
-def _stack(rows: list[Batch]) -> Batch:
+def _joined(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        name: torch.stack([row[name] for row in rows])
-        if isinstance(rows[0][name], torch.Tensor)
-        else [row[name] for row in rows]
-        for name in rows[0]
+        name: torch.cat([sample[name] for sample in samples])
+        if isinstance(samples[0][name], torch.Tensor)
+        else [value for sample in samples for value in sample[name]]
+        for name in samples[0]
     }
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from study.config import ExecutionConfig
-from study.results import read_rows
 from study.trials.executors import TrialTask, fit_in_train, worker_resources
 from study.trials.follow import follow_epochs
-from study.trials.trial import Row, TrialInputs, Worker, run_trial
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core.contracts.folders import TrialFolder
+from taskct_core.contracts.rows import EpochRow, read_rows
 
 
 def train_trial(
-    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, on_epoch: Callable[[Row], None]
-) -> list[Row]:
+    task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, on_epoch: Callable[[EpochRow], None]
+) -> list[EpochRow]:
     """Train one trial, or continue it, and return its final rows. Needs a running Ray session.
 
     Raises:

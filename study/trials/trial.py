@@ -14,9 +14,8 @@ folder that has a checkpoint, it reports the epochs it has and goes on after the
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ import torch
 import yaml
 from torch import nn
 
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.feed import Feed
 from study.provenance import config_hash, provenance
 from study.trials import epoch_log
@@ -36,8 +35,9 @@ from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.config import TrialConfig
-from taskct_core.contracts.files import buffered, open_folder, write_json, write_text, write_whole
+from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
 from taskct_core.contracts.folders import TrialFolder
+from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
 from taskct_core.errors import DataError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
@@ -46,8 +46,6 @@ from taskct_core.reconstructors import RECONSTRUCTORS
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import Training, build_training
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class TrialInputs:
     geometry: ParallelBeam
     task_network: str
     data_hash: str
-    panel: Batch = field(default_factory=dict)
+    panel: Batch = field(default_factory=Batch)
     evaluation_batch_size: int = 16
     objectives: tuple[str, ...] = ()
     trust: Trust = BUILT_IN_ONLY
@@ -94,7 +92,7 @@ def run_trial(
     folder: TrialFolder | Path,
     inputs: TrialInputs,
     worker: Worker,
-    report: Callable[[Row], None],
+    report: Callable[[EpochRow], None],
     trial: int = 0,
 ) -> None:
     """Train and evaluate one configuration, continuing from the folder's checkpoint if it has one.
@@ -116,7 +114,7 @@ def run_trial(
     training = build_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
     )
-    identity = {
+    identity: EpochRow = {
         schema.TRIAL: trial,
         schema.METHOD: config.mode,
         schema.SEED: config.seed,
@@ -140,13 +138,14 @@ def run_trial(
         scores = summarise(scored) | own_scores(inputs.objectives, scored)
         scores |= training.keep(scored, scores)
         seconds += time.perf_counter() - start
-        row = identity | {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
-        row |= losses | scores | cost.columns(training.reconstruct) | provenance(str(worker.device))
+        here = {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
+        measured = losses | scores | cost.columns(training.reconstruct)
+        row = epoch_row(identity, here, measured, provenance(str(worker.device)))
         if worker.is_first:
             epoch_log.append(folder, row)
             _save_checkpoint(training, folder, identity, epoch, seconds)
         report(row)
-    _finish(training, folder, inputs, worker, identity | {schema.SECONDS: seconds})
+    _finish(training, folder, inputs, worker, epoch_row(identity, {schema.SECONDS: seconds}))
 
 
 def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
@@ -155,7 +154,7 @@ def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
     write_text(TrialFolder.at(folder).config, text)
 
 
-def _restore(training: Training, folder: TrialFolder, identity: Row) -> tuple[int, float]:
+def _restore(training: Training, folder: TrialFolder, identity: EpochRow) -> tuple[int, float]:
     """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
     if not folder.checkpoint.is_file():
         return 0, 0.0
@@ -172,7 +171,7 @@ def _restore(training: Training, folder: TrialFolder, identity: Row) -> tuple[in
 
 
 def _save_checkpoint(
-    training: Training, folder: TrialFolder, identity: Row, epoch: int, seconds: float
+    training: Training, folder: TrialFolder, identity: EpochRow, epoch: int, seconds: float
 ) -> None:
     checkpoint = {"training": training.state_dict(), "identity": identity, "epoch": epoch, "seconds": seconds}
     write_whole(folder.checkpoint, lambda temporary: torch.save(checkpoint, temporary))
@@ -198,7 +197,9 @@ def _reduced_losses(
     }
 
 
-def _scored(training: Training, inputs: TrialInputs, split: str, worker: Worker, more: int = 0) -> list[Row]:
+def _scored(
+    training: Training, inputs: TrialInputs, split: str, worker: Worker, more: int = 0
+) -> list[SliceRow]:
     """Rows of all slices of a split, from all workers; ``more``: see ``Feed``."""
     batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share, more=more)
     rows = [row for part in _gather(training.evaluate(batches), worker) for row in part]
@@ -214,7 +215,7 @@ def _gather(value: Any, worker: Worker) -> list[Any]:
 
 
 def _finish(
-    training: Training, folder: TrialFolder, inputs: TrialInputs, worker: Worker, identity: Row
+    training: Training, folder: TrialFolder, inputs: TrialInputs, worker: Worker, identity: EpochRow
 ) -> None:
     """Score the kept reconstructor on test slices, too, and prove the task network untouched."""
     after = training.frozen_task_network.weights_hash()
@@ -225,42 +226,27 @@ def _finish(
             "This is a defect of taskct or of a plugged-in network: its results are not valid.",
         )
     training.use_kept()
-    identity = identity | {schema.EPOCH: training.kept.epoch, schema.KEPT_EPOCH: training.kept.epoch}
-    final, samples = [], []
+    identity = epoch_row(
+        identity, {schema.EPOCH: training.kept.epoch, schema.KEPT_EPOCH: training.kept.epoch}
+    )
+    final: list[EpochRow] = []
+    samples: list[SliceRow] = []
     for split in ("validation", "test"):
         if split not in inputs.feeds:
             continue
         rows = training.kept.rows if split == "validation" else _scored(training, inputs, split, worker)
         scores = summarise(rows) | own_scores(inputs.objectives, rows)
-        final.append(identity | {schema.SPLIT: split} | scores | provenance(str(worker.device)))
-        samples += [
-            {
-                schema.TRIAL: identity[schema.TRIAL],
-                schema.METHOD: identity[schema.METHOD],
-                schema.SPLIT: split,
-            }
-            | row
-            for row in rows
-        ]
+        final.append(epoch_row(identity, {schema.SPLIT: split}, scores, provenance(str(worker.device))))
+        method, number = identity[schema.METHOD], identity[schema.TRIAL]
+        samples += [slice_row({"trial": number, "method": method, "split": split}, row) for row in rows]
     if worker.is_first:
         save_samples(folder.samples, samples)
         if inputs.panel:
             write_panel(folder.panel, *_predict_panel(training, inputs.panel))
-        write_json(folder.final, [plain_row(row) for row in final])
+        write_rows(folder.final, final)
 
 
-def plain_row(row: Row) -> Row:
-    """NaN has no JSON, so null stands for it; infinity (a PSNR without error) is written as text."""
-
-    def plain(value: Any) -> Any:
-        if not isinstance(value, float) or math.isfinite(value):
-            return value
-        return None if math.isnan(value) else str(value)
-
-    return {name: plain(value) for name, value in row.items()}
-
-
-def save_samples(path: Path, rows: list[Row]) -> None:
+def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:
     """Write per-slice rows as Parquet."""
     frame = pd.DataFrame(rows)
     write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))

@@ -7,21 +7,23 @@ from typing import Any
 
 import torch
 
+from taskct_core.contracts.rows import Batch, ImageColumn, SliceRow, batch_of, slice_row
 from taskct_core.metrics.image import image_metrics
 from taskct_core.metrics.segmentation import segmentation_counts
 from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, SLICE_INDEX, TUMOUR
 from taskct_core.task_networks.network import TaskNetwork
 
-Batch = Mapping[str, Any]
 LossesOfSlice = Callable[[Batch, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, float]]
 
 
-def to_device(batch: Batch, device: torch.device | str) -> dict[str, Any]:
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
     """The batch with its tensors on ``device``."""
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in batch.items()
-    }
+    return batch_of(
+        {
+            name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for name, value in batch.items()
+        }
+    )
 
 
 @torch.no_grad()
@@ -31,7 +33,7 @@ def evaluate(
     task_networks: Mapping[str, TaskNetwork],
     device: torch.device | str = "cpu",
     losses: LossesOfSlice | None = None,
-) -> list[dict[str, Any]]:
+) -> list[SliceRow]:
     """Score images slice by slice. ``metrics.summarise`` turns the rows into the metrics of a split.
 
     Args:
@@ -45,7 +47,7 @@ def evaluate(
     Returns:
         One row a slice: patient, slice index, image metrics, and counts for each network.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[SliceRow] = []
     was_training = {network: network.training for network in task_networks.values()}
     for network in task_networks.values():
         network.eval()
@@ -58,8 +60,11 @@ def evaluate(
 
 
 def evaluate_images(
-    task_network: TaskNetwork, batches: Iterable[Batch], column: str, device: torch.device | str = "cpu"
-) -> list[dict[str, Any]]:
+    task_network: TaskNetwork,
+    batches: Iterable[Batch],
+    column: ImageColumn,
+    device: torch.device | str = "cpu",
+) -> list[SliceRow]:
     """Score images that the batches hold already, such as ``full_dose`` and ``fbp``; see ``evaluate``."""
     return evaluate(batches, lambda batch: batch[column], {"": task_network}, device)
 
@@ -69,7 +74,7 @@ def score_slices(
     images: torch.Tensor,
     task_networks: Mapping[str, TaskNetwork],
     losses: LossesOfSlice | None = None,
-) -> list[dict[str, Any]]:
+) -> list[SliceRow]:
     """One row for each of a batch's images ``(B, 1, H, W)``; see ``evaluate``."""
     metrics = image_metrics(images, batch[FULL_DOSE], batch[LABELS])
     columns: dict[str, list] = {
@@ -82,13 +87,21 @@ def score_slices(
         predicted = logits[suffix].argmax(1)
         counts = segmentation_counts(predicted, batch[LABELS], knows_tumour=network.num_classes > TUMOUR)
         columns.update({name + suffix: values for name, values in counts.items()})
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    if losses is not None:
-        for index, row in enumerate(rows):
-            row |= losses(_slice_of(batch, index), images[index : index + 1], _slice_of(logits, index))
-    return rows
+    rows = [
+        slice_row(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    ]
+    if losses is None:
+        return rows
+    return [
+        slice_row(row, losses(sample_of(batch, index), images[index : index + 1], _at(logits, index)))
+        for index, row in enumerate(rows)
+    ]
 
 
-def _slice_of(columns: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """One slice of a batch, as a batch of one."""
+def sample_of(batch: Batch, index: int) -> Batch:
+    """One sample of a batch, as a batch of one."""
+    return batch_of(_at(batch, index))
+
+
+def _at(columns: Mapping[str, Any], index: int) -> dict[str, Any]:
     return {name: values[index : index + 1] for name, values in columns.items()}

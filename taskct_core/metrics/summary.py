@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from taskct_core.contracts.rows import SliceRow
 from taskct_core.schema import (
     COMPONENT_COUNTS,
     COUNTS,
@@ -30,7 +31,7 @@ Array = NDArray[np.float64]
 _PARTS = ("true", "predicted", "overlap")
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def summarise(rows: Sequence[SliceRow]) -> dict[str, float]:
     """Average single-slice rows to one value a metric column.
 
     Segmentation columns with a suffix of ``schema.NETWORK_SUFFIXES`` appear where the rows have counts of
@@ -56,7 +57,7 @@ def dice(true: Array, predicted: Array, overlap: Array, empty: str) -> Array:
     return scores
 
 
-def _segmentation_metrics(rows: Sequence[Mapping[str, Any]], suffix: str) -> dict[str, float]:
+def _segmentation_metrics(rows: Sequence[SliceRow], suffix: str) -> dict[str, float]:
     per_slice = {name: _column(rows, name + suffix) for name in COUNTS}
     patients = np.asarray([row[PATIENT] for row in rows])
     per_patient = {name: _pool(values, patients) for name, values in per_slice.items()}
@@ -77,7 +78,7 @@ def _dice_of(structure: str, counts: Mapping[str, Array], empty: str) -> Array:
     return dice(true, predicted, overlap, empty)
 
 
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
+def _column(rows: Sequence[SliceRow], name: str) -> Array:
     return np.asarray([row.get(name, math.nan) for row in rows], dtype=np.float64)
 
 

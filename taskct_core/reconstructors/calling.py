@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import FULL_DOSE
 
 
 def reconstruct(
-    reconstructor: nn.Module, inputs: tuple[str, ...], batch: Mapping[str, torch.Tensor], architecture: str
+    reconstructor: nn.Module, inputs: tuple[str, ...], batch: Batch, architecture: str
 ) -> torch.Tensor:
     """Images ``(B, 1, H, W)`` of a batch, in normalised attenuation.
 
@@ -33,7 +34,8 @@ def reconstruct(
             f"samples without {', '.join(missing)}",
             "Simulate with simulation.store_sinogram: true, or choose another architecture.",
         )
-    image: torch.Tensor = reconstructor(*(batch[name] for name in inputs))
+    columns: Mapping[str, object] = batch
+    image: torch.Tensor = reconstructor(*(columns[name] for name in inputs))
     if image.shape != batch[FULL_DOSE].shape:
         raise ConfigError(
             "a reconstructor must return images of the full-dose image's shape",

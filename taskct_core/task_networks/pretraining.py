@@ -17,14 +17,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 
 from taskct_core.config import TaskNetworkConfig
+from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import TrainingError
 from taskct_core.losses.task import weighted_dice_cross_entropy
-from taskct_core.metrics.slices import Batch, evaluate_images, to_device
+from taskct_core.metrics.slices import evaluate_images, to_device
 from taskct_core.schema import FULL_DOSE, LABELS, LOSS, PRIMARY_DICE, TUMOUR
 from taskct_core.task_networks.augmentation import augment
 from taskct_core.task_networks.network import TaskNetwork
@@ -84,7 +84,7 @@ class Pretraining:
         self.optimiser.step()
         return float(loss.item())
 
-    def evaluate(self, batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    def evaluate(self, batches: Iterable[Batch]) -> list[SliceRow]:
         """Single-slice rows of the network on full-dose images; see ``metrics.slices.evaluate``."""
         return evaluate_images(self.network, batches, FULL_DOSE, self.device)
 

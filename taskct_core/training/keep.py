@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from taskct_core.contracts.rows import SliceRow
 from taskct_core.losses.mixing import Mixing, Weights
 from taskct_core.schema import METRICS, VALIDATION_LOSS, VALIDATION_LOSS_IMAGE, VALIDATION_LOSS_TASK
 
@@ -26,13 +27,11 @@ class KeptEpoch:
         self._keep = keep
         self._metric = metric
         self.epoch = 0
-        self.rows: list[dict[str, Any]] = []  # of the validation slices at that epoch
+        self.rows: list[SliceRow] = []  # of the validation slices at that epoch
         self.weights: Weighted = {}
         self._best = math.inf
 
-    def offer(
-        self, epoch: int, scores: dict[str, Any], rows: list[dict[str, Any]], weights: Weighted
-    ) -> None:
+    def offer(self, epoch: int, scores: dict[str, Any], rows: list[SliceRow], weights: Weighted) -> None:
         """Keep this epoch if it is the better one; equals keep the earlier. A score that is NaN never wins."""
         cost = self._cost(scores)
         if self._keep == "last" or cost < self._best or not self.epoch:

@@ -13,11 +13,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from taskct_core.config import TrialConfig
+from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
-from taskct_core.metrics.slices import Batch, evaluate, to_device
+from taskct_core.metrics.slices import evaluate, to_device
 from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
@@ -246,7 +247,7 @@ class Training:
         reconstructor.train(was_training)
         return image
 
-    def evaluate(self, batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    def evaluate(self, batches: Iterable[Batch]) -> list[SliceRow]:
         """Score every slice; see ``metrics.slices.evaluate``.
 
         Segmentation columns mean the frozen network; those of a network that the trial trains itself
@@ -257,16 +258,14 @@ class Training:
             networks[OWN_NETWORK_SUFFIX] = self._scored("own_task_network")
         judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode].phases[-1].task_network_learns else ""
 
-        def losses(
-            batch: Mapping[str, Any], image: torch.Tensor, logits: Mapping[str, torch.Tensor]
-        ) -> dict[str, float]:
+        def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> dict[str, float]:
             image_loss = self.image_loss(image, batch[FULL_DOSE])
-            task_loss = self.task_loss(logits[judge], self._truth(dict(batch)))
+            task_loss = self.task_loss(logits[judge], self._truth(batch))
             return {LOSS_IMAGE: float(image_loss), LOSS_TASK: float(task_loss)}
 
         return evaluate(batches, self.reconstruct, networks, self.device, losses)
 
-    def keep(self, rows: list[dict[str, Any]], scores: dict[str, float]) -> dict[str, float]:
+    def keep(self, rows: list[SliceRow], scores: dict[str, float]) -> dict[str, float]:
         """Keep this epoch's weights if validation prefers them.
 
         Args:

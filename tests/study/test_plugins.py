@@ -14,7 +14,6 @@ from analysis import write_report
 from study import objective
 from study.config import ExperimentConfig, trust_of
 from study.experiment_study import run_experiment_study
-from study.results import read_rows
 from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
 from study.trials.plugins import metric_directions, own_scores
@@ -22,6 +21,7 @@ from study.trials.trial import TrialInputs, Worker, run_trial
 from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR

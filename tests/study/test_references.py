@@ -13,11 +13,11 @@ import pytest
 
 from study.data.simulate_patient import measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan
-from study.results import read_rows
 from study.scoring.references import write_references
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import read_rows
 from taskct_core.geometry import ParallelBeam
 
 

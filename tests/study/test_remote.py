@@ -12,7 +12,7 @@ from studies import EPOCHS, Killed, run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
-from study.results import export_results, read_rows
+from study.results import export_results
 from study.run import run_study
 from study.search.lock import read_driver, study_lock
 from study.trials import epoch_log
@@ -20,6 +20,7 @@ from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
+from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE

@@ -21,6 +21,7 @@ from study.data.simulate import carry_out, simulate
 from study.data.simulate_patient import PatientJob, file_stem, measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan, plan_simulation
 from taskct_core import schema
+from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError
 
 
@@ -105,7 +106,7 @@ def test_a_torn_card_is_made_again(source: Path, local_ray: None, tmp_path: Path
     folder = tmp_path / "data"
     card = simulate(experiment_on(source), folder)
     before = bytes_of(folder, card)
-    (folder / schema.DATASET_FILE).write_text(damage)
+    (folder / DatasetFolder.card).write_text(damage)
     flip_a_bit(folder / next(iter(before)))
     assert simulate(experiment_on(source), folder) == card
     assert bytes_of(folder, card) == before

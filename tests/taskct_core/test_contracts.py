@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import pickle
 import re
@@ -14,6 +15,8 @@ import pyarrow as pa
 import pytest
 
 import taskct_core
+from study.data.shards import SAMPLE_COLUMNS
+from taskct_core import schema
 from taskct_core.contracts import folders
 from taskct_core.contracts.files import read_json, write_json, write_text, write_whole
 from taskct_core.contracts.folders import (
@@ -23,6 +26,16 @@ from taskct_core.contracts.folders import (
     StudyFolder,
     TaskNetworkFolder,
     TrialFolder,
+)
+from taskct_core.contracts.rows import (
+    Batch,
+    EpochRow,
+    SliceRow,
+    finite_numbers,
+    from_json,
+    read_rows,
+    to_json,
+    write_rows,
 )
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_arrays, read_table, with_format, write_arrays, write_table
@@ -125,3 +138,38 @@ def test_a_study_card_of_another_form_is_refused(tmp_path: Path, text: str) -> N
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(DataError, match=r"study\.json must hold an object"):
         StudyCard.read(tmp_path / "study.json")
+
+
+def test_rows_come_back_from_json_that_every_reader_takes(tmp_path: Path) -> None:
+    row = {
+        "epoch": np.int64(2),
+        "a": math.nan,
+        "b": -math.inf,
+        "c": np.float32(0.5),
+        "d": "text",
+        "e": [math.inf],
+    }
+    text = to_json(row)
+    assert json.loads(text, parse_constant=lambda token: pytest.fail(token))["a"] is None
+    back = from_json(text)
+    assert (back["epoch"], back["b"], back["c"], back["d"]) == (2, -math.inf, 0.5, "text") and math.isnan(
+        back["a"]
+    )
+    write_rows(tmp_path / "rows.json", [row, row])
+    assert [r["b"] for r in read_rows(tmp_path / "rows.json")] == [-math.inf] * 2
+    assert read_rows(tmp_path / "none.json") == [] and finite_numbers(back) == {"epoch": 2, "c": 0.5}
+
+
+def test_rows_of_older_versions_are_read_alike(tmp_path: Path) -> None:
+    log = '{"epoch": 1, "psnr": Infinity, "dice": NaN}'
+    final = '[{"epoch": 1, "psnr": "inf", "dice": null}]'
+    (tmp_path / "final.json").write_text(final)
+    for row in (from_json(log), *read_rows(tmp_path / "final.json")):
+        assert row["epoch"] == 1 and row["psnr"] == math.inf and math.isnan(row["dice"])
+
+
+def test_rows_and_batches_have_columns_of_the_schema_only() -> None:
+    columns = {value for value in vars(schema).values() if isinstance(value, str)}
+    for kind in (Batch, SliceRow, EpochRow):
+        assert set(kind.__annotations__) <= columns
+    assert set(Batch.__annotations__) - {schema.SPLIT} == set(SAMPLE_COLUMNS) - set(schema.BASE_COLUMNS)

@@ -1,0 +1,171 @@
+"""Rows and batches: what travels between a trial's loop, its files and a study's tables.
+
+Keys are columns of ``taskct_core.schema``. Rows are written as JSON that every reader of JSON takes: null stands for
+NaN, "inf" and "-inf" for the infinities (a PSNR without error). Files of older versions hold NaN and Infinity as
+Python writes them, and are read alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+
+from taskct_core.contracts.files import read_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+ImageColumn = Literal["full_dose", "fbp"]
+
+
+class Batch(TypedDict, total=False):
+    """B samples as training loops take them; a dataset without sinograms has none."""
+
+    patient: list[str]
+    slice_index: list[int]
+    full_dose: Tensor  # float32 (B, 1, height, width), normalised attenuation in [0, 1]
+    fbp: Tensor  # like full_dose
+    sinogram: Tensor  # float32 (B, 1, angle, detector), line integrals / mu_max
+    labels: Tensor  # int64 (B, height, width)
+    photons_per_ray: list[float]
+    pixel_spacing_mm: list[float]
+    split: str  # only of the slices that reports show
+
+
+class SliceRow(TypedDict, total=False):
+    """Scores of one slice.
+
+    Beside these, a column for each image metric of ``schema.METRICS``, and the counts ``schema.COUNTS`` and
+    ``COMPONENT_COUNTS`` with each suffix of ``schema.NETWORK_SUFFIXES`` that a network stands for.
+    """
+
+    trial: int
+    method: str
+    split: str
+    patient: str
+    slice_index: int
+    loss_image: float
+    loss_task: float
+
+
+class EpochRow(TypedDict, total=False):
+    """A trial or reference at one epoch, on one split: a line of the epoch log, a row of ``results.parquet``.
+
+    Beside these, a column for each of ``schema.METRICS`` with each suffix of ``schema.NETWORK_SUFFIXES``, each objective
+    of a user's own, and ``version_...``; ``finite_numbers`` reads them by name.
+    """
+
+    trial: int
+    method: str
+    split: str
+    epoch: int
+    kept_epoch: int
+    status: str
+    failure_reason: str | None
+    seed: int
+    seconds: float
+    seconds_per_slice: float
+    peak_memory_mb: float
+    parameters: int
+    reference_settings: str
+    loss: float
+    loss_image: float
+    loss_task: float
+    validation_loss: float
+    validation_loss_image: float
+    validation_loss_task: float
+    gradient_norm_image: float
+    gradient_norm_task: float
+    data_hash: str
+    config_hash: str
+    task_network_hash: str
+    task_network_hash_audit: str
+    metric_policy: str
+    git_commit: str
+    host: str
+    device: str
+    finished_at: str
+
+
+def batch_of(columns: Mapping[str, object]) -> Batch:
+    """A batch of its columns."""
+    return cast(Batch, dict(columns))
+
+
+def epoch_row(*parts: Mapping[str, object]) -> EpochRow:
+    """One row of several parts' columns; of a column that stands in several, the last counts."""
+    return cast(EpochRow, {name: value for part in parts for name, value in part.items()})
+
+
+def slice_row(*parts: Mapping[str, object]) -> SliceRow:
+    """One slice's row of several parts' columns; see ``epoch_row``."""
+    return cast(SliceRow, {name: value for part in parts for name, value in part.items()})
+
+
+def finite_numbers(row: Mapping[str, object]) -> dict[str, float]:
+    """The columns of a row that hold a number, without NaN and infinities."""
+    return {
+        name: value for name, value in row.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def to_json(row: Mapping[str, object], indent: int | None = None) -> str:
+    """A row as JSON; scalars of NumPy and PyTorch become Python's.
+
+    Raises:
+        TypeError: for values that are not plain.
+    """
+    return json.dumps(_encoded(row), indent=indent, allow_nan=False)
+
+
+def from_json(text: str | bytes) -> EpochRow:
+    """The inverse of ``to_json``.
+
+    Raises:
+        ValueError: if the text is no JSON object.
+    """
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise ValueError(f"a row must be a JSON object, not {type(row).__name__}")
+    return _decoded(row)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as one JSON list, whole."""
+    write_text(path, json.dumps([_encoded(row) for row in rows], indent=2, allow_nan=False) + "\n")
+
+
+def read_rows(path: Path) -> list[EpochRow]:
+    """Rows that ``write_rows`` wrote; none where there is no such file.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    return [_decoded(row) for row in read_json(path, "Delete it and run again.")] if path.is_file() else []
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _encoded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encoded(inner) for inner in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
+
+
+def _decoded(row: dict[str, Any]) -> EpochRow:
+    numbers = {None: math.nan, "inf": math.inf, "-inf": -math.inf}
+    return cast(
+        EpochRow,
+        {
+            name: numbers.get(value, value) if value is None or isinstance(value, str) else value
+            for name, value in row.items()
+        },
+    )
