@@ -113,6 +113,15 @@ class SimulationConfig(StrictModel):
     fresh_draw: FreshDrawConfig = FreshDrawConfig()
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @classmethod
+    def of_dataset(cls, recorded: dict[str, Any]) -> Self:
+        """The settings that ``dataset.json`` records; what its version had no setting for is as that version did it.
+
+        Raises:
+            ConfigError: if a setting is unknown or not valid.
+        """
+        return cls.parse({"logarithm": "zero_replacement", "fresh": False, **recorded})
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in_dose(cls, values: Any) -> Any:

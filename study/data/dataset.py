@@ -50,7 +50,7 @@ class DatasetCard(StrictModel):
     image_shape: tuple[int, int]
     has_sinogram: bool
     has_bases: bool = (
-        False  # whether train shards hold schema.BASE_COLUMNS, which fresh samples are drawn from
+        False  # whether train shards hold what fresh samples are drawn from, schema.BASE_COLUMNS
     )
     field_of_view_mm: float | None = None  # edge that all patients share; None: each has its own
     dose: dict[str, float | tuple[float, float]] = {}  # taskct_core.exposure.dose_in_words

@@ -162,9 +162,6 @@ def dataset_card(
     from taskct_core.exposure import dose_in_words
     from taskct_core.simulation import geometry_of
 
-    field_mm = manifests[0]["field_of_view_mm"]
-    simulation = experiment.simulation.model_copy(update={"field_of_view_mm": field_mm})
-    geometry = geometry_of(simulation)
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
     counts: dict[str, dict[str, int]] = {
         split: {"samples": 0, "with_liver": 0, "with_tumour": 0} for split in schema.SPLITS
@@ -181,6 +178,9 @@ def dataset_card(
             f"none among the patients {patients['train']}",
             "Check the labels, data.slices.only_with_liver and data.split.",
         )
+    field_mm = manifests[0]["field_of_view_mm"]
+    simulation = experiment.simulation.model_copy(update={"field_of_view_mm": field_mm})
+    geometry = geometry_of(simulation)
     return DatasetCard(
         geometry=geometry.to_dict(),
         simulation=plain(experiment.simulation),

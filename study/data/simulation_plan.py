@@ -135,12 +135,13 @@ def in_one_field(
     Args:
         measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
     """
+    if not jobs:
+        return jobs
     simulation = jobs[0].simulation
     if simulation.field_of_view != "scanner" or simulation.field_of_view_mm is not None:
         return jobs
-    field_mm = (
-        smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
-    )  # without a body anywhere, any field will do
+    # Without a body anywhere, any field will do.
+    field_mm = smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
     simulation = simulation.model_copy(update={"field_of_view_mm": field_mm})
     return [replace(job, simulation=simulation) for job in jobs]
 
@@ -298,7 +299,7 @@ def _repairs(
 def _simulation_of(card: DatasetCard) -> SimulationConfig:
     """The settings that a dataset's shards were made with, what was found out while making it included."""
     found = {"field_of_view_mm": card.field_of_view_mm, "fresh": card.has_bases}
-    return SimulationConfig.parse(card.simulation).model_copy(update=found)
+    return SimulationConfig.of_dataset(card.simulation).model_copy(update=found)
 
 
 def _refuse_repair_from_others(

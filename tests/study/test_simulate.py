@@ -12,17 +12,20 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from study.config import ExperimentConfig
 from study.data.dataset import load_card
-from study.data.simulate import simulate
+from study.data.simulate import dataset_card, simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
-from study.data.simulation_plan import in_one_field, plan
+from study.data.simulation_plan import in_one_field, plan, plan_simulation
 from taskct_core import schema
+from taskct_core.config import SimulationConfig
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, StudyError
+from taskct_core.volumes.body import MARGIN_MM
 
 
 def _with(experiment: ExperimentConfig, **changes: object) -> ExperimentConfig:
@@ -158,3 +161,101 @@ def test_synthetic_lesions_stay_in_their_split(small, tmp_path: Path) -> None:
     assert by_split["validation"] == patients["validation"]
     assert by_split["test"] == patients["test"]
     assert len({job.stem for job in jobs}) == len(jobs)
+
+
+def test_all_patients_share_the_smallest_field_that_holds_every_body(small, tmp_path: Path) -> None:
+    field_mm = small.card.field_of_view_mm
+    _, jobs = plan(small.experiment, tmp_path)
+    bodies = [measure_patient(job) for job in jobs]
+    assert field_mm - 20 < max(bodies) + 2 * MARGIN_MM <= field_mm
+    assert field_mm % 10 == 0
+    assert small.card.geometry["pixel_spacing_mm"] * 64 == pytest.approx(field_mm)
+    assert [warning for warning in small.card.warnings if "cuts the body" in warning] == []
+    spacings = {
+        float(spacing)
+        for split in schema.SPLITS
+        for path in small.card.shard_paths(small.workspace.dataset, split)
+        for spacing in pq.read_table(path)[schema.PIXEL_SPACING_MM].to_pylist()
+    }
+    assert list(spacings) == [pytest.approx(field_mm / 64)]
+
+
+def test_a_body_is_measured_once(small, tmp_path: Path) -> None:
+    job = plan(small.experiment, tmp_path)[1][0]
+    measure_patient(job)
+    found = json.loads(job.body_path.read_text())
+    job.body_path.write_text(json.dumps(found | {"edge_mm": 123.0}))
+    assert measure_patient(job) == 123.0
+    other = dataclasses.replace(job, every=2)  # other slices
+    assert measure_patient(other) != 123.0
+
+
+def test_a_field_that_cuts_bodies_is_warned_of(small, tmp_path: Path) -> None:
+    simulation = small.experiment.simulation.model_dump() | {"field_of_view_mm": 250.0}
+    experiment = _with(small.experiment, simulation=simulation)
+    manifest = simulate_patient(_jobs(experiment, tmp_path)[0])
+    assert "the field of view of 250 mm cuts the body" in manifest["warnings"][0]
+
+
+def test_only_train_shards_hold_bases_and_only_if_they_are_to_be_fresh(small, tmp_path: Path) -> None:
+    for split in schema.SPLITS:
+        names = pq.read_schema(small.card.shard_paths(small.workspace.dataset, split)[0]).names
+        assert set(small.card.sample_columns) <= set(names)
+        assert (set(schema.BASE_COLUMNS) <= set(names)) == (split == "train")
+    stored = small.experiment.simulation.model_dump() | {"fresh": False}
+    job = _jobs(_with(small.experiment, simulation=stored), tmp_path)[0]
+    assert (job.split, job.with_bases) == ("train", False)
+    first = pq.read_table(tmp_path / simulate_patient(job)["shards"][0]["path"])
+    twin = pq.read_table(
+        small.card.shard_paths(small.workspace.dataset, "train")[0], columns=first.column_names
+    )
+    assert first.equals(twin)  # the stored samples are the same either way
+
+
+def test_a_dataset_of_a_version_without_some_settings_stays_usable(small, tmp_path: Path) -> None:
+    """Its record lacks the settings that came later; only those that the YAML names can contradict it."""
+    folder = Path(shutil.copytree(small.workspace.dataset, tmp_path / "data"))
+    record = json.loads((folder / "dataset.json").read_text())
+    for key in (
+        "logarithm",
+        "noise_hu",
+        "dose_fraction",
+        "automatic_exposure",
+        "bow_tie_mm",
+        "fresh",
+        "fresh_draw",
+    ):
+        del record["simulation"][key]
+    record["simulation"] |= {"field_of_view": "resize"}
+    del (
+        record["simulation"]["field_of_view_mm"],
+        record["has_bases"],
+        record["field_of_view_mm"],
+        record["dose"],
+    )
+    (folder / "dataset.json").write_text(json.dumps(record))
+    card = load_card(folder)
+    assert not card.has_bases
+    settings = SimulationConfig.of_dataset(card.simulation)
+    assert (settings.logarithm, settings.fresh, settings.field_of_view) == (
+        "zero_replacement",
+        False,
+        "resize",
+    )
+    named = {"preset": "tiny", "num_angles": 32, "photons_per_ray": 2000.0}
+    values = small.experiment.model_dump()
+    assert plan_simulation(ExperimentConfig.parse(values | {"simulation": named}), folder).is_done
+    with pytest.raises(StudyError, match="field_of_view: resize -> scanner"):
+        changed = ExperimentConfig.parse(values | {"simulation": named | {"field_of_view": "scanner"}})
+        plan_simulation(changed, folder)
+
+
+def test_how_epochs_differ_is_no_matter_of_the_dataset(small) -> None:
+    simulation = small.experiment.simulation.model_dump() | {"fresh": False, "fresh_draw": {"scale": 0.3}}
+    assert plan_simulation(_with(small.experiment, simulation=simulation), small.workspace.dataset).is_done
+
+
+def test_an_empty_split_of_patients_is_told_of(small, tmp_path: Path) -> None:
+    assert in_one_field([], lambda jobs: []) == []
+    with pytest.raises(DataError, match="train split must hold samples"):
+        dataset_card(small.experiment, {"train": []}, [])
