@@ -25,5 +25,11 @@ def runnable_config(table: ResultsTable, trial: int) -> str | None:
         experiment["dataset"] = experiment.get("dataset") or f"{output}/{name}/data"
         experiment["pretrained"] = experiment.get("pretrained") or f"{output}/{name}/task_network"
     experiment |= {"name": f"{name}-trial-{trial:04d}", "trial": values}
+    experiment.pop("trust", None)  # whoever runs it decides that anew
     heading = f"# Trial {trial} of study {name}. Run: taskct train trial-{trial:04d}.yaml\n"
+    if table.hide is not None:
+        experiment = table.hide(experiment)
+        heading += (
+            "# Absolute paths are shortened to their last part: put them back, or run it where they begin.\n"
+        )
     return heading + yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)

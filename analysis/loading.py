@@ -19,6 +19,7 @@ from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import DataError
+from taskct_core.redaction import redacted
 
 _NEEDED = (S.TRIAL, S.METHOD, S.SPLIT, S.EPOCH, S.STATUS)
 _NEEDED_SAMPLES = (S.TRIAL, S.METHOD, S.SPLIT, S.PATIENT, S.SLICE_INDEX)
@@ -33,6 +34,8 @@ def load(folder: str | Path) -> ResultsTable:
     files = open_study(folder)
     rows = read_table(files.results, S.RESULTS_FORMAT_VERSION).to_pandas()
     _check_rows(rows)
+    if S.FAILURE_REASON in rows:  # a library's error may quote the URL that it was given
+        rows[S.FAILURE_REASON] = rows[S.FAILURE_REASON].map(redacted, na_action="ignore")
     samples = pd.DataFrame(columns=list(_NEEDED_SAMPLES))
     if files.samples.is_file():
         samples = read_table(files.samples, S.RESULTS_FORMAT_VERSION).to_pandas()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -43,6 +43,7 @@ class ResultsTable:
         samples: ``samples.parquet`` as written, without rows where the study has none.
         study: ``study.json``, without values where there is none.
         evaluations: ``evaluations.parquet`` as written, of any data; without rows where there is none.
+        hide: what plain values go through that are read from the folder later, to leave out what a report must not tell.
     """
 
     folder: StudyFolder = field(repr=False)
@@ -50,6 +51,7 @@ class ResultsTable:
     samples: pd.DataFrame = field(repr=False)
     study: StudyCard = field(repr=False)
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    hide: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ def watch_report(
     out: str | Path | None = None,
     on_report: Callable[[Path], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    whereabouts: bool = False,
 ) -> Path | None:
     """Rewrite the report whenever the results change, until no trial runs or the caller stops it.
 
@@ -41,7 +42,7 @@ def watch_report(
         if state is not None and state != seen:
             try:
                 finished = _finished(folder)  # before the report, which then shows the end
-                path = write_report(folder, out, None if finished else interval_seconds)
+                path = write_report(folder, out, None if finished else interval_seconds, whereabouts)
                 seen, failed = state, False
             except DataError:
                 if failed:

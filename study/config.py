@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from study.trials.config import ExecutionConfig
 from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
+from taskct_core.redaction import all_redacted
 from taskct_core.registry import Trust, load, name_of
 from taskct_core.schema import SPLITS
 
@@ -31,6 +33,7 @@ __all__ = [
     "TaskNetworkConfig",
     "TrialConfig",
     "load_experiment",
+    "recorded",
     "trust_of",
 ]
 
@@ -155,6 +158,12 @@ def load_experiment(
     if trust:
         values["trust"] = True
     return ExperimentConfig.parse(values)
+
+
+def recorded(experiment: ExperimentConfig) -> dict[str, Any]:
+    """The experiment as a study's files keep it: plain values, without the passwords of its URLs."""
+    values: dict[str, Any] = all_redacted(json.loads(experiment.model_dump_json()))
+    return values
 
 
 def trust_of(experiment: ExperimentConfig) -> Trust:

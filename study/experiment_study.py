@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from study.config import ExperimentConfig, trust_of
+from study.config import ExperimentConfig, recorded, trust_of
 from study.data.dataset import DatasetCard
 from study.data.inputs import open_inputs
 from study.monitor.events import Event, OnEvent, TrialFinished, ignore
@@ -115,7 +114,7 @@ def _prepare(
         name=experiment.name,
         objectives=experiment.study.objectives,
         directions={name: all_directions[name] for name in experiment.study.objectives},
-        config=json.loads(experiment.model_dump_json()),
+        config=recorded(experiment),
         dataset=dataset,
         task_network=network,
         folders={"dataset": str(workspace.dataset), "task_network": str(workspace.task_network)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -32,19 +33,39 @@ def static_provenance() -> dict[str, str]:
     """The part of the provenance that stays the same in one process."""
     versions = {f"{schema.VERSION_PREFIX}{name}": version(name) for name in _VERSIONED}
     return {
-        schema.GIT_COMMIT: _git_commit(),
+        **source_of(Path(__file__).parents[1]),
         f"{schema.VERSION_PREFIX}python": platform.python_version(),
         **versions,
     }
 
 
-def _git_commit() -> str:
-    """The commit this package runs from; empty where it does not run from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+def source_of(root: Path) -> dict[str, str]:
+    """taskct's own commit, and whether there are changes since; empty where ``root`` is no checkout of its own.
+
+    A copy inside another repository, or an installed package, says nothing of that repository's commit.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    own = top and Path(top).resolve() == root.resolve() and _git(root, "ls-files", "study/provenance.py")
+    if not own:
+        return {schema.GIT_COMMIT: "", schema.GIT_CHANGED: ""}
+    changed = bool(_git(root, "status", "--porcelain"))
+    return {
+        schema.GIT_COMMIT: _git(root, "rev-parse", "HEAD"),
+        schema.GIT_CHANGED: "uncommitted changes" if changed else "no changes",
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints; empty where it fails. Variables such as GIT_DIR would point it elsewhere."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=False, env=environment
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def config_hash(values: dict[str, Any]) -> str:

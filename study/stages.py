@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.ray_session import ray_session, session_is_open
-from study.config import ExperimentConfig, trust_of
+from study.config import ExperimentConfig, recorded, trust_of
 from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.data.simulation_plan import ChangedSource
 from study.monitor.progress import console, progress
@@ -93,7 +92,7 @@ def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
         return False
     known = StudyCard.read(study.card)
     same = (
-        known.config == json.loads(experiment.model_dump_json())
+        known.config == recorded(experiment)
         and known.dataset.get("data_hash") == load_card(workspace.dataset).data_hash
         and known.task_network.get("content_hash") == _network_hash(workspace)
     )

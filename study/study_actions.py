@@ -105,12 +105,12 @@ def _audit_of(row: Mapping[str, Any]) -> str:
     return f"; audit: {', '.join(known)}" if known else ""
 
 
-def watch_study_report(folder: Path, out: Path | None) -> None:
+def watch_study_report(folder: Path, out: Path | None, whereabouts: bool) -> None:
     """Write a study's report again whenever its results change, until interrupted."""
     from analysis import watch_report
 
     console.print(f"Watching {folder}; stop with Ctrl-C.")
-    watch_report(str(folder), out=out)
+    watch_report(str(folder), out=out, whereabouts=whereabouts)
 
 
 def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -> None:
@@ -131,11 +131,11 @@ def export_study(folder: Path, out: Path, formats: list[str]) -> None:
     console.print(f"{len(written)} files in {out}")
 
 
-def write_study_report(folder: Path, out: Path | None = None) -> None:
+def write_study_report(folder: Path, out: Path | None = None, whereabouts: bool = False) -> None:
     """Write a study's report, print its table of methods, and say where the report is."""
     from analysis import load, methods_console, write_report
 
     started = time.monotonic()
-    path = write_report(folder, out)
+    path = write_report(folder, out, whereabouts=whereabouts)
     console.print(methods_console(load(folder), intervals=console.width >= 120), soft_wrap=False)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")

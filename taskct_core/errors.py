@@ -1,6 +1,8 @@
-"""Errors a user can act on: each names the rule, the value received and the next step."""
+"""Errors a user can act on: each names the rule, the value received and the next step, and no password."""
 
 from __future__ import annotations
+
+from taskct_core.redaction import redacted
 
 
 class TaskctError(Exception):
@@ -13,10 +15,10 @@ class TaskctError(Exception):
     """
 
     def __init__(self, rule: str, received: str, next_step: str) -> None:
-        self.rule = rule
-        self.received = received
-        self.next_step = next_step
-        super().__init__(f"{rule}; received {received}. {next_step}")
+        self.rule = redacted(rule)
+        self.received = redacted(received)
+        self.next_step = redacted(next_step)
+        super().__init__(f"{self.rule}; received {self.received}. {self.next_step}")
 
     def __reduce__(self) -> tuple[type[TaskctError], tuple[str, str, str]]:
         # Exceptions pickle by their args; these travel from Ray workers to the driver.
@@ -45,4 +47,4 @@ class TrainingError(TaskctError):
 
 def first_line(error: Exception) -> str:
     """What a library's error says, in one line; its type where it says nothing."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return redacted(next(iter(str(error).splitlines()), "")) or type(error).__name__

@@ -89,6 +89,7 @@ AUDIT_NETWORK_HASH: Final = "task_network_hash_audit"  # of the network that aud
 METRIC_POLICY: Final = "metric_policy"
 SEED: Final = "seed"
 GIT_COMMIT, HOST, DEVICE, FINISHED_AT = "git_commit", "host", "device", "finished_at"
+GIT_CHANGED = "git_changed"  # whether taskct's files had changes since that commit
 VERSION_PREFIX = "version_"
 COMPARABILITY = (DATA_HASH, METRIC_POLICY)
 

@@ -52,7 +52,15 @@ def _evaluation(table: ResultsTable) -> dict[str, str]:
 
 
 def _provenance(table: ResultsTable) -> dict[str, str]:
-    columns = [S.DATA_HASH, S.TASK_NETWORK_HASH, S.METRIC_POLICY, S.GIT_COMMIT, S.HOST, S.DEVICE]
+    columns = [
+        S.DATA_HASH,
+        S.TASK_NETWORK_HASH,
+        S.METRIC_POLICY,
+        S.GIT_COMMIT,
+        S.GIT_CHANGED,
+        S.HOST,
+        S.DEVICE,
+    ]
     columns += [c for c in table.rows if c.startswith(S.VERSION_PREFIX)]
     facts = {}
     for column in columns:

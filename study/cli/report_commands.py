@@ -68,6 +68,9 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Write it again whenever the results change.")
     ] = False,
+    whereabouts: Annotated[
+        bool, typer.Option("--whereabouts", help="Tell hosts, users and absolute paths in it, too.")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML: Pareto fronts, alpha curves, trials, and images with predicted masks.
 
@@ -77,9 +80,9 @@ def report(
 
     study = study_actions.find_study(folder)
     if watch:
-        study_actions.watch_study_report(study, out)
+        study_actions.watch_study_report(study, out, whereabouts)
     else:
-        study_actions.write_study_report(study, out)
+        study_actions.write_study_report(study, out, whereabouts)
 
 
 def compare(

@@ -20,6 +20,7 @@ from study.config import ExperimentConfig, load_experiment
 from study.trials.executors import driver_resources
 from taskct_core.contracts.files import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
+from taskct_core.redaction import redacted
 
 _REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."
 
@@ -45,6 +46,7 @@ def submit(
     """
     experiment = load_experiment(config, list(overrides))
     _check_folders(experiment)
+    _check_secrets(overrides)
     with _packed(config, working_dir) as (folder, name), _cluster_errors(address):
         from ray.job_submission import JobSubmissionClient
 
@@ -98,6 +100,17 @@ def _check_folders(experiment: ExperimentConfig) -> None:
             "the folders of a submitted experiment must be absolute paths of a filesystem that all nodes share, or URLs",
             ", ".join(relative),
             "Give such as --set output=s3://bucket/runs.",
+        )
+
+
+def _check_secrets(overrides: Sequence[str]) -> None:
+    """A job's command stands in the cluster's dashboard and logs."""
+    secrets = [override for override in overrides if redacted(override) != override]
+    if secrets:
+        raise ConfigError(
+            "--set of a submitted experiment must hold no password or token: everyone on the cluster sees it",
+            ", ".join(secrets),
+            "Leave it to ~/.pgpass or the environment of the cluster's nodes.",
         )
 
 

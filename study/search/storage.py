@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from taskct_core.contracts.files import is_remote, write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
+from taskct_core.redaction import HIDDEN, redacted
 
+STORAGE_VARIABLE = "TASKCT_STORAGE"  # environment variable: the storage's URL with its password
 _UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
 _CONTINUE = "Mend it and run the study again: it continues where it stopped."
 
@@ -36,7 +39,11 @@ class StorageCard:
     """Which Optuna study a folder belongs to."""
 
     study_name: str
-    url: str | None  # None: the journal file in the study folder
+    url: str | None  # None: the journal file in the study folder; *** stands for a password
+
+
+# URLs with passwords that this process was given, by what the folder's file keeps of them.
+_given: dict[str, str] = {}
 
 
 class LostStorageError(StudyError):
@@ -116,7 +123,9 @@ def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> op
             raise _lost(folder, f"no {StudyFolder.storage}, which names the study and its storage")
         begin_study(folder, url, directions)
     card = read_card(folder)
-    if card.url != url:
+    if url is not None:
+        _given[redacted(url)] = url
+    if not _same_place(card.url, url):
         raise StudyError(
             "a study must stay in the storage it began in",
             f"storage: {card.url or StudyFolder.journal} -> {url or StudyFolder.journal}",
@@ -137,7 +146,9 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
     if url is None:
         _mend_journal(StudyFolder(folder).journal)
     # A random part: two folders of one name may share one database.
-    card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url)
+    card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url and redacted(url))
+    if url is not None:
+        _given[redacted(url)] = url
     optuna.create_study(
         storage=_open_storage(folder, card),
         study_name=card.study_name,
@@ -220,8 +231,9 @@ def _storage_exists(folder: Path, card: StorageCard) -> bool:
     """Whether the storage is there to be read; opening it would create what is missing."""
     if card.url is None:
         return (StudyFolder(folder).journal).is_file()
+    url = _whole_url(card.url)
     with _usable_database(card.url):
-        address = make_url(card.url)
+        address = make_url(url)
         file = address.database or ""
         if (
             address.get_backend_name() == "sqlite"
@@ -239,8 +251,31 @@ def _storage_exists(folder: Path, card: StorageCard) -> bool:
 def _open_storage(folder: Path, card: StorageCard) -> BaseStorage:
     if card.url is None:
         return _open_journal(StudyFolder(folder).journal)
+    url = _whole_url(card.url)
     with _usable_database(card.url):
-        return optuna.storages.get_storage(card.url)
+        return optuna.storages.get_storage(url)
+
+
+def _same_place(kept: str | None, url: str | None) -> bool:
+    return kept == url or (kept is not None and url is not None and redacted(kept) == redacted(url))
+
+
+def _whole_url(kept: str) -> str:
+    """A storage's URL with its password, of which the study's folder keeps none.
+
+    Raises:
+        StudyError: if neither the command's configuration nor the environment gives it.
+    """
+    if HIDDEN not in kept:
+        return kept
+    url = _given.get(kept) or os.environ.get(STORAGE_VARIABLE, "")
+    if redacted(url) != kept:
+        raise StudyError(
+            "a study's folder keeps no password, so who opens its database must give it",
+            f"{kept} without {STORAGE_VARIABLE}",
+            f"Set the environment variable {STORAGE_VARIABLE} to the whole URL, or keep the password in ~/.pgpass.",
+        )
+    return url
 
 
 def _open_journal(path: Path) -> JournalStorage:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from taskct_core.errors import ConfigError, DataError, first_line
+from taskct_core.redaction import redacted
 
 _PROBE_BYTES = 4096
 _LOCAL = ("file://", "local://")
@@ -35,12 +36,19 @@ def open_folder(text: str | Path) -> Path:
     """A setting such as ``output`` -> an absolute local path, or a remote folder.
 
     Raises:
-        ConfigError: if the URL's protocol is unknown or its package is not installed.
+        ConfigError: if the URL's protocol is unknown or its package is not installed, or it holds a password: a folder's
+            name is written into files, messages and reports.
     """
     if is_remote(text):
         return cast(Path, text)
     if not is_url(str(text)):
         return Path(str(text).split("://")[-1]).expanduser().resolve()
+    if redacted(str(text)) != str(text):
+        raise ConfigError(
+            "a folder's URL must hold no password or token, as its name is written into files and messages",
+            str(text),
+            "Give credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
     from upath import UPath
 
     try:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from taskct_core.contracts.files import read_json, write_text
+from taskct_core.contracts.files import read_json, write_json
 from taskct_core.errors import DataError, first_line
+from taskct_core.redaction import all_redacted
 from taskct_core.schema import Direction
 
 # Old files hold null for what was not known.
@@ -49,14 +50,14 @@ class StudyCard(BaseModel):
         """
         values = read_json(path, "Export the study again.")
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(all_redacted(values))
         except ValidationError as error:
             received = type(values).__name__ if not isinstance(values, dict) else f"{path}: {_problem(error)}"
             raise DataError(f"{path.name} must hold an object", received, "Export the study again.") from None
 
     def write(self, path: Path) -> None:
-        """Write it whole."""
-        write_text(path, self.model_dump_json(indent=2) + "\n")
+        """Write it whole, without the passwords of URLs."""
+        write_json(path, all_redacted(self.model_dump(mode="json")))
 
     @property
     def planned_trials(self) -> int | None:

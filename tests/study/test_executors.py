@@ -26,6 +26,7 @@ VOLATILE = {
     schema.FINISHED_AT,
     schema.HOST,
     schema.GIT_COMMIT,
+    schema.GIT_CHANGED,
 }
 
 

@@ -29,6 +29,7 @@ VOLATILE = {
     schema.PEAK_MEMORY_MB,
     schema.FINISHED_AT,
     schema.GIT_COMMIT,
+    schema.GIT_CHANGED,
 }
 
 
