@@ -19,6 +19,7 @@ HU_MAX = 3071.0
 MU_MAX = HU_MAX * MU_PER_HU + MU_WATER  # 81.35858 / m
 
 AIR_HU = -1000.0
+LOWEST_STORED_HU = -1024  # the zero of 12 bits, which scanners store outside their field of view
 LIVER_WINDOW_HU = (-200.0, 250.0)
 # Scanners store 12 or 13 bits, and some readers pad outside the field with values down to -3024.
 HU_RANGE = (-4096.0, 32767.0)

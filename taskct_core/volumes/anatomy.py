@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from taskct_core.hounsfield import LOWEST_STORED_HU
 from taskct_core.schema import LIVER, TUMOUR
-from taskct_core.volumes.checks import AIR_HU
 from taskct_core.volumes.volume import Volume
 
 BODY_HU = -500  # between fat (-100) and air (-1000)
@@ -45,7 +45,7 @@ class Anatomy:
         hu = volume.hu[coarse].astype(np.float32)
         z, y, x = (size * step for size, step in zip(volume.spacing_mm, steps, strict=True))
         body = np.stack([_body_of(image) for image in hu])
-        return cls(hu, volume.labels[coarse], hu > AIR_HU, body, (z, y, x))
+        return cls(hu, volume.labels[coarse], hu > LOWEST_STORED_HU, body, (z, y, x))
 
     @property
     def is_recognisable(self) -> bool:

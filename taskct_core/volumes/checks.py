@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.errors import DataError
+from taskct_core.hounsfield import LOWEST_STORED_HU
 from taskct_core.schema import LIVER, TUMOUR
 from taskct_core.volumes.finding import Finding
 
-AIR_HU = -1024
 # The extended CT scale, -10240 to 30710 HU (C. Coolens and P. J. Childs, Phys. Med. Biol. 48, 2003),
 # admits metal; what a scanner pads its round field of view with lies below air.
 LOWEST_HU, HIGHEST_HU = -10240, 30710
@@ -51,8 +51,8 @@ def checked_hu(
         )
     _check_dark(voxels, name)
     if voxels.dtype.kind == "f":
-        return np.maximum(voxels, AIR_HU, dtype=np.float32), findings
-    return np.maximum(voxels.astype(np.int16), AIR_HU), findings
+        return np.maximum(voxels, LOWEST_STORED_HU, dtype=np.float32), findings
+    return np.maximum(voxels.astype(np.int16), LOWEST_STORED_HU), findings
 
 
 def checked_labels(
@@ -118,7 +118,7 @@ def _without_padding(
             f"{name}: {numbers.min():g} to {numbers.max():g}, {many}",
             "Check the file's slope and intercept; replace padding by -1024.",
         )
-    numbers[outside] = AIR_HU
+    numbers[outside] = LOWEST_STORED_HU
     found = f"{outside.mean():.1%} of the voxels are {values[0]:g}, which no CT value is"
     return numbers, (Finding("note", "padding lies at -1024 HU", found, "They were read as air."),)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from taskct_core.errors import DataError
-from taskct_core.volumes.checks import AIR_HU
+from taskct_core.hounsfield import LOWEST_STORED_HU
 from taskct_core.volumes.dicom_headers import GEOMETRY, check_frame, frames_of, numbers, read_header, value
 from taskct_core.volumes.dicom_pixels import padding_of, rescaling, stored_pixels
 from taskct_core.volumes.voxel_grid import VoxelGrid, check_grid
@@ -49,7 +49,7 @@ class Slice:
         padding = padding_of(self.file, self.header, self.stored)
         if padding is None:
             return values, 0
-        values[padding] = AIR_HU
+        values[padding] = LOWEST_STORED_HU
         return values, int(np.count_nonzero(padding))
 
 

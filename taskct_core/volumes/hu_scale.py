@@ -18,7 +18,7 @@ LIVER_HU = (0, 250)  # fatty without contrast to bright in the portal phase
 _NO_LIVER_HU = (-200, 600)  # beyond these no contrast phase, fat or tube voltage explains a liver's values
 TUMOUR_HU = (-150, 300)
 SOFT_HU = (-300, 500)  # fat, organs, vessels with contrast; bone but for its cortex
-_AIR_HU = (-1023, -850)
+_AIR_RANGE_HU = (-1023, -850)
 _FAT_HU = (-130, -50)
 _DENSE_HU = 500  # over it lies bone, metal or concentrated contrast
 _LEAST_TISSUE = 0.02  # of all voxels
@@ -60,7 +60,7 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
             f"{tissue.size / anatomy.hu.size:.1%} do",
         )
     measured = anatomy.hu[anatomy.measured]
-    has_air = np.mean((measured > _AIR_HU[0]) & (measured < _AIR_HU[1])) > 0.001
+    has_air = np.mean((measured > _AIR_RANGE_HU[0]) & (measured < _AIR_RANGE_HU[1])) > 0.001
     low, middle, high = (float(value) for value in np.percentile(tissue, (1, 50, 99)))
     spread = f"1 % of its tissue lies below {low:.4g}, half below {middle:.4g}, 99 % below {high:.4g}"
     if high - low < _LEAST_RANGE_HU:

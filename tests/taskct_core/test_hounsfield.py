@@ -15,6 +15,7 @@ from taskct_core.hounsfield import AIR_HU, LIVER_WINDOW_HU, MU_AIR, MU_MAX, MU_W
 ROOT = Path(__file__).parents[2]
 CONSTANTS = {
     "attenuation": r"\b81\.3|\bmu_(water|air|max)\w*\b[^\n]*=\s*[\d.]+",
+    "air": r"\bair_hu\s*(:[^=\n]*)?=",
     "liver window": r"-200(\.0)?\s*,\s*250",
 }
 

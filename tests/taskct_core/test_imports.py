@@ -12,6 +12,7 @@ def test_checking_every_name_of_an_experiment_imports_no_library() -> None:
         "ExperimentConfig.parse({'simulation': {'preset': 'tiny', 'fbp_filter': 'hann'},"
         "'trial': {'mode': 'joint', 'mixing': 'share', 'architecture': 'unet', 'task_loss': 'ce'},"
         "'task_network': {'architecture': 'unet', 'classes': 'liver'},"
+        "'data': {'source': {'kind': 'lits', 'path': 'ct'}},"
         "'study': {'sampler': {'name': 'gp'}, 'pruner': {'name': 'asha'}}});"
         "print([name for name in ('torch', 'monai', 'ray', 'pandas', 'optuna') if name in sys.modules])"
     )
