@@ -16,7 +16,13 @@ from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 # Plotly draws fewer symbols in 3-D than in 2-D: the nearest of those.
-_SYMBOLS_3D = {"triangle-up": "diamond-open", "star": "x"}
+_SYMBOLS_3D = {
+    "triangle-up": "diamond-open",
+    "star": "x",
+    "triangle-down": "square-open",
+    "pentagon": "circle-open",
+    "hexagon": "circle-open",
+}
 
 
 @dataclass(frozen=True)

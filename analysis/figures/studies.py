@@ -68,7 +68,7 @@ def draw_study_fronts(data: StudyFrontsData) -> go.Figure:
             mode="lines+markers",
             name=name,
             line={"color": colours[name], "width": 2, "dash": "dot"},
-            marker={"size": 9, "symbol": list(style.METHOD_MARKERS.values())[(row - 1) % 6]},
+            marker={"size": 9, "symbol": list(style.MARKER_PATHS)[(row - 1) % len(style.MARKER_PATHS)]},
             hovertemplate="%{fullData.name}<br>%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
             showlegend=data.shared,
         )

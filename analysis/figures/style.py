@@ -39,18 +39,19 @@ NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
 LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
 
-_MODE_SYMBOLS = (
-    "square",
-    "circle",
-    "diamond",
-    "triangle-up",
-    "cross",
-    "star",
-    "pentagon",
-    "hexagram",
-    "bowtie",
-)
-METHOD_MARKERS = dict(zip(MODES, itertools.cycle(_MODE_SYMBOLS), strict=False))
+# Plotly's markers of training modes, in their order, as SVG paths in a box from -10 to 10.
+MARKER_PATHS = {
+    "square": "M-6,-6H6V6H-6Z",
+    "circle": "M-6.5,0A6.5,6.5 0 1,0 6.5,0A6.5,6.5 0 1,0 -6.5,0Z",
+    "diamond": "M0,-8.5L8.5,0L0,8.5L-8.5,0Z",
+    "triangle-up": "M0,-8L8,6H-8Z",
+    "cross": "M-3,-8H3V-3H8V3H3V8H-3V3H-8V-3H-3Z",
+    "star": "M0,-9L2.6,-3L9,-2.8L4,1.5L5.6,8L0,4.2L-5.6,8L-4,1.5L-9,-2.8L-2.6,-3Z",
+    "triangle-down": "M0,8L8,-6H-8Z",
+    "pentagon": "M0,-8L7.6,-2.5L4.7,6.5H-4.7L-7.6,-2.5Z",
+    "hexagon": "M-7,-4L0,-8L7,-4V4L0,8L-7,4Z",
+}
+METHOD_MARKERS = dict(zip(MODES, itertools.cycle(MARKER_PATHS), strict=False))
 REFERENCE_MARKERS = dict(
     zip(REFERENCES, ("star-triangle-up-open", "x-thin-open", "hash-open", "asterisk-open"), strict=True)
 )

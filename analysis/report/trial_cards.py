@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import panels
 from analysis.figures.points import hover_text, study_colours
-from analysis.figures.style import METHOD_MARKERS, PALETTE, SAFE_COLOURS
+from analysis.figures.style import MARKER_PATHS, METHOD_MARKERS, PALETTE, SAFE_COLOURS
 from analysis.metric_info import metric_info
 from analysis.results_table import (
     ARCHITECTURE,
@@ -31,15 +31,6 @@ FILTERED = {
     S.METHOD: "Method",
     S.CONFIG_PREFIX + "image_loss": "Image loss",
     S.CONFIG_PREFIX + "task_loss": "Task loss",
-}
-# Plotly's markers as SVG paths in a box from -10 to 10.
-_MARKER_PATHS = {
-    "square": "M-6,-6H6V6H-6Z",
-    "circle": "M-6.5,0A6.5,6.5 0 1,0 6.5,0A6.5,6.5 0 1,0 -6.5,0Z",
-    "diamond": "M0,-8.5L8.5,0L0,8.5L-8.5,0Z",
-    "triangle-up": "M0,-8L8,6H-8Z",
-    "cross": "M-3,-8H3V-3H8V3H3V8H-3V3H-8V-3H-3Z",
-    "star": "M0,-9L2.6,-3L9,-2.8L4,1.5L5.6,8L0,4.2L-5.6,8L-4,1.5L-9,-2.8L-2.6,-3Z",
 }
 MOST_CARDS_WITH_IMAGES = 60
 MOST_SLICES = 2
@@ -73,7 +64,7 @@ def trial_key(table: ResultsTable) -> dict[str, Any]:
     return {
         "colours": colours,
         "note": _colour_note(len(colours)),
-        "markers": {method_name(name): _MARKER_PATHS[METHOD_MARKERS[name]] for name in methods},
+        "markers": {method_name(name): MARKER_PATHS[METHOD_MARKERS[name]] for name in methods},
     }
 
 
