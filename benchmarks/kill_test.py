@@ -30,7 +30,7 @@ from kills import run_with_kills, study_settings, unsound_trials
 from studies import run_here, table
 
 from study.run import load_study
-from study.search.records import read_records
+from study.search.storage.records import read_records
 
 SECONDS_PER_EPOCH = 0.4
 TARGETS = ("driver", "worker", "driver", "worker", "raylet")

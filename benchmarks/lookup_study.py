@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "study"))
 import lookup_trainable as lookup
 from bench_record import write_result
 from ray import cloudpickle
-from studies import EPOCHS, study_config
+from studies import EPOCHS, plan, study_config
 
 from study.cluster.ray_session import ray_session
 from study.monitor.events import Event, TrialFinished
 from study.run import run_study
+from study.search.tune import TuneExecutor
 
 
 class Meter:
@@ -57,21 +58,13 @@ def main() -> None:
     cloudpickle.register_pickle_by_value(lookup)
     meter = Meter()
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
-        run_study(
-            study_config(
-                trials=options.trials,
-                sampler={"name": options.sampler},
-                pruner={"name": options.pruner, "reduction_factor": 2},
-            ),
-            Path(folder) / "study",
-            trainable=lookup.lookup_trainable(EPOCHS),
-            fingerprint={"data": "table"},
-            max_concurrent=1,
-            resources={"cpu": 1},
-            metric_directions=lookup.DIRECTIONS,
-            epochs=EPOCHS,
-            on_event=meter,
+        settings = study_config(
+            trials=options.trials,
+            sampler={"name": options.sampler},
+            pruner={"name": options.pruner, "reduction_factor": 2},
         )
+        executor = TuneExecutor(lookup.lookup_trainable(EPOCHS), {"cpu": 1})
+        run_study(plan(settings, Path(folder) / "study"), executor, meter)
     result = summarise(meter) | {"sampler": options.sampler, "pruner": options.pruner}
     print(
         f"{result['trials']} trials: {result['first_tenth_s_per_trial']:.3f} s a trial in the first tenth, "

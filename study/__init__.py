@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.monitor.status import StudyStatus, study_status
-    from study.run import StudySummary, load_study, retry_failed, run_study
+    from study.run import StudyPlan, StudySummary, load_study, retry_failed, run_study
+    from study.search.tune import TuneExecutor
     from study.trials.plugins import objective
 
 __all__ = [
+    "StudyPlan",
     "StudyStatus",
     "StudySummary",
+    "TuneExecutor",
     "load_study",
     "objective",
     "retry_failed",
@@ -24,8 +27,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "StudyPlan": "study.run",
     "StudyStatus": "study.monitor.status",
     "StudySummary": "study.run",
+    "TuneExecutor": "study.search.tune",
     "load_study": "study.run",
     "objective": "study.trials.plugins",
     "retry_failed": "study.run",

@@ -10,13 +10,14 @@ from pathlib import Path
 from study.config import ExperimentConfig, recorded, trust_of
 from study.data.dataset import DatasetCard
 from study.data.inputs import open_inputs
-from study.monitor.events import Event, OnEvent, TrialFinished, ignore
+from study.monitor.events import Event, OnEvent, StudyOpened, TrialFinished, ignore
 from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
 from study.results import export_results
-from study.run import StudySummary, load_study, run_study
+from study.run import StudyPlan, StudySummary, load_study, run_study
 from study.scoring.references import write_references
-from study.search.records import WAITING, read_records
+from study.search.storage.records import WAITING, read_records
+from study.search.tune import TuneExecutor
 from study.trials.executors import (
     Trainable,
     check_execution,
@@ -68,19 +69,27 @@ def run_experiment_study(
     check_before_study(experiment, workspace.study, inputs)
     network = load_task_network_card(open_folder(inputs.task_network))
     exporter = _Exporter(experiment, workspace.study)
-    summary = run_study(
+    plan = StudyPlan(
         experiment.study,
         workspace.study,
-        trainable=_trainable(experiment, inputs),
         fingerprint=study_fingerprint(experiment, inputs.data_hash, network.content_hash),
-        max_concurrent=experiment.study.max_concurrent_trials,
-        resources=_resources(experiment),
-        metric_directions=directions,
         epochs=experiment.trial.epochs,
-        reports_wait=experiment.study.trainable is not None or experiment.execution.executor == "actor",
-        on_event=_both(exporter, on_event),
-        on_open=lambda: _prepare(experiment, card, workspace, inputs, on_reference),
+        directions=directions,
     )
+    executor = TuneExecutor(
+        _trainable(experiment, inputs),
+        _resources(experiment),
+        max_concurrent=experiment.study.max_concurrent_trials,
+        reports_wait=experiment.study.trainable is not None or experiment.execution.executor == "actor",
+    )
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StudyOpened):
+            _prepare(experiment, card, workspace, inputs, on_reference)
+        exporter(event)
+        on_event(event)
+
+    summary = run_study(plan, executor, listen)
     exporter.export()
     return summary
 
@@ -151,11 +160,3 @@ class _Exporter:
         records = read_records(load_study(self._folder))
         export_results(self._folder, self._name, [record for record in records if record.status != WAITING])
         self._last = time.monotonic()
-
-
-def _both(first: OnEvent, second: OnEvent) -> OnEvent:
-    def handle(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return handle

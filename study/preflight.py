@@ -15,8 +15,8 @@ from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.data.stream_feed import StreamFeed
-from study.search.dimensions import ChoiceDimension
 from study.search.space import SearchSpace
+from study.search.space.dimensions import ChoiceDimension
 from study.trials.executors import TrialTask, tune_resources, worker_resources
 from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs

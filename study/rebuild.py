@@ -19,15 +19,16 @@ from optuna.trial import FrozenTrial
 
 from study.config import ExperimentConfig
 from study.experiment_study import study_fingerprint
-from study.search.dimensions import ChoiceDimension
-from study.search.fingerprint import check_fingerprint, search_fingerprint
-from study.search.ledger import Ledger
+from study.search.conductor import Conductor, Rules
+from study.search.judgement import Judge
 from study.search.lock import study_lock
-from study.search.points import PointSampler
-from study.search.queue import enqueue_matching
-from study.search.records import REBUILT, VALUES, read_records
+from study.search.samplers.points import PointSampler
 from study.search.space import SearchSpace
-from study.search.storage import name_objectives, reopen_or_begin, storage_errors, unknown_trials
+from study.search.space.dimensions import ChoiceDimension
+from study.search.storage.fingerprint import check_fingerprint, search_fingerprint
+from study.search.storage.opening import name_objectives, reopen_or_begin, storage_errors, unknown_trials
+from study.search.storage.queue import enqueue_matching
+from study.search.storage.records import REBUILT, VALUES, read_records
 from study.trials import epoch_log
 from study.trials.trial import read_trial_config
 from taskct_core.config import TrialConfig
@@ -118,7 +119,6 @@ def _enter(
     """Begin every trial again under its number, with its own parameters, and judge those that are finished."""
     config = experiment.study
     study.sampler = _Recorded({number: trial.parameters for number, trial in known.items()})
-    ledger = Ledger(study, folder, space, config.objectives, config.constraints, 0, lambda: None)
     missing = set(known)
     while missing:
         following = len(study.get_trials(deepcopy=False))
@@ -131,9 +131,11 @@ def _enter(
         missing.discard(trial.number)
         space.suggest(trial)
         trial.set_user_attr(VALUES, known[trial.number].values)  # exactly as they were, whatever was rounded
-        if known[trial.number].is_finished:
-            ledger.take_over(trial)
-            ledger.finish(trial.number, pruned=None, error=None, retries=0)
+    rules = Rules(Judge(config.objectives, config.constraints), trials=0)
+    conductor = Conductor(study, StudyFolder(folder), space, rules)
+    for number in known:
+        if known[number].is_finished:
+            conductor.complete(number)
 
 
 def _read_origin(folder: Path, trust: Trust) -> _Origin:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from study.search.records import TrialRecord
+from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from taskct_core import schema
 from taskct_core.contracts.files import write_bytes

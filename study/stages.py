@@ -61,7 +61,7 @@ def run_all(experiment: ExperimentConfig) -> None:
     """Run every stage of the experiment that is not done yet, and write the report."""
     from study.data.simulation_plan import plan_simulation
     from study.preflight import check_space
-    from study.search.storage import check_storage
+    from study.search.storage.opening import check_storage
 
     workspace = _workspace(experiment)
     # What can be refused at once is refused before anything starts.
@@ -79,8 +79,8 @@ def run_all(experiment: ExperimentConfig) -> None:
 
 def _study_is_done(experiment: ExperimentConfig, workspace: Workspace) -> bool:
     """Whether the study has all its trials, of just this experiment, dataset and task network."""
-    from study.search.records import planned_count, read_records
-    from study.search.storage import open_study
+    from study.search.storage.opening import open_study
+    from study.search.storage.records import planned_count, read_records
 
     study = StudyFolder(workspace.study)
     cards = (
@@ -182,7 +182,7 @@ def train_one(experiment: ExperimentConfig) -> None:
 def run_search(experiment: ExperimentConfig) -> None:
     """Run the experiment's study, or continue it, and export its results."""
     from study.preflight import check_space
-    from study.search.storage import check_storage
+    from study.search.storage.opening import check_storage
 
     workspace = _workspace(experiment)
     card = _checked_dataset(workspace)

@@ -14,7 +14,9 @@ from study.monitor.events import (
     EpochReported,
     Event,
     OnEvent,
+    StudyOpened,
     TrialErrored,
+    TrialEvent,
     TrialFinished,
     TrialStarted,
     ignore,
@@ -54,11 +56,13 @@ class EventLines:
         self._last_epoch: dict[int, int] = {}
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, StudyOpened):
+            return
         line = self._line(event)
         if line is not None:
             self._console.print(f"trial {event.trial}  {line}", soft_wrap=True, markup=False)
 
-    def _line(self, event: Event) -> str | None:
+    def _line(self, event: TrialEvent) -> str | None:
         match event:
             case TrialStarted(values=values, adopted=adopted):
                 return f"{'continues' if adopted else 'starts'}: {describe_values(values)}"

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from taskct_core.contracts.rows import EpochRow
+
+
+@dataclass(frozen=True)
+class StudyOpened:
+    """The study is locked and seen to be the one that was asked for; its trials follow."""
+
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ class TrialFinished:
     reason: str | None  # why it was pruned or failed
 
 
-Event = TrialStarted | EpochReported | TrialErrored | TrialFinished
+TrialEvent = TrialStarted | EpochReported | TrialErrored | TrialFinished
+Event = StudyOpened | TrialEvent
 OnEvent = Callable[[Event], None]
 
 

@@ -16,7 +16,8 @@ from optuna.study import StudyDirection
 
 from analysis.pareto import hypervolume
 from study.search.lock import Driver, read_driver
-from study.search.records import (
+from study.search.storage.opening import open_study
+from study.search.storage.records import (
     PLAN,
     REBUILT,
     TrialRecord,
@@ -24,7 +25,6 @@ from study.search.records import (
     planned_count,
     read_records,
 )
-from study.search.storage import open_study
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow

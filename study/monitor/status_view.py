@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
-from study.search.records import TrialRecord
+from study.search.storage.records import TrialRecord
 from taskct_core.schema import COMPLETE, FAIL, METRICS, PRUNED
 
 ROWS_SHOWN = 12

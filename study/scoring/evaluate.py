@@ -25,7 +25,7 @@ from study.provenance import provenance
 from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
 from study.scoring.references import IMAGES
-from study.search.records import best_records
+from study.search.storage.records import best_records
 from study.trials.plugins import own_scores
 from study.trials.trial import read_trial_config
 from taskct_core import schema

@@ -1,15 +1,11 @@
-"""The search of a study: its space, samplers, Optuna storage, lock, and the bridge to Ray Tune.
+"""The search of a study.
 
-A sampler's factory takes (SamplerConfig, SearchSpace, the study's seed) and returns what makes Optuna's sampler for one
-proposal from that proposal's seed; see :mod:`study.search.samplers`. One line a sampler.
+``config``      how many trials, of what, proposed and pruned how
+``space``       what is searched
+``samplers``    which trial is proposed next
+``pruners``     which trials are stopped early
+``storage``     what is kept: Optuna's storage is the truth
+``conductor``   brings these together: proposes trials, judges their epochs, ends them
+``tune``        runs them: Ray Tune as the conductor's executor, the only part that knows Ray
+``lock``        one driver a study
 """
-
-SAMPLERS = {
-    "tpe": "study.search.samplers:tpe",
-    "nsga2": "study.search.samplers:nsga2",
-    "nsga3": "study.search.samplers:nsga3",
-    "gp": "study.search.samplers:gp",
-    "qmc": "study.search.samplers:quasi_random",
-    "random": "study.search.samplers:random",
-    "grid": "study.search.samplers:grid",
-}

@@ -24,7 +24,7 @@ COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that
 class SamplerConfig(StrictModel):
     """How the next trial is proposed."""
 
-    name: Annotated[str, name_of("study.search:SAMPLERS", "sampler")] = "tpe"
+    name: Annotated[str, name_of("study.search.samplers:SAMPLERS", "sampler")] = "tpe"
     # Random trials before a model-based sampler starts; a generation of nsga2 and nsga3.
     startup_trials: Count = 8
     grid_points: Count = 5  # grid only: values of each range
@@ -33,7 +33,7 @@ class SamplerConfig(StrictModel):
 class PrunerConfig(StrictModel):
     """Which trials are stopped early."""
 
-    name: Annotated[str, name_of("study.schedulers:PRUNERS", "pruner")] = "none"
+    name: Annotated[str, name_of("study.search.pruners:PRUNERS", "pruner")] = "none"
     metric: str | None = None  # asha and median: the one column they watch
     grace_epochs: Count = 1
     reduction_factor: Annotated[int, Field(ge=2)] = 3

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from taskct_core.contracts.folders import StudyFolder
-
 DRIVER_RESOURCE = "on_demand"
 NODE_FILE = "node"
 _STALLED = "stalled"
@@ -79,24 +77,17 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
     from study.cluster.ray_session import ray_session
     from study.config import ExecutionConfig
     from study.run import run_study
+    from study.search.tune import TuneExecutor
     from study.trials.executors import tune_resources
+    from taskct_core.contracts.folders import StudyFolder
 
     cloudpickle.register_pickle_by_value(lookup)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
     def run(name: str, trials: int, resources: dict[str, float], workers: int) -> dict[str, Any]:
-        summary = run_study(
-            studies.study_config(trials=trials, max_retries=1),
-            folder / name,
-            trainable=lookup.lookup_trainable(
-                studies.EPOCHS, faults=dict.fromkeys(range(trials), _note_node)
-            ),
-            fingerprint={"data": "data-1"},
-            max_concurrent=workers,
-            resources=resources,
-            metric_directions=lookup.DIRECTIONS,
-            epochs=studies.EPOCHS,
-        )
+        trainable = lookup.lookup_trainable(studies.EPOCHS, faults=dict.fromkeys(range(trials), _note_node))
+        plan = studies.plan(studies.study_config(trials=trials, max_retries=1), folder / name)
+        summary = run_study(plan, TuneExecutor(trainable, resources, max_concurrent=workers))
         nodes = [
             (StudyFolder(folder / name).trial(r.trial).path / NODE_FILE).read_text() for r in summary.trials
         ]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import lookup_trainable as lookup
 import psutil
-from studies import EPOCHS, study_config
+from studies import EPOCHS, plan, study_config
 
 from study.config import StudyConfig
 from study.run import load_study
-from study.search.records import read_records
+from study.search.storage.records import read_records
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import COMPLETE, EPOCH, PRUNED
@@ -133,19 +133,16 @@ def main() -> None:
 
     from study.cluster.ray_session import ray_session
     from study.run import run_study
+    from study.search.tune import TuneExecutor
 
     cloudpickle.register_pickle_by_value(lookup)
     with ray_session(num_cpus=2):
-        run_study(
-            study_settings(int(sys.argv[2])),
-            Path(sys.argv[1]),
-            trainable=lookup.lookup_trainable(EPOCHS, seconds_per_epoch=float(sys.argv[3])),
-            fingerprint={"data": "data-1"},
-            max_concurrent=int(sys.argv[4]),
+        executor = TuneExecutor(
+            lookup.lookup_trainable(EPOCHS, seconds_per_epoch=float(sys.argv[3])),
             resources={"cpu": 2 / int(sys.argv[4])},
-            metric_directions=lookup.DIRECTIONS,
-            epochs=EPOCHS,
+            max_concurrent=int(sys.argv[4]),
         )
+        run_study(plan(study_settings(int(sys.argv[2])), Path(sys.argv[1])), executor)
 
 
 if __name__ == "__main__":

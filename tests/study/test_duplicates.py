@@ -10,7 +10,7 @@ from studies import EPOCHS, Killed, killed_at_write, run_here, study_config, tab
 
 from study.monitor.status import study_status
 from study.run import load_study
-from study.search.records import planned_count, read_records
+from study.search.storage.records import planned_count, read_records
 from taskct_core.schema import COMPLETE, PRUNED
 
 FEW: dict[str, Any] = {"alpha": {"kind": "choice", "values": [0.0, 0.3, 0.6, 0.9]}}

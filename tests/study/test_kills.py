@@ -13,7 +13,7 @@ from studies import run_here, table
 
 from study.run import load_study
 from study.search.lock import read_driver
-from study.search.records import read_records
+from study.search.storage.records import read_records
 
 
 @pytest.mark.ray

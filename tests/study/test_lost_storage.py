@@ -21,7 +21,7 @@ from study.monitor.status import study_status
 from study.rebuild import rebuild_study
 from study.run import StudySummary, load_study, retry_failed
 from study.search.lock import study_lock
-from study.search.records import TrialRecord, read_records
+from study.search.storage.records import TrialRecord, read_records
 from study.trials.executors import TrialTask
 from study.trials.trial import write_trial_config
 from taskct_core.contracts.files import write_json

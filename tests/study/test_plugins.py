@@ -48,7 +48,7 @@ def test_an_objective_that_is_none_is_refused_before_the_study_starts(
     name: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        run_here(study_config(objectives=[name]), tmp_path, metric_directions=None)
+        run_here(study_config(objectives=[name]), tmp_path, directions=None)
     assert not list(tmp_path.iterdir())
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookup_trainable import DIRECTIONS, die_once, lookup_trainable
-from studies import EPOCHS, Killed, run_here, study_config, table
+from lookup_trainable import die_once, lookup_trainable
+from studies import EPOCHS, Killed, plan, run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
 from study.results import export_results
 from study.run import run_study
 from study.search.lock import read_driver, study_lock
+from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
@@ -147,15 +148,9 @@ def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Pat
     folder = open_folder(f"{s3_bucket}/killed")
     events: list[Event] = []
     summary = run_study(
-        study_config(trials=2, storage=database(tmp_path)),
-        folder,
-        trainable=lookup_trainable(EPOCHS, faults={0: die_once(at_epoch=3)}),
-        fingerprint={"data": "data-1"},
-        max_concurrent=1,
-        resources={"cpu": 1},
-        metric_directions=DIRECTIONS,
-        on_event=events.append,
-        epochs=EPOCHS,
+        plan(study_config(trials=2, storage=database(tmp_path)), folder),
+        TuneExecutor(lookup_trainable(EPOCHS, faults={0: die_once(at_epoch=3)}), {"cpu": 1}),
+        events.append,
     )
     assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
     assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from lookup_trainable import (
-    DIRECTIONS,
     die_once,
     fill_disk,
     lookup_trainable,
@@ -20,10 +19,11 @@ from lookup_trainable import (
     report_instead,
     row_at,
 )
-from studies import EPOCHS, run_here, study_config, table
+from studies import EPOCHS, plan, run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.run import StudySummary, run_study
+from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, DataError, TrainingError
@@ -36,18 +36,8 @@ def run(
     folder: Path, trainable: Any = None, workers: int = 1, **settings: Any
 ) -> tuple[StudySummary, list[Event]]:
     events: list[Event] = []
-    summary = run_study(
-        study_config(**settings),
-        folder,
-        trainable=trainable or lookup_trainable(EPOCHS),
-        fingerprint={"data": "data-1"},
-        max_concurrent=workers,
-        resources={"cpu": 1},
-        metric_directions=DIRECTIONS,
-        epochs=EPOCHS,
-        on_event=events.append,
-    )
-    return summary, events
+    executor = TuneExecutor(trainable or lookup_trainable(EPOCHS), {"cpu": 1}, max_concurrent=workers)
+    return run_study(plan(study_config(**settings), folder), executor, events.append), events
 
 
 def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -140,17 +130,8 @@ def test_retries_are_counted_over_all_drivers(tmp_path: Path) -> None:
                 if len(errors) < 2:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        summary = run_study(
-            study_config(trials=1, max_retries=2),
-            tmp_path,
-            trainable=slow,
-            fingerprint={"data": "data-1"},
-            max_concurrent=1,
-            resources={"cpu": 1},
-            metric_directions=DIRECTIONS,
-            epochs=EPOCHS,
-            on_event=stop,
-        )
+        settings = study_config(trials=1, max_retries=2)
+        summary = run_study(plan(settings, tmp_path), TuneExecutor(slow, {"cpu": 1}), stop)
     assert [(record.status, record.retries) for record in summary.trials] == [(FAIL, 2)]
     assert len(errors) == 3
 

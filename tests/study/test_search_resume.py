@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from studies import Killed, killed_at_write, run_here, study_config, table
+from studies import InThisProcess, Killed, killed_at_write, run_here, study_config, table
 
 from study.config import StudyConfig
 from study.results import export_results
@@ -49,7 +49,7 @@ def test_one_kill_after_another_changes_nothing(tmp_path: Path, sampler: str) ->
 def test_trials_that_do_not_wait_for_decisions_end_as_those_that_do(tmp_path: Path, runs_ahead: int) -> None:
     config = study_config(trials=8, pruner={"name": "pareto_asha", "reduction_factor": 2})
     expected = table(run_here(config, tmp_path / "waiting").trials)
-    ahead = run_here(config, tmp_path / "ahead", runs_ahead)
+    ahead = run_here(config, tmp_path / "ahead", InThisProcess(runs_ahead))
     assert table(ahead.trials) == expected
     pruned = {record.trial: record.last_epoch for record in ahead.trials if record.status == PRUNED}
     logged = {trial: len(epoch_log.read(StudyFolder(tmp_path / "ahead").trial(trial))) for trial in pruned}
@@ -66,7 +66,7 @@ def test_a_kill_changes_nothing_for_trials_that_do_not_wait(tmp_path: Path, runs
         folder = tmp_path / f"killed-{write}"
         if not killed(config, folder, write, runs_ahead):
             break
-        assert table(run_here(config, folder, runs_ahead).trials) == expected
+        assert table(run_here(config, folder, InThisProcess(runs_ahead)).trials) == expected
     assert write > 60
 
 
@@ -74,7 +74,7 @@ def killed(config: StudyConfig, folder: Path, write: int, runs_ahead: int = 0) -
     """Run a study and kill it after its n-th write; False if it ended before."""
     try:
         with killed_at_write(write):
-            run_here(config, folder, runs_ahead)
+            run_here(config, folder, InThisProcess(runs_ahead))
     except Killed:
         return True
     return False

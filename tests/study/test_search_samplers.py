@@ -12,8 +12,8 @@ from lookup_trainable import DIRECTIONS, SPACE, row_at
 from scipy.stats import qmc
 
 from study.config import SamplerConfig
-from study.search.points import QuasiRandomPoints
 from study.search.samplers import SAMPLERS, make_sampler
+from study.search.samplers.points import QuasiRandomPoints
 from study.search.space import SearchSpace
 from taskct_core.schema import PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from lookup_trainable import SPACE, row_at
-from studies import EPOCHS, run_here, study_config, table
+from studies import EPOCHS, InThisProcess, run_here, study_config, table
 
 from study.run import retry_failed
 from study.search.lock import study_lock
@@ -104,7 +104,7 @@ class BrokenOnce:
 def test_an_objective_that_is_no_number_fails_the_trial_and_not_the_study(
     tmp_path: Path, value: float
 ) -> None:
-    records = run_here(study_config(trials=3), tmp_path, row_of=BrokenOnce(1, value)).trials
+    records = run_here(study_config(trials=3), tmp_path, InThisProcess(row_of=BrokenOnce(1, value))).trials
     assert [record.status for record in records] == [COMPLETE, FAIL, COMPLETE]
     assert records[1].reason == f"{PRIMARY_PSNR} is {value} at epoch 4"
     assert records[1].objectives.keys() == {PRIMARY_DICE}
@@ -112,7 +112,7 @@ def test_an_objective_that_is_no_number_fails_the_trial_and_not_the_study(
 
 def test_failed_trials_are_repeated_as_new_ones_and_once(tmp_path: Path) -> None:
     config = study_config(trials=3)
-    failed = run_here(config, tmp_path, row_of=BrokenOnce(1, float("nan"))).trials[1]
+    failed = run_here(config, tmp_path, InThisProcess(row_of=BrokenOnce(1, float("nan")))).trials[1]
     assert retry_failed(tmp_path) == [1]
     assert retry_failed(tmp_path) == []
     records = run_here(config, tmp_path).trials

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lookup_trainable import SPACE
 from scipy.special import expit, logit
 
-from study.search.ranges import END_SHARE, FloatDimension, IntDimension
 from study.search.space import SearchSpace
+from study.search.space.ranges import END_SHARE, FloatDimension, IntDimension
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
 

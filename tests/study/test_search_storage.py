@@ -12,7 +12,7 @@ from studies import run_here, study_config, table
 
 from study.monitor.events import EpochReported, Event
 from study.run import load_study
-from study.search.storage import create_study, open_study
+from study.search.storage.opening import create_study, open_study
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
 

@@ -17,7 +17,7 @@ from study.monitor.events import EpochReported, Event, TrialStarted
 from study.monitor.status import StatusReader, StudyStatus, study_status
 from study.monitor.status_view import draw_status
 from study.search.lock import study_lock
-from study.search.storage import open_study
+from study.search.storage.opening import open_study
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING

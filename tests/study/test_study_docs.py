@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from study.config import StudyConfig
-from study.schedulers import PRUNERS
+from study.search.pruners import PRUNERS
 from study.search.samplers import SAMPLERS
 from study.search.space import SearchSpace
 

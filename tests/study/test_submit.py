@@ -13,7 +13,7 @@ from heads import Head, ray_head
 from study.cluster.submit import submit
 from study.run import load_study
 from study.scoring.evaluate import evaluate_study
-from study.search.records import read_records
+from study.search.storage.records import read_records
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, ResourceError

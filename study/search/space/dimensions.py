@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from pydantic import model_validator
 
-from study.search.ranges import FloatDimension, IntDimension
+from study.search.space.ranges import FloatDimension, IntDimension
 from taskct_core.config import StrictModel
 from taskct_core.errors import ConfigError
 

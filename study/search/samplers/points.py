@@ -15,8 +15,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
-from study.search.dimensions import ChoiceDimension, Dimension
 from study.search.space import SearchSpace
+from study.search.space.dimensions import ChoiceDimension, Dimension
 
 FIXED = "fixed_params"  # Optuna's system attribute of enqueued trials
 

@@ -26,14 +26,16 @@ class Pruner(Protocol):
 class NeverPrune:
     """Lets every trial run to its end."""
 
-    def __init__(self, config: StudyConfig, directions: Mapping[str, str]) -> None:
-        pass
-
     def observe(self, trial: int, row: Mapping[str, Any]) -> None:
         pass
 
     def reason_to_stop(self, trial: int, row: Mapping[str, Any]) -> str | None:
         return None
+
+
+def never_prune(config: StudyConfig, directions: Mapping[str, str]) -> NeverPrune:
+    """Of ``pruner: {name: none}``."""
+    return NeverPrune()
 
 
 def watched_metric(config: StudyConfig, directions: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Samplers by name, and the wrapper that makes their proposals independent of interruptions.
+"""The wrapper that makes a sampler's proposals independent of interruptions.
 
 Optuna's samplers carry a random state that is lost when a driver dies. Here every proposal is made by fresh
 samplers seeded from the study's seed and the trial's number, so that all it depends on is in storage.
@@ -6,6 +6,7 @@ samplers seeded from the study's seed and the trial's number, so that all it dep
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,54 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from study.search import SAMPLERS
-from study.search.config import SamplerConfig
-from study.search.points import GridPoints, PointSampler, QuasiRandomPoints
-from study.search.resumable import ResumableGPSampler, ResumableNSGAIIISampler, ResumableNSGAIISampler
-from study.search.seeds import derived_seed
-from study.search.space import SearchSpace
-from taskct_core.registry import load
-
 MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
-
-
-def tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=config.startup_trials, multivariate=True, group=True
-    )
-
-
-def nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: ResumableNSGAIISampler(seed=seed, population_size=max(2, config.startup_trials))
-
-
-def nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: ResumableNSGAIIISampler(seed=seed, population_size=max(2, config.startup_trials))
-
-
-def gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: ResumableGPSampler(
-        seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
-    )
-
-
-def random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.RandomSampler(seed=seed)
-
-
-def quasi_random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    points = QuasiRandomPoints(space, study_seed)
-    return lambda seed: PointSampler(points)
-
-
-def grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    points = GridPoints(space, config.grid_points)
-    return lambda seed: PointSampler(points)
-
-
-def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> BaseSampler:
-    """The sampler that ``config`` names, for Optuna; its proposals depend on storage and seed alone."""
-    return ReseededSampler(load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed)
 
 
 class ReseededSampler(BaseSampler):
@@ -107,3 +61,9 @@ class ReseededSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         self._joint(trial).after_trial(study, trial, state, values)
+
+
+def derived_seed(study_seed: int, trial: int, purpose: str) -> int:
+    """A 32-bit seed for one purpose within one trial, the same however often a study was interrupted."""
+    digest = hashlib.sha256(f"{study_seed}/{trial}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -8,9 +8,9 @@ from typing import Any
 
 import optuna
 
-from study.search.records import ENQUEUED, RETRY_OF, best_records, read_records
 from study.search.space import SearchSpace
-from study.search.storage import open_study
+from study.search.storage.opening import open_study
+from study.search.storage.records import ENQUEUED, RETRY_OF, best_records, read_records
 from taskct_core.errors import ConfigError
 from taskct_core.schema import FAIL
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from study.schedulers.dominance import Points, crowding_distances, non_domination_ranks
-from study.schedulers.pruner import watched_metric
 from study.search.config import StudyConfig
+from study.search.pruners.dominance import Points, crowding_distances, non_domination_ranks
+from study.search.pruners.pruner import watched_metric
 from taskct_core.schema import EPOCH
 
 
 class ParetoAsha:
-    """A :class:`~study.schedulers.pruner.Pruner` by non-domination rank and crowding.
+    """A :class:`~study.search.pruners.Pruner` by non-domination rank and crowding.
 
     Args:
         directions: column -> ``maximize`` or ``minimize`` of the metrics that are watched.

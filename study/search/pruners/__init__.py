@@ -1,7 +1,7 @@
-"""Schedulers: which trials are stopped early, decided from the values of all trials at an epoch.
+"""Pruners: which trials are stopped early, decided from the values of all trials at an epoch.
 
 A pruner's factory takes (StudyConfig, column -> ``maximize`` or ``minimize``) and returns a
-:class:`study.schedulers.pruner.Pruner` with nothing observed yet. One line a pruner.
+:class:`study.search.pruners.pruner.Pruner` with nothing observed yet. One line a pruner.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from taskct_core.registry import load
 
 if TYPE_CHECKING:
-    from study.schedulers.pruner import Pruner
     from study.search.config import StudyConfig
+    from study.search.pruners.pruner import Pruner
 
 PRUNERS = {
-    "none": "study.schedulers.pruner:NeverPrune",
-    "pareto_asha": "study.schedulers.pareto_asha:pareto_asha",
-    "asha": "study.schedulers.pareto_asha:asha",
-    "median": "study.schedulers.median:median",
+    "none": "study.search.pruners.pruner:never_prune",
+    "pareto_asha": "study.search.pruners.pareto_asha:pareto_asha",
+    "asha": "study.search.pruners.pareto_asha:asha",
+    "median": "study.search.pruners.median:median",
 }
 
 

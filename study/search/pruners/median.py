@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from study.schedulers.pruner import watched_metric
 from study.search.config import StudyConfig
+from study.search.pruners.pruner import watched_metric
 from taskct_core.schema import EPOCH
 
 MINIMUM_TRIALS = 3  # that came as far, before a trial is compared with them

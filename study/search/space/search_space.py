@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 
-from study.search.dimensions import ChoiceDimension, Dimension, parse_dimension
+from study.search.space.dimensions import ChoiceDimension, Dimension, parse_dimension
 from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load

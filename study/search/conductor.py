@@ -1,0 +1,290 @@
+"""The conductor of a search: which trial runs next, which goes on, what became of each. Knows nothing of Ray.
+
+    while (proposal := conductor.suggest()) is not None:
+        for row in train(proposal):                       # logged first, then reported
+            if not conductor.report(proposal.trial, row):
+                break
+        conductor.complete(proposal.trial)
+
+Reads and writes Optuna's storage, reads the trials' epoch logs. A trial is RUNNING from its proposal until
+:meth:`Conductor.complete`, so that whatever a driver leaves behind when it dies is there to be adopted by the next;
+and each epoch of a trial is judged once, however often it is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from study.monitor.events import EpochReported, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
+from study.search.duplicates import twin_of
+from study.search.judgement import Judge
+from study.search.pruners.pruner import NeverPrune, Pruner
+from study.search.space import SearchSpace
+from study.search.storage.records import (
+    DUPLICATE_OF,
+    ERRORS,
+    REASON,
+    RETRY_OF,
+    VALUES,
+    TrialRecord,
+    read_records,
+)
+from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.rows import EpochRow
+from taskct_core.schema import EPOCH, RUNNING
+
+_Optuna = optuna.trial.TrialState
+
+
+@dataclass(frozen=True)
+class Rules:
+    """By what a study's trials are proposed and ended.
+
+    Attributes:
+        judge: of ended trials.
+        trials: how many the study shall have, retried ones not counted twice.
+        epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
+        max_retries: of a trial, however many drivers it has seen.
+        replaces_duplicates: whether a trial that would repeat an earlier one gives way to another proposal.
+        reports_wait: whether a trial waits for the decision on each epoch before it trains on.
+    """
+
+    judge: Judge
+    trials: int
+    epochs: int | None = None
+    max_retries: int = 0
+    replaces_duplicates: bool = True
+    reports_wait: bool = True
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to run."""
+
+    trial: int
+    folder: TrialFolder
+    values: dict[str, Any]  # overrides of the trial's configuration
+
+
+@dataclass
+class TrialState:
+    """What is known of a trial that has begun and has no final state."""
+
+    optuna: optuna.Trial
+    is_out: bool = False  # whether it was proposed to be run, by this driver
+    values: dict[str, Any] = field(
+        default_factory=dict
+    )  # overrides of its configuration; none before it is proposed
+    decided: int = 0  # the last epoch that was decided on
+    pruned: str | None = (
+        None  # why it was stopped at that epoch: a worker that does not wait trains on meanwhile
+    )
+    errors: int = 0  # that it met, under earlier drivers as well
+    error: str | None = None  # the last of them
+    is_fatal: bool = False  # whether it would meet it again
+    is_restarting: bool = False  # whether it met an error and has not reported since
+
+    @property
+    def number(self) -> int:
+        return self.optuna.number
+
+
+class Conductor:
+    """Proposes the trials of a study, decides which stop early, and brings each to its final state.
+
+    Args:
+        study: with its sampler set.
+        folder: of the study.
+        space: that trials are drawn from.
+        rules: by which trials are proposed and ended.
+        pruner: with nothing observed yet.
+        check_lock: raises if this driver may no longer write.
+        on_event: called with what happens to each trial.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        folder: StudyFolder,
+        space: SearchSpace,
+        rules: Rules,
+        pruner: Pruner | None = None,
+        check_lock: Callable[[], None] = lambda: None,
+        on_event: OnEvent = ignore,
+    ) -> None:
+        self.folder = folder
+        self.rules = rules
+        self._study = study
+        self._space = space
+        self._pruner = pruner or NeverPrune()
+        self._check_lock = check_lock
+        self._on_event = on_event
+        self._is_exhausted = False
+        self._begun = {t.number: self._state_of(t) for t in self._trials() if t.state == _Optuna.RUNNING}
+        self._replay()
+
+    def remaining(self) -> int:
+        """How many trials are still to be proposed: adopted, waiting and new."""
+        trials = self._trials()
+        waiting = sum(trial.state == _Optuna.WAITING for trial in trials)
+        beyond = sum(bool({RETRY_OF, DUPLICATE_OF} & trial.user_attrs.keys()) for trial in trials)
+        return len(self._waiting()) + waiting + max(0, self.rules.trials + beyond - len(trials))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every trial has a final state; :meth:`suggest` found nothing more to propose."""
+        return self._is_exhausted and not self._begun
+
+    def suggest(self) -> Proposal | None:
+        """The next trial to run: one left RUNNING, one waiting, or a new one.
+
+        Returns:
+            ``None`` if none remains, as far as is known: a trial that runs may have to be proposed again.
+        """
+        while not self._is_exhausted:  # executors ask again and again; storage need not be read each time
+            self._check_lock()
+            state, is_adopted = self._next()
+            if state is None:
+                self._is_exhausted = True
+                return None
+            state.values = self._draw(state)
+            twin = twin_of(state.number, self._trials()) if self.rules.replaces_duplicates else None
+            if twin is not None:
+                self._give_way(state, twin)
+                continue
+            state.is_out = True
+            self._on_event(TrialStarted(state.number, state.values, is_adopted))
+            return Proposal(state.number, self.folder.trial(state.number), state.values)
+        return None
+
+    def report(self, trial: int, row: EpochRow) -> bool:
+        """Take note of an epoch that the trial has logged; a trial that starts again reports its earlier ones again.
+
+        Returns:
+            Whether the trial goes on.
+        """
+        state = self._begun[trial]
+        state.is_restarting = False
+        self._on_event(EpochReported(trial, row))
+        if state.pruned is not None:
+            return False
+        if row[EPOCH] <= state.decided:
+            return True
+        state.decided = row[EPOCH]
+        reason = self._pruner.reason_to_stop(trial, row)
+        if reason is None or row[EPOCH] == state.values.get("epochs", self.rules.epochs):
+            return True
+        state.pruned = reason
+        return False
+
+    def fail(self, trial: int, error: str, *, is_fatal: bool = False, while_starting: bool = False) -> None:
+        """Take note of an error that the trial met; the limit of its retries outlives this driver.
+
+        Args:
+            trial: that met it.
+            error: its message.
+            is_fatal: whether the trial would meet it again: it is not started again then.
+            while_starting: whether it came before the trial was seen to run. A process that dies may be reported
+                twice, the second time when the trial waits for its restart already: that is one error.
+        """
+        state = self._begun[trial]
+        if is_fatal:
+            state.error, state.is_fatal = error, True
+            return
+        if while_starting and state.is_restarting:
+            state.is_restarting = False
+            return
+        state.is_restarting = True
+        state.error = error
+        state.errors += 1
+        state.optuna.set_user_attr(ERRORS, state.errors)
+        self._on_event(TrialErrored(trial, error))
+
+    def retries_left(self, trial: int) -> int:
+        """How many more errors the trial may meet; negative if it has met one too many."""
+        return self.rules.max_retries - self._begun[trial].errors
+
+    def complete(self, trial: int, *, failed: bool = False) -> None:
+        """Judge a trial that is not run any longer by its epoch log, and store how it ended.
+
+        A trial that ``failed`` for its last error, with retries left, is proposed again before any other.
+        """
+        state = self._begun[trial]
+        failed = (
+            failed and state.pruned is None
+        )  # what happens to a trial that is being stopped is no failure
+        if failed and self.retries_left(trial) >= 0 and not state.is_fatal:
+            state.is_out = False
+            self._is_exhausted = False
+            return
+        self._check_lock()
+        judge = self.rules.judge
+        rows = epoch_log.read(self.folder.trial(trial).path, state.decided if state.pruned else None)
+        error = (state.error or "unknown error") if failed or state.is_fatal else None
+        outcome = judge.outcome(rows, pruned=state.pruned, error=error)
+        judge.tell(state.optuna, rows, outcome, retries=state.errors - failed)
+        # Where telling failed (a full disk), this is called again, so nothing is forgotten before it succeeded.
+        del self._begun[trial]
+        self._on_event(TrialFinished(trial, outcome.status, outcome.objectives, outcome.reason))
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _waiting(self) -> list[TrialState]:
+        """Begun trials that nobody runs, in the order of their numbers."""
+        return [state for _, state in sorted(self._begun.items()) if not state.is_out]
+
+    def _next(self) -> tuple[TrialState | None, bool]:
+        """The next trial, and whether it was proposed before."""
+        waiting = self._waiting()
+        if waiting:
+            return waiting[0], True
+        if self.remaining() == 0:
+            return None, False
+        state = TrialState(self._study.ask())
+        self._begun[state.number] = state
+        return state, False
+
+    def _draw(self, state: TrialState) -> dict[str, Any]:
+        """The trial's values. What it was given before is kept; a driver may have died between two parameters."""
+        values: dict[str, Any] | None = state.optuna.user_attrs.get(VALUES)
+        if values is None:
+            values = self._space.suggest(state.optuna)
+            state.optuna.set_user_attr(VALUES, values)
+        return values
+
+    def _give_way(self, state: TrialState, twin: int) -> None:
+        """End a duplicate before it starts, so that its sampler proposes another."""
+        reason = f"the same configuration as trial {twin}, which is not run again"
+        state.optuna.set_user_attr(REASON, reason)
+        state.optuna.set_user_attr(DUPLICATE_OF, twin)
+        self._study.tell(state.number, state=_Optuna.PRUNED)
+        del self._begun[state.number]
+
+    def _state_of(self, trial: optuna.trial.FrozenTrial) -> TrialState:
+        errors = trial.user_attrs.get(ERRORS, 0)
+        return TrialState(optuna.Trial(self._study, trial._trial_id), errors=errors)
+
+    def _replay(self) -> None:
+        """Rebuild the pruner's state from the epoch logs."""
+        for record in read_records(self._study):
+            for row in self._decided_rows(record):
+                self._pruner.observe(record.trial, row)
+                if record.trial in self._begun:
+                    self._begun[record.trial].decided = row[EPOCH]
+
+    def _decided_rows(self, record: TrialRecord) -> list[EpochRow]:
+        """Epochs that were decided on.
+
+        Those of a trial left RUNNING on which there was perhaps no decision are left out: they are judged when the
+        trial is adopted and reports them again.
+        """
+        rows = epoch_log.read(self.folder.trial(record.trial).path)
+        if record.status != RUNNING:
+            return [row for row in rows if row[EPOCH] <= record.last_epoch]
+        return rows[:-1] if self.rules.reports_wait else []

@@ -1,0 +1,34 @@
+"""Samplers: which trial is proposed next.
+
+A sampler's factory takes (SamplerConfig, SearchSpace, the study's seed) and returns what makes Optuna's sampler for one
+proposal from that proposal's seed; see :mod:`study.search.samplers.factories`. One line a sampler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskct_core.registry import load
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from study.search.config import SamplerConfig
+    from study.search.space import SearchSpace
+
+SAMPLERS = {
+    "tpe": "study.search.samplers.factories:tpe",
+    "nsga2": "study.search.samplers.factories:nsga2",
+    "nsga3": "study.search.samplers.factories:nsga3",
+    "gp": "study.search.samplers.factories:gp",
+    "qmc": "study.search.samplers.factories:quasi_random",
+    "random": "study.search.samplers.factories:random",
+    "grid": "study.search.samplers.factories:grid",
+}
+
+
+def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> BaseSampler:
+    """The sampler that ``config`` names, for Optuna; its proposals depend on storage and seed alone."""
+    from study.search.samplers.reseeded import ReseededSampler
+
+    return ReseededSampler(load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed)

@@ -1,0 +1,49 @@
+"""How each sampler is made: from its settings, the space and the study's seed, a maker of Optuna's for every proposal."""
+
+from __future__ import annotations
+
+import optuna
+
+from study.search.config import SamplerConfig
+from study.search.samplers.points import GridPoints, PointSampler, QuasiRandomPoints
+from study.search.samplers.reseeded import MakeSampler
+from study.search.samplers.resumable import (
+    ResumableGPSampler,
+    ResumableNSGAIIISampler,
+    ResumableNSGAIISampler,
+)
+from study.search.space import SearchSpace
+
+
+def tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=config.startup_trials, multivariate=True, group=True
+    )
+
+
+def nsga2(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: ResumableNSGAIISampler(seed=seed, population_size=max(2, config.startup_trials))
+
+
+def nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: ResumableNSGAIIISampler(seed=seed, population_size=max(2, config.startup_trials))
+
+
+def gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: ResumableGPSampler(
+        seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
+    )
+
+
+def random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    return lambda seed: optuna.samplers.RandomSampler(seed=seed)
+
+
+def quasi_random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    points = QuasiRandomPoints(space, study_seed)
+    return lambda seed: PointSampler(points)
+
+
+def grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
+    points = GridPoints(space, config.grid_points)
+    return lambda seed: PointSampler(points)

@@ -1,0 +1,253 @@
+"""The conductor called plainly: proposals, judgement of each epoch once, errors and restarts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from lookup_trainable import SPACE, row_at
+from studies import EPOCHS
+
+from study.monitor.events import Event, TrialErrored, TrialFinished, TrialStarted
+from study.search.conductor import Conductor, Proposal, Rules
+from study.search.judgement import Judge
+from study.search.pruners.pruner import Pruner
+from study.search.space import SearchSpace
+from study.search.storage.opening import begin_study, open_study
+from study.search.storage.records import TrialRecord, read_records
+from study.trials import epoch_log
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.errors import StudyError
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
+
+JUDGE = Judge([PRIMARY_DICE, PRIMARY_PSNR], {})
+
+
+class StopAt:
+    """A pruner that gives one trial up at one epoch, and remembers what it was shown."""
+
+    def __init__(self, trial: int = -1, epoch: int = -1) -> None:
+        self.stop, self.seen = (trial, epoch), list[tuple[int, int]]()
+
+    def observe(self, trial: int, row: Any) -> None:
+        self.seen.append((trial, row[EPOCH]))
+
+    def reason_to_stop(self, trial: int, row: Any) -> str | None:
+        self.observe(trial, row)
+        return "not good enough" if (trial, row[EPOCH]) == self.stop else None
+
+
+class Search:
+    """A study in a folder, and the conductor that a driver made for it."""
+
+    def __init__(self, folder: Path, pruner: Pruner | None = None, **rules: Any) -> None:
+        self.folder = StudyFolder(folder)
+        folder.mkdir(exist_ok=True)
+        if not self.folder.storage.exists():
+            begin_study(folder, None, ["maximize", "maximize"])
+        self.events: list[Event] = []
+        self.lock_is_lost = False
+        self.study = open_study(folder, writable=True)
+        self.study.sampler = optuna.samplers.RandomSampler(seed=0)
+        defaults = {"trials": 3, "epochs": EPOCHS, "max_retries": 2}
+        self.conductor = Conductor(
+            self.study,
+            self.folder,
+            SearchSpace.parse(SPACE),
+            Rules(JUDGE, **{**defaults, **rules}),
+            pruner,
+            check_lock=self.check_lock,
+            on_event=self.events.append,
+        )
+
+    def check_lock(self) -> None:
+        if self.lock_is_lost:
+            raise StudyError("a study must have one driver", "another took it over", "Let that one finish.")
+
+    def suggest(self) -> Proposal:
+        proposal = self.conductor.suggest()
+        assert proposal is not None
+        return proposal
+
+    def train(self, proposal: Proposal, last: int = EPOCHS) -> bool:
+        """Log and report epochs as a trainable does; whether the trial was left to go on."""
+        logged = epoch_log.read(proposal.folder.path)
+        for epoch in range(1, last + 1):
+            row = row_at(proposal.values, epoch)
+            if epoch > len(logged):
+                epoch_log.append(proposal.folder.path, row)
+            if not self.conductor.report(proposal.trial, row):
+                return False
+        return True
+
+    def run(self) -> list[TrialRecord]:
+        while (proposal := self.conductor.suggest()) is not None:
+            self.train(proposal)
+            self.conductor.complete(proposal.trial)
+        return self.records
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        return read_records(self.study)
+
+
+def test_it_proposes_as_many_trials_as_the_study_shall_have(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    assert search.conductor.remaining() == 3 and not search.conductor.is_done
+    assert [record.status for record in search.run()] == [COMPLETE] * 3
+    assert search.conductor.remaining() == 0 and search.conductor.is_done
+    started = [event for event in search.events if isinstance(event, TrialStarted)]
+    assert [event.adopted for event in started] == [False] * 3
+    last = row_at(search.records[2].values, EPOCHS)
+    assert search.records[2].objectives == {name: last[name] for name in JUDGE.objectives}
+
+
+def test_it_is_not_done_before_the_last_trial_has_ended(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=2)
+    first, second = search.suggest(), search.suggest()
+    assert search.conductor.suggest() is None and not search.conductor.is_done
+    search.train(first)
+    search.conductor.complete(first.trial)
+    assert not search.conductor.is_done
+    search.train(second)
+    search.conductor.complete(second.trial)
+    assert search.conductor.is_done
+
+
+def test_each_epoch_is_judged_once_however_often_it_is_reported(tmp_path: Path) -> None:
+    pruner = StopAt()
+    search = Search(tmp_path, pruner, trials=1)
+    proposal = search.suggest()
+    search.train(proposal, 2)
+    search.conductor.fail(proposal.trial, "the trial's process died")
+    search.train(proposal)
+    assert pruner.seen == [(0, epoch) for epoch in range(1, EPOCHS + 1)]
+
+
+def test_a_later_driver_adopts_what_it_finds_and_judges_the_last_epoch_only(tmp_path: Path) -> None:
+    first = Search(tmp_path)
+    whole, half = first.suggest(), first.suggest()
+    first.train(whole)
+    first.conductor.complete(whole.trial)
+    first.train(half, 2)
+    pruner = StopAt(half.trial, 2)
+    second = Search(tmp_path, pruner)
+    assert pruner.seen == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1)]
+    adopted = second.suggest()
+    assert adopted == half
+    assert second.train(adopted) is False
+    second.conductor.complete(adopted.trial)
+    assert (second.records[1].status, second.records[1].last_epoch) == (PRUNED, 2)
+
+
+def test_the_last_epoch_is_no_ground_to_stop(tmp_path: Path) -> None:
+    search = Search(tmp_path, StopAt(0, EPOCHS), trials=1)
+    assert search.run()[0].status == COMPLETE
+
+
+def test_what_a_pruned_trial_trains_too_much_does_not_count(tmp_path: Path) -> None:
+    search = Search(tmp_path, StopAt(0, 2), trials=1)
+    proposal = search.suggest()
+    for epoch in range(1, EPOCHS + 1):
+        epoch_log.append(proposal.folder.path, row_at(proposal.values, epoch))
+    assert search.train(proposal) is False
+    assert search.conductor.report(0, row_at(proposal.values, 3)) is False
+    search.conductor.fail(0, "stopped in the middle of an epoch")
+    search.conductor.complete(0, failed=True)
+    (record,) = search.records
+    assert (record.status, record.last_epoch, record.reason) == (PRUNED, 2, "not good enough")
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_trial_that_is_given_up_is_proposed_again(tmp_path: Path, deaths: int) -> None:
+    expected = [record.values for record in Search(tmp_path / "alone").run()]
+    search = Search(tmp_path / "killed")
+    for _ in range(deaths):
+        proposal = search.suggest()
+        search.conductor.fail(proposal.trial, "the trial's process died")
+        # The same death, told once more while the trial waits to be started again.
+        search.conductor.fail(proposal.trial, "the trial's process died", while_starting=True)
+        search.conductor.complete(proposal.trial, failed=True)
+    records = search.run()
+    assert [record.values for record in records] == expected
+    assert [(record.status, record.retries) for record in records] == [
+        (COMPLETE, deaths),
+        (COMPLETE, 0),
+        (COMPLETE, 0),
+    ]
+
+
+def test_a_death_while_starting_counts_if_the_trial_had_come_back(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1)
+    proposal = search.suggest()
+    search.conductor.fail(0, "died")
+    search.train(proposal, 1)
+    search.conductor.fail(0, "died", while_starting=True)
+    assert search.conductor.retries_left(0) == 0
+
+
+def test_after_its_last_retry_it_fails_with_the_reason(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=2)
+    for attempt in range(3):
+        proposal = search.suggest()
+        assert proposal.trial == 0 and search.conductor.retries_left(0) == 2 - attempt
+        search.conductor.fail(0, f"death {attempt}", while_starting=True)
+        search.conductor.complete(0, failed=True)
+    failed = search.run()[0]
+    assert (failed.status, failed.reason, failed.retries) == (FAIL, "death 2", 2)
+    assert sum(isinstance(event, TrialErrored) for event in search.events) == 3
+
+
+def test_errors_are_counted_over_drivers(tmp_path: Path) -> None:
+    first = Search(tmp_path, trials=1)
+    first.suggest()
+    first.conductor.fail(0, "died")
+    second = Search(tmp_path, trials=1)
+    assert second.conductor.retries_left(0) == 1
+
+
+def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1)
+    search.train(search.suggest(), 1)
+    search.conductor.fail(0, "the loss is nan", is_fatal=True)
+    search.conductor.complete(0)
+    (record,) = search.records
+    assert (record.status, record.reason, record.retries, record.last_epoch) == (
+        FAIL,
+        "the loss is nan",
+        0,
+        1,
+    )
+
+
+def test_a_trial_that_could_not_be_ended_is_ended_when_asked_again(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1)
+    search.train(search.suggest())
+    search.folder.journal.rename(tmp_path / "away")
+    search.folder.journal.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        search.conductor.complete(0)
+    search.folder.journal.unlink()
+    (tmp_path / "away").rename(search.folder.journal)
+    search.conductor.complete(0)
+    assert search.records[0].status == COMPLETE
+    assert sum(isinstance(event, TrialFinished) for event in search.events) == 1
+
+
+def test_a_driver_without_its_lock_proposes_and_ends_nothing(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=2)
+    search.train(search.suggest())
+    search.lock_is_lost = True
+    for write in (search.conductor.suggest, lambda: search.conductor.complete(0)):
+        with pytest.raises(StudyError, match="one driver"):
+            write()
+    assert [record.status for record in search.records] == [RUNNING]
+
+
+def test_the_search_knows_no_ray_outside_its_tune_folder() -> None:
+    code = "import sys, study.run, study.search.tune; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
