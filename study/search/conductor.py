@@ -219,7 +219,7 @@ class Conductor:
             failed and state.pruned is None
         )  # what happens to a trial that is being stopped is no failure
         if failed and self.retries_left(trial) >= 0 and not state.is_fatal:
-            state.is_out = False
+            state.is_out = state.is_restarting = False
             self._is_exhausted = False
             return
         self._check_lock()
