@@ -28,7 +28,8 @@ from bench_record import write_result
 
 from analysis.pareto import hypervolume
 from study.config import StudyConfig
-from study.search.pruners import PRUNERS, Pruner, make_pruner
+from study.search.pruners import PRUNERS, make_pruner
+from study.search.pruners.pruner import Pruner
 from taskct_core.schema import EPOCH, PRIMARY_DICE, PRIMARY_PSNR, TRIAL
 
 TABLE = Path(__file__).with_name("learning_curves.parquet")

@@ -14,10 +14,11 @@ from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_dis
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from studies import study_config
 
-from study.search.pruners import PRUNERS, Pruner, make_pruner
+from study.search.pruners import PRUNERS, make_pruner
 from study.search.pruners.dominance import crowding_distances, non_domination_ranks
 from study.search.pruners.median import MedianRule
 from study.search.pruners.pareto_asha import ParetoAsha
+from study.search.pruners.pruner import Pruner
 from taskct_core.errors import ConfigError
 from taskct_core.schema import EPOCH, PRIMARY_DICE, PRIMARY_PSNR
 
