@@ -224,7 +224,7 @@ class Conductor:
             return
         self._check_lock()
         judge = self.rules.judge
-        rows = epoch_log.read(self.folder.trial(trial).path, state.decided if state.pruned else None)
+        rows = epoch_log.read(self.folder.trial(trial), state.decided if state.pruned else None)
         error = (state.error or "unknown error") if failed or state.is_fatal else None
         outcome = judge.outcome(rows, pruned=state.pruned, error=error)
         judge.tell(state.optuna, rows, outcome, retries=state.errors - failed)
@@ -284,7 +284,7 @@ class Conductor:
         Those of a trial left RUNNING on which there was perhaps no decision are left out: they are judged when the
         trial is adopted and reports them again.
         """
-        rows = epoch_log.read(self.folder.trial(record.trial).path)
+        rows = epoch_log.read(self.folder.trial(record.trial))
         if record.status != RUNNING:
             return [row for row in rows if row[EPOCH] <= record.last_epoch]
         return rows[:-1] if self.rules.reports_wait else []

@@ -58,12 +58,12 @@ class InThisProcess:
 
     def rows(self, proposal: Proposal) -> Iterator[dict[str, Any]]:
         """What a trial reports: logged rows again, then new ones."""
-        rows = epoch_log.read(proposal.folder.path)
+        rows = epoch_log.read(proposal.folder)
         for epoch in range(1, EPOCHS + 1):
             while len(rows) < min(EPOCHS, epoch + self.runs_ahead):
                 rows.append(self.row_of(proposal.values, len(rows) + 1))
                 assert rows[-1][EPOCH] == len(rows)
-                epoch_log.append(proposal.folder.path, rows[-1])
+                epoch_log.append(proposal.folder, rows[-1])
             yield rows[epoch - 1]
 
 

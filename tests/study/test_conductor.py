@@ -75,11 +75,11 @@ class Search:
 
     def train(self, proposal: Proposal, last: int = EPOCHS) -> bool:
         """Log and report epochs as a trainable does; whether the trial was left to go on."""
-        logged = epoch_log.read(proposal.folder.path)
+        logged = epoch_log.read(proposal.folder)
         for epoch in range(1, last + 1):
             row = row_at(proposal.values, epoch)
             if epoch > len(logged):
-                epoch_log.append(proposal.folder.path, row)
+                epoch_log.append(proposal.folder, row)
             if not self.conductor.report(proposal.trial, row):
                 return False
         return True
@@ -153,7 +153,7 @@ def test_what_a_pruned_trial_trains_too_much_does_not_count(tmp_path: Path) -> N
     search = Search(tmp_path, StopAt(0, 2), trials=1)
     proposal = search.suggest()
     for epoch in range(1, EPOCHS + 1):
-        epoch_log.append(proposal.folder.path, row_at(proposal.values, epoch))
+        epoch_log.append(proposal.folder, row_at(proposal.values, epoch))
     assert search.train(proposal) is False
     assert search.conductor.report(0, row_at(proposal.values, 3)) is False
     search.conductor.fail(0, "stopped in the middle of an epoch")
