@@ -22,7 +22,7 @@ from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
-from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, KEPT_EPOCH, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 
 JUDGE = Judge([PRIMARY_DICE, PRIMARY_PSNR], {})
 
@@ -142,6 +142,19 @@ def test_a_later_driver_adopts_what_it_finds_and_judges_the_last_epoch_only(tmp_
     assert second.train(adopted) is False
     second.conductor.complete(adopted.trial)
     assert (second.records[1].status, second.records[1].last_epoch) == (PRUNED, 2)
+
+
+def test_a_trial_is_judged_by_the_epoch_whose_weights_it_keeps(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1)
+    proposal = search.suggest()
+    for epoch in (1, 2, 3):
+        row = row_at(proposal.values, epoch) | {KEPT_EPOCH: min(epoch, 2)}
+        epoch_log.append(proposal.folder, row)
+        search.conductor.report(0, row)
+    search.conductor.complete(0)
+    kept = row_at(proposal.values, 2)
+    (record,) = search.records
+    assert record.objectives == {name: kept[name] for name in JUDGE.objectives} and record.last_epoch == 3
 
 
 def test_the_last_epoch_is_no_ground_to_stop(tmp_path: Path) -> None:
