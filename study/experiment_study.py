@@ -9,7 +9,7 @@ from pathlib import Path
 
 from study.config import ExperimentConfig, recorded, trust_of
 from study.data.dataset import DatasetCard
-from study.data.inputs import open_inputs
+from study.data.inputs import fresh_samples, open_inputs
 from study.monitor.events import Event, OnEvent, StudyOpened, TrialFinished, ignore
 from study.preflight import check_before_study
 from study.provenance import config_hash, static_provenance
@@ -64,7 +64,8 @@ def run_experiment_study(
     """
     check_execution(experiment.execution)
     directions = metric_directions(experiment.study.objectives)
-    inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment))
+    fresh = fresh_samples(experiment, card, workspace.dataset)
+    inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment), fresh)
     inputs = replace(inputs, objectives=tuple(experiment.study.objectives))
     check_before_study(experiment, workspace.study, inputs)
     network = load_task_network_card(open_folder(inputs.task_network))

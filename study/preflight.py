@@ -14,7 +14,6 @@ from study.cluster.nodes import alive_nodes, shared_folder_problems
 from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
-from study.data.stream_feed import StreamFeed
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.executors import TrialTask, tune_resources, worker_resources
@@ -44,11 +43,10 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
     Raises:
         ResourceError: naming every problem found.
     """
-    streams = any(isinstance(feed, StreamFeed) for feed in inputs.feeds.values())
     nodes = alive_nodes()
     problems = []
     if not experiment.execution.autoscaling:
-        problems += resource_problems(experiment, _cluster_resources(), streams)
+        problems += resource_problems(experiment, _cluster_resources())
         problems += placement_problems(experiment, [node["Resources"] for node in nodes])
     problems += shared_folder_problems(folder, nodes)
     parameters, broken = 0, list[str]()
@@ -84,25 +82,26 @@ def check_space(experiment: ExperimentConfig) -> SearchSpace:
     return space
 
 
-def resource_problems(experiment: ExperimentConfig, available: dict[str, float], streams: bool) -> list[str]:
+def resource_problems(experiment: ExperimentConfig, available: dict[str, float]) -> list[str]:
     """What the cluster lacks to run as many trials at a time as the study asks for.
 
     Args:
         experiment: of the study.
         available: of the cluster: ``{"CPU": 2.0, "GPU": 1.0}``.
-        streams: whether Ray Data streams samples to the trials: it needs a whole CPU that no trial takes.
     """
     execution, trials = experiment.execution, experiment.study.max_concurrent_trials
     needed = {name: trials * amount for name, amount in tune_resources(execution).items()}
     if execution.executor == "train":
         for name, amount in worker_resources(execution).items():
             needed[name] = needed.get(name, 0.0) + trials * execution.workers_per_trial * amount
-    if streams:
-        needed["CPU"] += 1.0
+    needed["CPU"] += trials * (execution.simulation_cpus or 0)
     return [
         f"{trials} trials at a time need {amount:g} {name}, the cluster has {available.get(name, 0.0):g}"
-        + (" (one CPU is Ray Data's, which streams the samples)" if streams and name == "CPU" else "")
-        + (": lower study.max_concurrent_trials or execution.cpus_per_worker" if name == "CPU" else "")
+        + (
+            ": lower study.max_concurrent_trials, execution.cpus_per_worker or execution.simulation_cpus"
+            if name == "CPU"
+            else ""
+        )
         for name, amount in needed.items()
         if amount > available.get(name, 0.0) + 1e-6
     ]

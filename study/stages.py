@@ -159,7 +159,7 @@ def pretrain_task_network(experiment: ExperimentConfig) -> None:
 
 def train_one(experiment: ExperimentConfig) -> None:
     """Train the experiment's single trial, or continue it."""
-    from study.data.inputs import open_inputs
+    from study.data.inputs import fresh_samples, open_inputs
     from study.trials.executors import TrialTask, check_execution
     from study.trials.single import train_trial
 
@@ -172,7 +172,8 @@ def train_one(experiment: ExperimentConfig) -> None:
         _making(workspace.trial, "trial", False, experiment),
         progress("Training", experiment.trial.epochs) as advance,
     ):
-        inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment))
+        fresh = fresh_samples(experiment, card, workspace.dataset)
+        inputs = open_inputs(card, workspace, experiment.execution.data_path, trust_of(experiment), fresh)
         rows = train_trial(task, inputs, experiment.execution, lambda row: advance(1, score_line(row)))
     for row in rows:
         console.print(f"{row[SPLIT]}: {score_line(row)}")

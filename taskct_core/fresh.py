@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.config import SimulationConfig
+from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.dose import normalise_hu
 from taskct_core.fresh_base import FINER
 from taskct_core.geometry import ParallelBeam
@@ -71,6 +71,19 @@ def visits_of_epoch(
     return visits
 
 
+def columns_of_bases(draw: FreshDrawConfig) -> tuple[str, ...]:
+    """The columns of a train shard that such draws need."""
+    identity = (PATIENT, SLICE_INDEX, PIXEL_SPACING_MM)
+    if _is_still(draw):
+        return (*identity, FULL_DOSE, LABELS)
+    return (*identity, BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM)
+
+
+def _is_still(draw: FreshDrawConfig) -> bool:
+    """Whether photons alone are drawn anew: then the stored full-dose images are scanned."""
+    return not (draw.turn_degrees or draw.scale or draw.shift_mm or draw.lesion_share)
+
+
 class FreshScanner:
     """Draws fresh samples from bases.
 
@@ -87,10 +100,7 @@ class FreshScanner:
     @property
     def reads(self) -> tuple[str, ...]:
         """The columns of a train shard that a draw needs."""
-        identity = (PATIENT, SLICE_INDEX, PIXEL_SPACING_MM)
-        if self._is_still:
-            return (*identity, FULL_DOSE, LABELS)
-        return (*identity, BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM)
+        return columns_of_bases(self._config.fresh_draw)
 
     def __call__(
         self, bases: Columns, *, seed: int, epoch: int, visits: NDArray[np.integer] | None = None
@@ -118,15 +128,9 @@ class FreshScanner:
         identity = {name: np.asarray(bases[name]) for name in (PATIENT, SLICE_INDEX, PIXEL_SPACING_MM)}
         return {**identity, **columns}
 
-    @property
-    def _is_still(self) -> bool:
-        """Whether photons alone are drawn anew: then the stored full-dose images are scanned."""
-        draw = self._config.fresh_draw
-        return not (draw.turn_degrees or draw.scale or draw.shift_mm or draw.lesion_share)
-
     def _draw(self, bases: Columns, streams: list[np.random.Generator]) -> dict[str, NDArray[Any]]:
         photons = [self._draw_photons(rng) for rng in streams]
-        if self._is_still:
+        if _is_still(self._config.fresh_draw):
             images, labels = bases[FULL_DOSE], bases[LABELS]
         else:
             slices = [self._draw_slice(bases, row, rng) for row, rng in enumerate(streams)]

@@ -1,12 +1,11 @@
 """Batches of a dataset split for a training loop: from memory where it fits, streamed where it does not.
 
-Both kinds give the same interface, so a training loop does not know which one feeds it:
+All kinds give the same batches, in an order that follows from (seed, epoch) alone, so a training loop does not know
+which one feeds it, and its results depend neither on that nor on how a trial is executed:
 
-- ``MemoryFeed``: Ray Data has read the split once into the object store; every trial on a node maps the
-  same memory. The order of samples follows from (seed, epoch) alone, so results do not depend on how a
-  trial is executed.
-- ``StreamFeed``: Ray Data streams the shards from disk, shuffling within a buffer, epoch after epoch. The next
-  pass starts while this one is still used, since the start of a stream takes seconds.
+- ``MemoryFeed``: Ray Data has read the split once into the object store; every trial on a node maps the same memory.
+- ``StreamFeed``: Ray Data streams the shards from disk, a window of many patients at a time, and draws fresh samples
+  of the train split where an experiment asks for them.
 """
 
 from __future__ import annotations
@@ -17,11 +16,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from study.cluster.nodes import alive_nodes
 from study.data.batches import Share, to_batch
 from study.data.dataset import DatasetCard
+from study.data.epoch_order import EpochOrder, Visits, samples_a_patient
+from study.data.fresh_samples import FreshSamples
+from study.data.samples import Samples
 from study.data.shards import from_table, shard_errors, stream_shards
+from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
 from taskct_core.contracts.rows import Batch
@@ -30,38 +33,42 @@ from taskct_core.contracts.rows import Batch
 class Feed(Protocol):
     """Where a training loop gets one split's batches from.
 
-    ``more`` is how many passes will follow, of the next epochs where they are shuffled: a stream begins each while the
-    last batches of the one before are still used.
+    ``more`` is how many passes will follow, of the next epochs where they are shuffled: a stream goes on to each while
+    the last batches of the one before are still used.
     """
 
     def shuffled(
         self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
     ) -> Iterator[Batch]:
-        """One epoch in random order. All workers get the same number of batches."""
+        """One epoch in random order. All workers get the same number of batches, of the same sizes."""
 
     def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
-        """Every sample once."""
+        """Every sample once, by one of the workers; one that has no share gets no batch."""
 
 
 class TableFeed:
     """A split that lies in memory as Arrow tables of samples."""
 
     def __init__(self, tables: Sequence[pa.Table]) -> None:
-        self._samples = _Samples([from_table(table) for table in tables])
+        columns = [from_table(table) for table in tables if table.num_rows]
+        self._samples = Samples.sorted(columns)
+        patients = np.concatenate([part[schema.PATIENT] for part in columns])
+        self._order = EpochOrder(samples_a_patient(patients), columns[0][schema.FULL_DOSE][0].size)
 
     def shuffled(
         self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
     ) -> Iterator[Batch]:
-        """One epoch in an order that follows from ``seed`` and ``epoch``; see ``Feed``."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self._samples))
-        # Repeat the first samples so that every worker takes the same number of steps.
-        order = np.resize(order, -(-len(order) // share.world_size) * share.world_size)
-        yield from self._samples.batches(order[share.rank :: share.world_size], batch_size)
+        """One epoch in the order that a stream of the same samples has; see ``Feed``."""
+        yield from self._batches(self._order.shuffled(seed, epoch, share), batch_size)
 
     def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
         """Every sample once, by patient and slice."""
-        order = np.arange(share.rank, len(self._samples), share.world_size)
-        yield from self._samples.batches(order, batch_size)
+        yield from self._batches(self._order.ordered(share), batch_size)
+
+    def _batches(self, windows: Sequence[Visits], batch_size: int) -> Iterator[Batch]:
+        places = np.concatenate([*windows, np.empty((0, 2), int)])[:, 0]
+        for start in range(0, len(places), batch_size):
+            yield to_batch(self._samples.take(places[start : start + batch_size]))
 
 
 class MemoryFeed:
@@ -96,54 +103,41 @@ class MemoryFeed:
         return self._tables
 
 
-class _Samples:
-    """Rows of several tables as one sequence, sorted by patient and slice; tensors stay where they are."""
-
-    def __init__(self, tables: list[dict[str, NDArray[Any]]]) -> None:
-        self._tables = tables
-        rows = [
-            (str(table[schema.PATIENT][row]), int(table[schema.SLICE_INDEX][row]), number, row)
-            for number, table in enumerate(tables)
-            for row in range(len(table[schema.PATIENT]))
-        ]
-        self._where = [(number, row) for _, _, number, row in sorted(rows)]
-
-    def __len__(self) -> int:
-        return len(self._where)
-
-    def batches(self, order: NDArray[np.integer], batch_size: int) -> Iterator[Batch]:
-        for start in range(0, len(order), batch_size):
-            where = [self._where[index] for index in order[start : start + batch_size]]
-            columns = self._tables[where[0][0]].keys()
-            yield to_batch({name: np.stack([self._tables[t][name][r] for t, r in where]) for name in columns})
-
-
-def open_feeds(card: DatasetCard, folder: Path, data_path: str = "auto") -> dict[str, Feed]:
+def open_feeds(
+    card: DatasetCard, folder: Path, data_path: str = "auto", fresh: FreshSamples | None = None
+) -> dict[str, Feed]:
     """The feeds of all splits that hold samples.
 
     Args:
         card: of the dataset in ``folder``.
         folder: the dataset's.
-        data_path: ``memory``, ``stream``, or ``auto``: memory if all splits take at most half of the
-            object store.
+        data_path: ``memory``, ``stream``, or ``auto``: memory if all splits take at most half of the object store of
+            the node with the smallest, since every node that trains holds all of them.
+        fresh: how training samples are drawn anew in every epoch; None: the stored ones are used.
     """
-    import ray
-
     if data_path == "auto":
-        available = ray.cluster_resources().get("object_store_memory", 0.0)
-        data_path = "memory" if card.size_bytes(folder) <= available / 2 else "stream"
+        fits = card.size_bytes(folder) <= smallest_object_store(alive_nodes()) / 2
+        data_path = "memory" if fits else "stream"
+    splits = [split for split in schema.SPLITS if card.shards[split]]
     feeds: dict[str, Feed] = {}
-    for split in schema.SPLITS:
-        paths = card.shard_paths(folder, split)
-        if not paths:
-            continue
-        columns = card.sample_columns if card.has_bases else None  # bases are fresh samples' alone
-        dataset = stream_shards(paths, columns)
-        if data_path == "memory":
-            with shard_errors(f"{folder}, {split}"):
-                materialized = dataset.materialize()
-            blocks = [ref for bundle in materialized.iter_internal_ref_bundles() for ref in bundle.block_refs]
-            feeds[split] = MemoryFeed(blocks)
+    for split in splits:
+        if fresh is not None and split == "train":
+            feeds[split] = StreamFeed(SplitShards.of(card, folder, split), fresh)
+        elif data_path == "memory":
+            feeds[split] = _read_into_memory(card, folder, split)
         else:
-            feeds[split] = StreamFeed(dataset)
+            feeds[split] = StreamFeed(SplitShards.of(card, folder, split))
     return feeds
+
+
+def smallest_object_store(nodes: Sequence[dict[str, Any]]) -> float:
+    """Bytes of the smallest object store among the nodes that have CPUs, which a trial may be placed on."""
+    resources = [node["Resources"] for node in nodes if node["Resources"].get("CPU")]
+    return min((node.get("object_store_memory", 0.0) for node in resources), default=0.0)
+
+
+def _read_into_memory(card: DatasetCard, folder: Path, split: str) -> MemoryFeed:
+    columns = card.sample_columns if card.has_bases else None  # bases are fresh samples' alone
+    with shard_errors(f"{folder}, {split}"):
+        dataset = stream_shards(card.shard_paths(folder, split), columns).materialize()
+    return MemoryFeed([ref for bundle in dataset.iter_internal_ref_bundles() for ref in bundle.block_refs])

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from study.cluster.ray_session import cluster_cpus
+from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard
 from study.data.feed import open_feeds
+from study.data.fresh_samples import FreshSamples
+from study.data.split_shards import SplitShards
+from study.trials.config import ExecutionConfig
+from study.trials.executors import simulation_cpus
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs
 from study.workspace import Workspace
-from taskct_core.errors import DataError
+from taskct_core import schema
+from taskct_core.config import SimulationConfig
+from taskct_core.errors import DataError, ResourceError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 
 
 def open_inputs(
-    card: DatasetCard, workspace: Workspace, data_path: str = "auto", trust: Trust = BUILT_IN_ONLY
+    card: DatasetCard,
+    workspace: Workspace,
+    data_path: str = "auto",
+    trust: Trust = BUILT_IN_ONLY,
+    fresh: FreshSamples | None = None,
 ) -> TrialInputs:
     """Open the dataset for training. Needs a running Ray session.
 
@@ -23,6 +37,7 @@ def open_inputs(
         workspace: of the experiment.
         data_path: see ``open_feeds``.
         trust: which plug-ins the folders' files may name.
+        fresh: see ``open_feeds``.
 
     Raises:
         ConfigError: if the task network is a plug-in that is not trusted.
@@ -35,7 +50,7 @@ def open_inputs(
             "Give the validation split a patient (data.split) and simulate again.",
         )
     load_task_network(workspace.task_network, trust)  # a bad one is found before anything starts
-    feeds = open_feeds(card, workspace.dataset, data_path)
+    feeds = open_feeds(card, workspace.dataset, data_path, fresh)
     return TrialInputs(
         feeds=feeds,
         geometry=ParallelBeam.from_dict(card.geometry),
@@ -44,3 +59,33 @@ def open_inputs(
         panel=choose_panel(feeds),
         trust=trust,
     )
+
+
+def fresh_samples(experiment: ExperimentConfig, card: DatasetCard, folder: Path) -> FreshSamples | None:
+    """How an experiment draws the train split of a dataset anew; None if it, or the dataset, does not.
+
+    The scanner is the one that made the dataset. How its slices change is the experiment's. Needs a Ray session.
+
+    Raises:
+        ResourceError: if trials leave no CPU to simulate on, where one is asked for.
+    """
+    wanted = experiment.simulation
+    if not (wanted.fresh and card.has_bases and card.shards["train"]):
+        return None
+    simulation = SimulationConfig.parse(card.simulation).model_copy(update={"fresh_draw": wanted.fresh_draw})
+    tumours = None
+    if wanted.fresh_draw.tumour_share:
+        tumours = SplitShards.of(card, folder, "train").column(schema.TUMOUR_PIXELS) > 0
+    cpus = simulation_cpus(experiment.execution, experiment.study.max_concurrent_trials, cluster_cpus())
+    _require_free_cpu(experiment.execution, cpus)
+    return FreshSamples(ParallelBeam.from_dict(card.geometry), simulation, cpus, tumours)
+
+
+def _require_free_cpu(execution: ExecutionConfig, simulating: int) -> None:
+    training = execution.workers_per_trial * execution.cpus_per_worker
+    if simulating and not execution.autoscaling and training + 1 > cluster_cpus():
+        raise ResourceError(
+            "fresh samples are simulated on CPUs that no trial takes",
+            f"execution.simulation_cpus = {simulating}; a trial takes {training:g} of {cluster_cpus():g} CPUs",
+            "Set it to 0, so that each training process simulates its own, or give Ray more.",
+        )

@@ -1,56 +1,48 @@
-"""One pass over a stream, drawn in a thread ahead of its use, so that nobody waits for a stream's start."""
+"""A stream that is drawn in a thread ahead of its use."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-from taskct_core.contracts.rows import Batch
-
-# Opens a pass: it must call its argument once the stream has given all it has, though batches may be left.
-OpenPass = Callable[[Callable[[], None]], Iterator[Batch]]
-StartNext = Callable[[], "ReadAhead"]
-_BATCHES_AHEAD = 4
+T = TypeVar("T")
+_ITEMS_AHEAD = 4
 _POLL_S = 0.2
 _CLOSE_S = 10.0
 
 
-class ReadAhead(Iterator[Batch]):
-    """The batches of a pass, which is opened at once; an error in it is raised to who draws them.
+class ReadAhead(Iterator[T]):
+    """The items of a stream, which is opened at once; an error in it is raised to who draws them.
 
-    Closing it, or dropping the last reference to it, ends the thread after the batch at hand.
+    Closing it, or dropping the last reference to it, ends the thread after the item at hand.
 
     Args:
-        open_pass: opens it, in the thread.
-        start_next: starts what will be drawn next, as soon as this pass's stream has given all it has.
+        open_stream: opens it, in the thread.
     """
 
-    def __init__(self, open_pass: OpenPass, start_next: StartNext | None = None) -> None:
+    def __init__(self, open_stream: Callable[[], Iterator[T]]) -> None:
         self._ended = False
         # Apart from this object, which a thread that referred to it would keep alive.
-        self._shared = _Shared()
-        arguments = (self._shared, open_pass, start_next)
-        self._thread = threading.Thread(target=_draw, args=arguments, daemon=True, name="read-ahead")
+        self._shared = _Shared[T]()
+        self._thread = threading.Thread(
+            target=_draw, args=(self._shared, open_stream), daemon=True, name="read-ahead"
+        )
         self._thread.start()
         weakref.finalize(self, self._shared.stop.set)
 
-    @property
-    def next_pass(self) -> ReadAhead | None:
-        """What ``start_next`` started."""
-        return self._shared.next_pass
-
-    def __next__(self) -> Batch:
+    def __next__(self) -> T:
         if self._ended:
             raise StopIteration
-        batch = self._shared.ready.get()
-        if not isinstance(batch, _End):
-            return batch
+        item = self._shared.ready.get()
+        if not isinstance(item, _End):
+            return item
         self._ended = True
-        raise batch.error or StopIteration
+        raise item.error or StopIteration
 
     def close(self) -> None:
         """End the thread, and wait until it has ended, but not for ever."""
@@ -65,14 +57,13 @@ class _End:
 
 
 @dataclass
-class _Shared:
+class _Shared(Generic[T]):
     """Between the thread that reads and the one that draws."""
 
-    ready: queue.Queue[Batch | _End] = field(default_factory=lambda: queue.Queue(_BATCHES_AHEAD))
+    ready: queue.Queue[T | _End] = field(default_factory=lambda: queue.Queue(_ITEMS_AHEAD))
     stop: threading.Event = field(default_factory=threading.Event)
-    next_pass: ReadAhead | None = None
 
-    def hand_over(self, item: Batch | _End) -> bool:
+    def hand_over(self, item: T | _End) -> bool:
         """Put an item where it is drawn from; False if nobody wants it any more."""
         while not self.stop.is_set():
             with suppress(queue.Full):
@@ -81,16 +72,34 @@ class _Shared:
         return False
 
 
-def _draw(shared: _Shared, open_pass: OpenPass, start_next: StartNext | None) -> None:
-    def stream_is_drained() -> None:
-        if start_next is not None and not shared.stop.is_set():
-            shared.next_pass = start_next()
-
+def _draw(shared: _Shared[T], open_stream: Callable[[], Iterator[T]]) -> None:
     end = _End()
     try:
-        for batch in open_pass(stream_is_drained):
-            if not shared.hand_over(batch):
+        for item in open_stream():
+            if not shared.hand_over(item):
                 return
-    except BaseException as error:  # whatever it is, it belongs to who draws the batches
+    except BaseException as error:  # whatever it is, it belongs to who draws the items
         end = _End(error)
     shared.hand_over(end)
+
+
+def chained(parts: Iterable[Callable[[], Iterator[T]]]) -> Generator[T, None, None]:
+    """The items of one stream after another; the next is opened as soon as this one has given its first.
+
+    Args:
+        parts: open the streams.
+    """
+    following = map(ReadAhead, parts)
+    current = next(following, None)
+    upcoming: ReadAhead[T] | None = None
+    try:
+        while current is not None:
+            for number, item in enumerate(current):
+                if number == 0:
+                    upcoming = next(following, None)
+                yield item
+            current, upcoming = upcoming, None
+    finally:
+        for stream in (current, upcoming):
+            if stream is not None:
+                stream.close()

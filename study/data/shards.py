@@ -25,7 +25,8 @@ from taskct_core.errors import DataError, first_line
 
 REPAIR = "Run `taskct simulate CONFIG` again: it makes what is missing or damaged, and keeps the rest."
 _SIMULATION_KEY = "taskct_simulation"  # Parquet metadata: hash of what the shard was made from
-_ROWS_PER_GROUP = 32
+_ROWS_AT_ONCE = 32  # where a shard is only read to see whether it can be
+_FRAGMENT_PIXELS = 300_000  # of its images; a sample takes 9 to 25 bytes a pixel, all its arrays counted
 _READERS = 8  # files that are read at a time
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -81,11 +82,18 @@ def from_table(table: pa.Table) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def samples_a_fragment(pixels: int) -> int:
+    """Samples that are stored and read together, if an image has so many pixels: a row group of a shard."""
+    return max(1, _FRAGMENT_PIXELS // pixels)
+
+
 def write_shard(path: Path, table: pa.Table) -> str:
     """Write one shard whole or not at all, and return the SHA-256 of its bytes.
 
     No dictionary encoding: it makes tensors half as large again.
     """
+
+    height, width = table.schema.field(schema.FULL_DOSE).type.shape
 
     def write(temporary: Path) -> None:
         pq.write_table(
@@ -93,7 +101,7 @@ def write_shard(path: Path, table: pa.Table) -> str:
             temporary,
             use_dictionary=False,
             compression="zstd",
-            row_group_size=_ROWS_PER_GROUP,
+            row_group_size=samples_a_fragment(height * width),
             write_page_checksum=True,
         )
 
@@ -121,6 +129,40 @@ def read_batches(path: Path, batch_size: int) -> Iterator[pa.Table]:
         shard = pq.ParquetFile(file, page_checksum_verification=True)
         for rows in shard.iter_batches(batch_size=batch_size):
             yield pa.Table.from_batches([rows])
+
+
+def read_column(path: Path, name: str) -> NDArray[Any]:
+    """One column of numbers of a shard.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    with shard_errors(str(path)), path.open("rb") as file:
+        table = pq.read_table(file, columns=[name], page_checksum_verification=True)
+    return from_table(table)[name]
+
+
+def read_rows(
+    path: Path, rows: NDArray[np.integer], columns: Sequence[str] | None = None
+) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.integer]]]:
+    """The row groups that hold some of a shard's rows, one after another, and which of their rows those are.
+
+    Args:
+        path: of the shard.
+        rows: ascending.
+        columns: that are read; None for all.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    with shard_errors(str(path)), path.open("rb") as file:
+        shard = pq.ParquetFile(file, page_checksum_verification=True)
+        sizes = [shard.metadata.row_group(number).num_rows for number in range(shard.num_row_groups)]
+        ends = np.cumsum(sizes)
+        group_of = np.searchsorted(ends, rows, side="right")
+        for number in np.unique(group_of):
+            group = from_table(shard.read_row_group(int(number), columns))
+            yield group, rows[group_of == number] - (ends[number] - sizes[number])
 
 
 def stream_shards(paths: list[Path], columns: list[str] | None = None) -> Any:
@@ -167,7 +209,7 @@ def is_whole_shard(path: Path, simulation_hash: str) -> bool:
         metadata = shard_columns(path).metadata or {}
         if metadata.get(_SIMULATION_KEY.encode()) != simulation_hash.encode():
             return False
-        for _ in read_batches(path, _ROWS_PER_GROUP):
+        for _ in read_batches(path, _ROWS_AT_ONCE):
             pass
     except DataError:
         return False

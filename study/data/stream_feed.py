@@ -1,91 +1,128 @@
-"""Batches that Ray Data streams from shards; the next pass begins before this one is used up."""
+"""Batches of a split that does not lie in memory, one window of its order after another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from study.data.batches import Share, to_batch
-from study.data.read_ahead import ReadAhead
-from study.data.shuffle_buffer import shuffled
+from study.data.batches import Columns, Share, to_batch
+from study.data.epoch_order import EpochOrder, Visits
+from study.data.fresh_samples import FreshSamples
+from study.data.read_ahead import chained
+from study.data.split_shards import SplitShards
+from study.data.window_pipeline import Window, batches_of
 from taskct_core.contracts.rows import Batch
-
-_SHUFFLE_BUFFER_BATCHES = 32
 
 
 class StreamFeed:
     """A split that Ray Data streams from its shards.
 
+    Each worker has a stream of its own, which gives the samples that are its share and no others, so none is lost or
+    given twice however many workers there are. What is read, and in which order, is decided before: see
+    ``EpochOrder``. The next window is read while this one is used, be it of the next pass.
+
     Args:
-        dataset: a ``ray.data.Dataset``, or the iterator that Ray Train hands a worker as its share of one.
-        is_share: whether ``dataset`` holds this worker's samples only.
+        shards: of the split.
+        fresh: how the samples of shuffled epochs are drawn anew; None: they are the stored ones.
     """
 
-    def __init__(self, dataset: Any, is_share: bool = False) -> None:
-        self.dataset = dataset
-        self.is_share = is_share
-        self._begun: tuple[_Pass, ReadAhead] | None = None
+    def __init__(self, shards: SplitShards, fresh: FreshSamples | None = None) -> None:
+        self._shards = shards
+        self._fresh = fresh
+        self._waiting: _Stream | None = None
 
-    def __reduce__(self) -> tuple[type[StreamFeed], tuple[Any, bool]]:
-        return StreamFeed, (self.dataset, self.is_share)
+    def __reduce__(self) -> tuple[type[StreamFeed], tuple[SplitShards, FreshSamples | None]]:
+        return StreamFeed, (self._shards, self._fresh)
 
     def shuffled(
         self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
     ) -> Iterator[Batch]:
-        """One epoch, shuffled within a buffer of some batches; see ``Feed``."""
-        return self._batches(_Pass(batch_size, more, (seed, epoch)), share)
+        """One epoch in an order that follows from ``seed`` and ``epoch``; see ``Feed``."""
+        return self._batches(_Pass(batch_size, share, (seed, epoch), self._fresh), more)
 
     def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
-        """Every sample once."""
-        return self._batches(_Pass(batch_size, more), share)
+        """Every sample once, by patient and slice."""
+        return self._batches(_Pass(batch_size, share), more)
 
-    def _batches(self, this: _Pass, share: Share) -> Iterator[Batch]:
-        if share.world_size > 1 and not self.is_share:
-            raise ValueError("a stream for several workers must come from Ray Train's split")
-        with closing(self._claim(this)) as batches:
-            yield from batches
-            if batches.next_pass is not None:
-                self._begun = this.next(), batches.next_pass
+    def _batches(self, this: _Pass, more: int) -> Iterator[Batch]:
+        samples = sum(map(len, this.visits(self._shards.order)))
+        if not samples:
+            return
+        stream = self._claim(this, more)
+        with ExitStack() as unless_whole:
+            unless_whole.callback(stream.batches.close)
+            for start in range(0, samples, this.batch_size):
+                yield to_batch(_first(samples - start, next(stream.batches)))
+            if stream.more:
+                unless_whole.pop_all()
+                self._waiting = _Stream(stream.batches, this.next(), stream.more - 1)
 
-    def _claim(self, this: _Pass) -> ReadAhead:
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            if begun[0] == this:
-                return begun[1]
-            begun[1].close()
-        return _start(self.dataset, this)
+    def _claim(self, this: _Pass, more: int) -> _Stream:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            if waiting.next_pass == this:
+                return waiting
+            waiting.batches.close()
+        windows = (window for each in this.and_next(more) for window in each.windows(self._shards.order))
+        opened = (partial(batches_of, window, self._shards, self._fresh) for window in windows)
+        return _Stream(chained(opened), this, more)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass over a stream, and how many more will follow."""
+    """One pass of a worker over a split."""
 
     batch_size: int
-    more: int
+    share: Share
     seed_and_epoch: tuple[int, int] | None = None
+    fresh: FreshSamples | None = None
 
     def next(self) -> _Pass:
         """The pass after this one."""
-        following = self.seed_and_epoch and (self.seed_and_epoch[0], self.seed_and_epoch[1] + 1)
-        return _Pass(self.batch_size, self.more - 1, following)
+        if self.seed_and_epoch is None:
+            return self
+        return replace(self, seed_and_epoch=(self.seed_and_epoch[0], self.seed_and_epoch[1] + 1))
+
+    def and_next(self, more: int) -> Iterator[_Pass]:
+        """This pass and those after it."""
+        this = self
+        for _ in range(1 + more):
+            yield this
+            this = this.next()
+
+    def visits(self, order: EpochOrder) -> list[Visits]:
+        """What it takes, window by window."""
+        if self.seed_and_epoch is None:
+            return order.ordered(self.share)
+        asked = self.fresh.visits(*self.seed_and_epoch) if self.fresh is not None else None
+        return order.shuffled(*self.seed_and_epoch, self.share, asked)
+
+    def windows(self, order: EpochOrder) -> list[Window]:
+        """The same in whole batches: the windows' ends are moved, and the last sample fills up the last batch."""
+        windows = self.visits(order)
+        visits = np.concatenate(windows)
+        visits = np.pad(visits, ((0, -len(visits) % self.batch_size), (0, 0)), mode="edge")
+        ends = np.cumsum([len(window) for window in windows[:-1]], dtype=int)
+        parts = np.split(visits, -(-ends // self.batch_size) * self.batch_size)
+        return [
+            Window(part, self.batch_size, self.seed_and_epoch, self.share.world_size)
+            for part in parts
+            if len(part)
+        ]
 
 
-def _start(dataset: Any, this: _Pass) -> ReadAhead:
-    """Begin a pass in a thread; it begins the next one itself."""
+@dataclass(frozen=True)
+class _Stream:
+    """Batches of consecutive passes: the first of those that are left, and how many come after it."""
 
-    def open_pass(drained: Callable[[], None]) -> Iterator[Batch]:
-        stream = iter(dataset.iter_batches(batch_size=this.batch_size, batch_format="numpy"))
-        if this.seed_and_epoch is None:
-            yield from map(to_batch, stream)
-            drained()
-        else:
-            capacity = this.batch_size * _SHUFFLE_BUFFER_BATCHES
-            random = np.random.default_rng(this.seed_and_epoch)
-            batches = shuffled(stream, this.batch_size, capacity=capacity, random=random, drained=drained)
-            yield from map(to_batch, batches)
+    batches: Generator[Columns, None, None]
+    next_pass: _Pass
+    more: int
 
-    return ReadAhead(open_pass, (lambda: _start(dataset, this.next())) if this.more > 0 else None)
+
+def _first(count: int, columns: Columns) -> Columns:
+    return {name: values[:count] for name, values in columns.items()}

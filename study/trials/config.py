@@ -20,6 +20,9 @@ class ExecutionConfig(StrictModel):
     threads_per_worker: Count = 1
     # auto: samples are read into the object store once if they fit, else streamed from the shards.
     data_path: Literal["auto", "memory", "stream"] = "auto"
+    # That fresh training samples of one trial are simulated on, beside those that train; 0: a thread of the training
+    # process does it. None: with GPUs, those that trials leave free; else 0.
+    simulation_cpus: Annotated[int, Field(ge=0)] | None = None
     address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
     # A custom resource of the nodes that are not preempted: what coordinates a trial stays on them.
     driver_resource: Annotated[str, Field(min_length=1)] | None = None

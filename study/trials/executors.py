@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.config import ExecutionConfig
 from study.data.batches import Share
-from study.data.feed import Feed
-from study.data.stream_feed import StreamFeed
 from study.trials.trial import (
     TrialInputs,
     Worker,
@@ -143,6 +141,23 @@ def worker_resources(execution: ExecutionConfig) -> dict[str, float]:
     return resources
 
 
+def simulation_cpus(execution: ExecutionConfig, trials: int, cpus: float) -> int:
+    """CPUs that simulate one trial's fresh samples, if so many trials run at a time; 0: its own process does.
+
+    A CPU simulates several times faster than it trains, a GPU trains faster than many CPUs simulate.
+
+    Args:
+        execution: of the trials.
+        trials: at a time.
+        cpus: of the cluster.
+    """
+    if execution.simulation_cpus is not None:
+        return execution.simulation_cpus
+    if not execution.use_gpu:
+        return 0
+    return max(0, int(cpus / trials - execution.workers_per_trial * execution.cpus_per_worker))
+
+
 def check_execution(execution: ExecutionConfig) -> None:
     """Refuse combinations that cannot run.
 
@@ -192,18 +207,14 @@ def fit_in_train(
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    streams = {split: feed.dataset for split, feed in inputs.feeds.items() if isinstance(feed, StreamFeed)}
-    feeds: dict[str, Feed] = {split: feed for split, feed in inputs.feeds.items() if split not in streams}
     storage_path, filesystem = arrow_filesystem(TrialFolder(task.folder.resolve()).ray_train)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
             "task": task,
-            "inputs": replace(inputs, feeds=feeds),
-            "streams": list(streams),
+            "inputs": inputs,
             "threads": execution.threads_per_worker,
         },
-        datasets=streams,
         scaling_config=ScalingConfig(
             num_workers=execution.workers_per_trial,
             use_gpu=execution.use_gpu,
@@ -240,18 +251,13 @@ def _train_worker(settings: dict[str, Any]) -> None:
 
     torch.set_num_threads(settings["threads"])
     task: TrialTask = settings["task"]
-    inputs: TrialInputs = settings["inputs"]
-    streamed = {
-        split: StreamFeed(ray.train.get_dataset_shard(split), is_share=True) for split in settings["streams"]
-    }
     context = ray.train.get_context()
     worker = Worker(
         share=Share(rank=context.get_world_rank(), world_size=context.get_world_size()),
         device=ray.train.torch.get_device(),
         wrap=_wrap_for_data_parallelism,
     )
-    inputs = replace(inputs, feeds={**inputs.feeds, **streamed})
-    run_trial(task.config, task.folder, inputs, worker, ray.train.report, task.trial)
+    run_trial(task.config, task.folder, settings["inputs"], worker, ray.train.report, task.trial)
 
 
 def _wrap_for_data_parallelism(module: Any) -> Any:

@@ -29,18 +29,22 @@ def choose_panel(feeds: dict[str, Feed], count: int = PANEL_SLICES) -> Batch:
     favoured.
     """
     split = "test" if "test" in feeds else "validation"
-    candidates = [
-        sample_of(batch, index)
-        for batch in feeds[split].ordered(_BATCH_SIZE, share=Share())
-        for index in range(len(batch[schema.PATIENT]))
-    ]
-    candidates.sort(key=_interest, reverse=True)
+    kept: list[Batch] = []  # no more than may be shown: a split need not fit into memory
+    for batch in feeds[split].ordered(_BATCH_SIZE, share=Share()):
+        samples = [sample_of(batch, index) for index in range(len(batch[schema.PATIENT]))]
+        firsts, others = _most_interesting(kept + samples)
+        kept = firsts[:count] + others[:count]
+    return batch_of({**_joined(kept[:count]), schema.SPLIT: split})
+
+
+def _most_interesting(samples: list[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """The most interesting sample of each patient and the other samples, each from the most interesting on."""
+    samples = sorted(samples, key=_interest, reverse=True)
     first_of_patient: dict[str, Batch] = {}
-    for sample in candidates:
+    for sample in samples:
         first_of_patient.setdefault(sample[schema.PATIENT][0], sample)
     firsts = list(first_of_patient.values())
-    others = [sample for sample in candidates if not any(sample is first for first in firsts)]
-    return batch_of({**_joined((firsts + others)[:count]), schema.SPLIT: split})
+    return firsts, [sample for sample in samples if not any(sample is first for first in firsts)]
 
 
 def _interest(sample: Batch) -> tuple[int, int]:

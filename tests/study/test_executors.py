@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from study.config import ExecutionConfig
+from study.data.feed import open_feeds
+from study.data.fresh_samples import FreshSamples
 from study.data.inputs import open_inputs
+from study.data.split_shards import SplitShards
+from study.data.stream_feed import StreamFeed
 from study.trials import epoch_log
 from study.trials.executors import TrialTask, check_execution, tune_resources
 from study.trials.single import train_trial
-from study.trials.trial import TrialInputs
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
-from taskct_core.config import TrialConfig
+from taskct_core.config import SimulationConfig, TrialConfig
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import ConfigError, TrainingError
 
@@ -45,9 +51,17 @@ def _train(config: TrialConfig, folder: Path, inputs: TrialInputs, **execution: 
 
 @pytest.mark.ray
 def test_train_and_actor_give_the_same_trial(small, inputs: TrialInputs, tmp_path: Path) -> None:
+    """On fresh samples, which Ray's tasks scan for one and a thread of its process for the other."""
     config = small.experiment.trial.model_copy(update={"alpha": 0.6})
-    in_train = _train(config, tmp_path / "train", inputs, executor="train")
-    in_actor = _train(config, tmp_path / "actor", inputs, executor="actor")
+    shards = SplitShards.of(small.card, small.workspace.dataset, "train")
+    simulation = SimulationConfig.parse(small.card.simulation)
+
+    def with_fresh(cpus: int) -> TrialInputs:
+        fresh = FreshSamples(inputs.geometry, simulation, cpus)
+        return replace(inputs, feeds={**inputs.feeds, "train": StreamFeed(shards, fresh)})
+
+    in_train = _train(config, tmp_path / "train", with_fresh(1), executor="train")
+    in_actor = _train(config, tmp_path / "actor", with_fresh(0), executor="actor")
     assert in_train == in_actor
     images = [np.load(tmp_path / name / TrialFolder.panel)["image"] for name in ("train", "actor")]
     np.testing.assert_array_equal(*images)
@@ -68,6 +82,26 @@ def test_two_workers_train_as_one_with_twice_the_batch(small, inputs: TrialInput
     for a, b in zip(one, two, strict=True):
         assert b[schema.LOSS] == pytest.approx(a[schema.LOSS], rel=1e-3)
         assert b[schema.PRIMARY_PSNR] == pytest.approx(a[schema.PRIMARY_PSNR], abs=0.02)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [2, 3, 4, 5])
+def test_several_workers_score_every_slice_once_as_one_does(
+    small, local_ray: None, tmp_path: Path, workers: int
+) -> None:
+    """The 4 slices of validation, streamed, and of test, from memory: fewer than the workers, or not their multiple."""
+    inputs = open_inputs(small.card, small.workspace, "stream")
+    memory = open_feeds(small.card, small.workspace.dataset, "memory")
+    inputs = replace(inputs, feeds={**inputs.feeds, "test": memory["test"]})
+    # Of a network that hardly learns, so that all score the same one.
+    config = small.experiment.trial.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
+    run_trial(config, tmp_path / "one", inputs, Worker(), lambda row: None)
+    execution = ExecutionConfig(executor="train", cpus_per_worker=0.2, workers_per_trial=workers)
+    train_trial(TrialTask(config, tmp_path / "many", 0), inputs, execution, lambda row: None)
+    one, many = (pd.read_parquet(TrialFolder(tmp_path / name).samples) for name in ("one", "many"))
+    assert len(many) == 8
+    assert not many.duplicated([schema.SPLIT, schema.PATIENT, schema.SLICE_INDEX]).any()
+    pd.testing.assert_frame_equal(one, many, rtol=1e-4)
 
 
 @pytest.mark.ray

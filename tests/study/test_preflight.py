@@ -25,24 +25,24 @@ def _experiment(small, **sections: dict[str, Any]) -> ExperimentConfig:
 
 
 @pytest.mark.parametrize(
-    ("execution", "trials", "streams", "fits"),
+    ("execution", "trials", "fits"),
     [
-        ({"executor": "actor"}, 2, False, True),
-        ({"executor": "actor"}, 3, False, False),
-        ({"executor": "actor"}, 1, True, True),
-        ({"executor": "actor"}, 2, True, False),  # Ray Data's CPU
-        ({"executor": "train"}, 1, False, True),
-        ({"executor": "train"}, 2, False, False),  # the waiting Tune functions take a little, too
-        ({"executor": "train", "cpus_per_worker": 0.9}, 2, False, True),
-        ({"executor": "train", "workers_per_trial": 2}, 1, False, False),
-        ({"executor": "actor", "use_gpu": True}, 1, False, False),
+        ({"executor": "actor"}, 2, True),
+        ({"executor": "actor"}, 3, False),
+        ({"executor": "actor", "simulation_cpus": 1}, 1, True),
+        ({"executor": "actor", "simulation_cpus": 1}, 2, False),
+        ({"executor": "train"}, 1, True),
+        ({"executor": "train"}, 2, False),  # the waiting Tune functions take a little, too
+        ({"executor": "train", "cpus_per_worker": 0.9}, 2, True),
+        ({"executor": "train", "workers_per_trial": 2}, 1, False),
+        ({"executor": "actor", "use_gpu": True}, 1, False),
     ],
 )
 def test_trials_must_fit_a_machine_of_two_cpus(
-    small, execution: dict[str, Any], trials: int, streams: bool, fits: bool
+    small, execution: dict[str, Any], trials: int, fits: bool
 ) -> None:
     experiment = _experiment(small, execution=execution, study={"max_concurrent_trials": trials})
-    assert (resource_problems(experiment, {"CPU": 2.0}, streams) == []) == fits
+    assert (resource_problems(experiment, {"CPU": 2.0}) == []) == fits
 
 
 def test_disk_for_all_checkpoints(small, tmp_path: Path) -> None:
