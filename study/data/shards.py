@@ -92,7 +92,6 @@ def write_shard(path: Path, table: pa.Table) -> str:
 
     No dictionary encoding: it makes tensors half as large again.
     """
-
     height, width = table.schema.field(schema.FULL_DOSE).type.shape
 
     def write(temporary: Path) -> None:
