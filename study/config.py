@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from study.search.config import PrunerConfig, SamplerConfig, StudyConfig
 from study.trials.config import ExecutionConfig
-from study.yaml_loader import parse_yaml
 from taskct_core.config import Count, Positive, SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
+from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 from taskct_core.redaction import all_redacted
 from taskct_core.registry import Trust, load, name_of
@@ -40,6 +40,7 @@ __all__ = [
 SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
 Axes = Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")]  # where three axes grow to, e.g. LPS
 SpacingMm = tuple[Positive, Positive, Positive]  # slice, row, column
+SHARES_TOLERANCE = 1e-6
 Structure = Literal["liver", "tumour"]
 
 
@@ -118,6 +119,9 @@ class DataConfig(StrictModel):
             raise ValueError(f"split must name {', '.join(SPLITS)}; missing {', '.join(missing)}")
         if len({isinstance(value, list) for value in self.split.values()}) > 1:
             raise ValueError("split must give shares for all or patient lists for all")
+        shares = [value for value in self.split.values() if not isinstance(value, list)]
+        if shares and abs(sum(shares) - 1) > SHARES_TOLERANCE:
+            raise ValueError(f"the shares of split must add up to 1, but add up to {sum(shares):g}")
         return self
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from taskct_core.errors import ConfigError
 from taskct_core.hounsfield import LIVER_WINDOW_HU
@@ -27,6 +35,14 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` as true, and Python takes true for 1."""
+        if _holds_truth(value) and not _takes_truth(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("must not be yes, no, true or false")
+        return value
+
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Validate plain values.
@@ -40,6 +56,21 @@ class StrictModel(BaseModel):
             raise _as_config_error(cls, error) from None
 
 
+def _holds_truth(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_truth, value))
+    return isinstance(value, bool)
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether truth values may stand somewhere in a field; a model inside judges its own."""
+    if annotation in (bool, Any) or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return True
+    return any(map(_takes_truth, get_args(annotation)))
+
+
 def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
     rules, received = [], []
     for problem in error.errors():
@@ -49,11 +80,15 @@ def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigEr
             rules.append(f"'{path}' is not a known key (valid here: {valid})")
         else:
             rules.append(f"{path}: {problem['msg'].removeprefix('Value error, ')}")
-        received.append(f"{path} = {_shortened(repr(problem['input']))}")
+        received.append(f"{path} = {_shortened(problem['input'])}")
     return ConfigError("; ".join(rules), "; ".join(received), "Correct the configuration and run again.")
 
 
-def _shortened(text: str, length: int = 300) -> str:
+def _shortened(value: Any, length: int = 300) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more digits than Python prints
+        text = f"a {type(value).__name__} too long to print"
     return text if len(text) <= length else f"{text[:length]} ..."
 
 

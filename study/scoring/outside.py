@@ -12,8 +12,8 @@ import yaml
 
 from study.data.dataset import DatasetCard
 from study.data.shards import file_hash
-from study.yaml_loader import parse_yaml
 from taskct_core.contracts.rows import Batch
+from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of

@@ -64,6 +64,9 @@ class StudyConfig(StrictModel):
         unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
         if unknown or not self.objectives:
             raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
+        twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
+        if twice:
+            raise ValueError(f"objectives must differ; given twice: {', '.join(twice)}")
         columns = (*METRICS, *COSTS, *self.objectives)
         unknown = [name for name in self.constraints if name not in columns]
         if unknown:

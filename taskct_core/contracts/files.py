@@ -139,8 +139,10 @@ def read_json(path: Path, next_step: str) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path.name} must be valid JSON", f"{path}: {error}", next_step) from None
+    except (ValueError, RecursionError, OSError) as error:  # a number of 5,000 digits is a ValueError
+        raise DataError(
+            f"{path.name} must be valid JSON", f"{path}: {first_line(error)}", next_step
+        ) from None
 
 
 def upload(local: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from study.config import DataConfig, ExperimentConfig, SourceConfig, StudyConfig, load_experiment
-from study.yaml_loader import parse_yaml
+from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 
 

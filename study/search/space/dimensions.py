@@ -91,12 +91,13 @@ def parse_dimension(name: str, data: Any) -> Dimension:
     Raises:
         ConfigError: naming the dimension (``architecture.unet.width``) and what is wrong with it.
     """
-    if not isinstance(data, dict) or data.get("kind") not in KINDS:
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
         rule = f"{name} must be a mapping whose kind is one of {', '.join(KINDS)}"
         raise ConfigError(rule, repr(data), _NEXT_STEP)
-    if data["kind"] == "choice":
+    if kind == "choice":
         data = data | {"values": _parse_values(name, data.get("values"))}
-    model = KINDS[data["kind"]]
+    model = KINDS[kind]
     try:
         return model.parse(data)
     except ConfigError as error:
