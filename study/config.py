@@ -158,7 +158,7 @@ def load_experiment(
     """
     values = _read_yaml(path)
     for override in overrides or []:
-        _apply_override(values, override)
+        apply_override(values, override)
     if trust:
         values["trust"] = True
     return ExperimentConfig.parse(values)
@@ -214,7 +214,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one ``a.b=value`` in nested values.
+
+    Raises:
+        ConfigError: if it reads otherwise.
+    """
     path, separator, text = override.partition("=")
     *parents, key = path.strip().split(".")
     if not separator or not all((*parents, key)):

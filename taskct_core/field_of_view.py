@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from taskct_core.geometry import ParallelBeam
 from taskct_core.hounsfield import AIR_HU
 from taskct_core.resampling import resampling
+from taskct_core.schema import BACKGROUND, UNLABELLED
 
 LODOPAB_CROP = 362 / 512  # share of the slice's edge
 BODY_HU = -300.0  # above it is body: neither air nor most clothing
@@ -59,11 +60,12 @@ class FieldOfView:
         return rows @ (hu - AIR_HU) @ columns.T + AIR_HU
 
     def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resample labels by nearest neighbour; outside the slice is background."""
+        """Resample labels by nearest neighbour; outside the slice is background, unless nobody labelled the slice."""
         indices = [self._nearest(axis) for axis in (0, 1)]
         inside = [(index >= 0) & (index < size) for index, size in zip(indices, labels.shape, strict=True)]
         picked = labels[np.ix_(*(np.where(ok, i, 0) for ok, i in zip(inside, indices, strict=True)))]
-        return picked * np.outer(*inside).astype(np.uint8)
+        outside = UNLABELLED if labels.flat[0] == UNLABELLED else BACKGROUND
+        return np.where(np.outer(*inside), picked, np.uint8(outside))
 
     def widened(self, widening: float, pixels: int) -> FieldOfView:
         """A field so many times as wide about the same centre, with so many pixels."""
@@ -79,12 +81,22 @@ class FieldOfView:
         field = np.greater(hu[:, rows[0] : rows[1] + 1, columns[0] : columns[1] + 1], BODY_HU)
         sides = [field[:, 0], field[:, -1], field[:, :, 0], field[:, :, -1]]
         cut = int((np.concatenate(sides, axis=1).mean(axis=1) > CUT_SHARE).sum())
-        if cut:
-            warnings.warn(
-                f"{patient}: the field of view cuts the body in {cut} of {len(hu)} slices; tissue outside it "
-                "is neither projected nor scored. field_of_view: scanner with field_of_view_mm unset holds every body.",
-                stacklevel=3,
-            )
+        if not cut:
+            return
+        if self._holds(hu.shape[1:]):
+            remedy = "The scan's own slices end there, so no setting brings it back."
+        else:
+            remedy = "field_of_view: scanner with field_of_view_mm unset holds every body."
+        warnings.warn(
+            f"{patient}: the field of view cuts the body in {cut} of {len(hu)} slices; tissue outside it "
+            f"is neither projected nor scored. {remedy}",
+            stacklevel=3,
+        )
+
+    def _holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether the whole slice lies in the field."""
+        ends = zip(self.start, self.extent, shape, strict=True)
+        return all(start < 0.5 and start + extent > size - 0.5 for start, extent, size in ends)
 
     def _nearest(self, axis: int) -> NDArray[np.int64]:
         step = self.extent[axis] / self.pixels

@@ -40,6 +40,7 @@ from taskct_core.schema import (
     PATIENT,
     PIXEL_SPACING_MM,
     SLICE_INDEX,
+    UNLABELLED,
 )
 from taskct_core.volumes.lesioned import insert_lesions
 
@@ -156,7 +157,8 @@ class FreshScanner:
         half_field_mm = spacing_mm * self._scan.geometry.image_shape[0] / 2
         movement = draw_movement(draw, half_body_mm, half_field_mm, rng)
         full_dose = normalise_hu(self._mover.image(hu, movement, spacing_mm)).astype(np.float32)
-        return full_dose, self._mover.labels(labels, movement, spacing_mm)
+        moved = self._mover.labels(labels, movement, spacing_mm)
+        return full_dose, np.full_like(moved, UNLABELLED) if labels[0, 0] == UNLABELLED else moved
 
 
 def _with_lesions(

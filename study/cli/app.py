@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from study.cli import experiment_commands, report_commands, study_commands
+from study.cli import experiment_commands, inspect_command, report_commands, study_commands
 from taskct_core.errors import TaskctError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -46,6 +46,7 @@ def _options(
 
 app.command("quickstart")(experiment_commands.quickstart)
 app.command("run")(experiment_commands.run)
+app.command("inspect")(inspect_command.inspect)
 app.command("simulate")(experiment_commands.simulate)
 app.command("pretrain")(experiment_commands.pretrain)
 app.command("train")(experiment_commands.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from taskct_core.errors import DataError
 
@@ -36,3 +37,24 @@ def check_no_leakage(scored: Patients, learned: Patients, learner: str) -> None:
             "; ".join(leaks),
             "Name the same patients in data.split for both, or train on others.",
         )
+
+
+def check_no_twins(manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a dataset in which the same voxels stand in two splits, under whatever names and in whatever files.
+
+    Args:
+        manifests: of the simulated patients: ``source_patient``, ``split`` and ``voxels``, a hash of the CT.
+
+    Raises:
+        DataError: naming the patients.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for manifest in sorted(manifests, key=lambda manifest: str(manifest["source_patient"])):
+        patient, split = manifest["source_patient"], manifest["split"]
+        other, other_split = seen.setdefault(manifest.get("voxels") or f"unknown {patient}", (patient, split))
+        if other_split != split:
+            raise DataError(
+                "no CT may stand in two splits",
+                f"{other} ({other_split}) and {patient} ({split}) have the same voxels",
+                "Put them in one split, or leave one of them out (data.split).",
+            )

@@ -16,6 +16,7 @@ from typing import Any
 
 from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
+from study.data.leakage import check_no_twins
 from study.data.simulate_patient import Manifest, PatientJob, measure_patient, simulate_patient
 from study.data.simulation_plan import ChangedSource, SimulationPlan, in_one_field, plain, plan_simulation
 from study.data.source_record import SourceRecord
@@ -49,7 +50,8 @@ def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> Data
     """Do what a plan says, and return the card of the dataset. Needs a running Ray session if there are jobs.
 
     Raises:
-        DataError: if a volume is not valid, or no training slice was selected.
+        DataError: if a volume is not valid, if the same voxels stand in two splits, or if no slice was selected for
+            a split that has patients to train or validate.
         ResourceError: if a volume cannot be read or a shard not be written.
     """
     path = DatasetFolder(plan.folder).card
@@ -67,6 +69,7 @@ def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> Data
         if card != load_card(plan.folder):
             write_card(plan.folder, card)
         return card
+    check_no_twins(manifests)
     write_card(plan.folder, dataset_card(plan.experiment, plan.patients, manifests))
     card = load_card(plan.folder)
     _remove_unlisted(plan, card)
@@ -157,7 +160,7 @@ def dataset_card(
     """The card of a dataset from its patients' manifests.
 
     Raises:
-        DataError: if no training slice was selected.
+        DataError: if the train split, or a validation split with patients, has no slices.
     """
     from taskct_core.exposure import dose_in_words
     from taskct_core.simulation import geometry_of
@@ -172,12 +175,18 @@ def dataset_card(
         messages += manifest["warnings"]
         for name, value in manifest["counts"].items():
             counts[manifest["split"]][name] += value
-    if not counts["train"]["samples"]:
-        raise DataError(
-            "the train split must hold samples",
-            f"none among the patients {patients['train']}",
-            "Check the labels, data.slices.only_with_liver and data.split.",
-        )
+    for split in ("train", "validation"):  # training needs the one, and choosing a task network the other
+        if (patients[split] or split == "train") and not counts[split]["samples"]:
+            raise DataError(
+                f"the {split} split must hold samples",
+                f"none among its patients ({', '.join(patients[split])}): no slice of theirs has a liver",
+                "Check their labels, data.slices.only_with_liver and data.split.",
+            )
+    messages += [
+        f"{split}: none of its {counts[split]['samples']} slices has a liver, so that its Dice says nothing"
+        for split in ("validation", "test")
+        if counts[split]["samples"] and not counts[split]["with_liver"]
+    ]
     field_mm = manifests[0]["field_of_view_mm"]
     simulation = experiment.simulation.model_copy(update={"field_of_view_mm": field_mm})
     geometry = geometry_of(simulation)

@@ -145,12 +145,15 @@ def simulate_patient(job: PatientJob) -> Manifest:
             for number, start in enumerate(range(0, len(indices), job.rows_per_shard))
         ]
     labels = volume.labels[indices]
+    if volume.labelled and job.only_with_liver and not indices:
+        messages.append(f"{volume.patient}: no slice has a liver, so none was taken; check the label file")
     manifest = {
         "key": job.key,
         "patient": job.reference.patient,
         "split": job.split,
         "source_patient": job.source_patient,
         "source": source.model_dump(),
+        "voxels": volume.fingerprint,
         "field_of_view_mm": job.simulation.field_of_view_mm,
         "shards": shards,
         "counts": {
@@ -209,9 +212,10 @@ def _write_slices(
 ) -> str:
     from taskct_core.simulation import simulate_slices
 
+    labels = volume.labels[indices]
     samples = simulate_slices(
         volume.hu[indices],
-        volume.labels[indices],
+        labels if volume.labelled else np.full_like(labels, schema.UNLABELLED),
         spacing_mm=volume.spacing_mm[1:],
         patient=volume.patient,
         slice_indices=indices,
@@ -233,7 +237,7 @@ def _read_manifest(path: Path) -> Manifest:
 def _selected(job: PatientJob, volume: Volume) -> list[int]:
     """Indices of the slices that become samples."""
     indices = np.arange(len(volume.hu))
-    if job.only_with_liver:
+    if job.only_with_liver and volume.labelled:
         indices = indices[(volume.labels > 0).any(axis=(1, 2))]
     return [int(index) for index in indices[:: job.every]]
 

@@ -12,7 +12,7 @@ from study.config import DataConfig, ExperimentConfig, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
-from study.data.split import split_patients
+from study.data.split import check_labelled, split_patients
 from taskct_core.config import SimulationConfig, StrictModel
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError, TaskctError
@@ -99,7 +99,7 @@ def plan_simulation(
     references: dict[str, VolumeReference] = {}
     try:
         references = _references(experiment)
-        planned = split_patients(list(references), experiment.data.split, experiment.simulation.seed)
+        planned = _split(experiment, references)
         card, changes = _compare(card, references, planned, folder)
     except (TaskctError, OSError) as error:
         line = f"it cannot be read: {error.received if isinstance(error, TaskctError) else error}"
@@ -123,7 +123,7 @@ def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str
         ConfigError, DataError: if the source or the split is not valid.
     """
     references = _references(experiment)
-    patients = split_patients(list(references), experiment.data.split, experiment.simulation.seed)
+    patients = _split(experiment, references)
     return patients, _jobs(experiment, folder, patients, references)
 
 
@@ -179,6 +179,19 @@ def _references(experiment: ExperimentConfig) -> dict[str, VolumeReference]:
                 "Rename the patient's file or folder.",
             ) from None
     return {reference.patient: reference for reference in references}
+
+
+def _split(experiment: ExperimentConfig, references: Mapping[str, VolumeReference]) -> dict[str, list[str]]:
+    data = experiment.data
+    check_labelled(references.values(), data.source.unlabelled)
+    persons = {name: reference.person for name, reference in references.items()}
+    return split_patients(
+        list(references),
+        data.split,
+        experiment.simulation.seed,
+        persons=persons if data.source.trust_patient_id else {},
+        unlabelled=[name for name, reference in references.items() if not reference.labelled],
+    )
 
 
 def _jobs(

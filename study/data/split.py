@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from taskct_core.errors import ConfigError
+from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import SPLITS
+from taskct_core.volumes import VolumeReference
 
 
 def split_patients(
-    patients: Sequence[str], split: Mapping[str, float | list[str]], seed: int
+    patients: Sequence[str],
+    split: Mapping[str, float | list[str]],
+    seed: int,
+    *,
+    persons: Mapping[str, str | None] | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Assign patients to train, validation and test.
 
@@ -21,16 +27,90 @@ def split_patients(
         split: for each split either its share of the patients (shares are normalised by their sum) or the
             names of its patients (others are left out).
         seed: of the shuffle behind the shares.
+        persons: whom a patient's files name, where they do. Two studies of one person stay in one split.
+        unlabelled: patients without labels, who can only train.
 
     Raises:
         ConfigError: if a named patient does not exist or stands in two splits, if shares are negative or
-            all zero, or if a split with a share would be left without a patient.
+            all zero, if a split with a share would be left without a patient, or if a patient without labels
+            is to validate or test.
+        DataError: if the named patients of two splits are one person.
     """
+    persons = persons or {}
     names = {name: value for name, value in split.items() if isinstance(value, list)}
     if names:
-        return _named(patients, {name: names.get(name, []) for name in SPLITS})
-    shares = {name: value for name, value in split.items() if not isinstance(value, list)}
-    return _by_share(sorted(patients), {name: shares.get(name, 0.0) for name in SPLITS}, seed)
+        named = _named(patients, {name: names.get(name, []) for name in SPLITS})
+        _refuse_shared_persons(named, persons)
+        _refuse_unlabelled(named, unlabelled)
+        return named
+    given = {name: value for name, value in split.items() if not isinstance(value, list)}
+    shares = {name: given.get(name, 0.0) for name in SPLITS}
+    units = _one_a_person(sorted(set(patients) - set(unlabelled)), persons)
+    placed = _by_share(sorted(units), shares, seed)
+    result = {name: sorted(p for unit in chosen for p in units[unit]) for name, chosen in placed.items()}
+    return _with_unlabelled(result, unlabelled, persons)
+
+
+def check_labelled(references: Iterable[VolumeReference], unlabelled: bool) -> None:
+    """Refuse patients without labels unless they are asked for.
+
+    Raises:
+        DataError: naming them.
+    """
+    names = [reference.patient for reference in references if not reference.labelled]
+    if names and not unlabelled:
+        raise DataError(
+            "each patient must have labels",
+            f"{len(names)} without: {', '.join(names[:8])}{', ...' if names[8:] else ''}",
+            "Add their labels, or take them for training alone with data.source.unlabelled: true.",
+        )
+
+
+def _one_a_person(patients: Sequence[str], persons: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """First patient of each person -> all patients who are that person."""
+    first: dict[str, str] = {}
+    units: dict[str, list[str]] = {}
+    for patient in patients:
+        person = persons.get(patient)
+        unit = patient if person is None else first.setdefault(person, patient)
+        units.setdefault(unit, []).append(patient)
+    return units
+
+
+def _with_unlabelled(
+    split: dict[str, list[str]], unlabelled: Sequence[str], persons: Mapping[str, str | None]
+) -> dict[str, list[str]]:
+    """The split with patients without labels in training, but for other studies of people who are scored."""
+    scored = {persons.get(patient) for name in ("validation", "test") for patient in split[name]} - {None}
+    training = [patient for patient in unlabelled if persons.get(patient) not in scored]
+    return {**split, "train": sorted([*split["train"], *training])}
+
+
+def _refuse_shared_persons(split: Mapping[str, list[str]], persons: Mapping[str, str | None]) -> None:
+    places: dict[str, dict[str, str]] = {}  # person -> split -> one of the patients
+    for name, patients in split.items():
+        for patient in patients:
+            if (person := persons.get(patient)) is not None:
+                places.setdefault(person, {}).setdefault(name, patient)
+    shared = [found for found in places.values() if len(found) > 1]
+    if shared:
+        raise DataError(
+            "studies of one person must stand in one split",
+            "; ".join(" and ".join(f"{p} ({name})" for name, p in found.items()) for found in shared)
+            + " have the same PatientID",
+            "Put them in one split; if the IDs mean nothing, as after anonymising, set "
+            "data.source.trust_patient_id: false.",
+        )
+
+
+def _refuse_unlabelled(split: Mapping[str, list[str]], unlabelled: Sequence[str]) -> None:
+    scored = sorted(set(unlabelled) & {*split["validation"], *split["test"]})
+    if scored:
+        raise ConfigError(
+            "patients without labels can only train: there is nothing to score them by",
+            f"{', '.join(scored)} in validation or test",
+            "Move them to data.split.train.",
+        )
 
 
 def _named(patients: Sequence[str], split: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -62,8 +142,9 @@ def _by_share(patients: list[str], shares: dict[str, float], seed: int) -> dict[
     if len(patients) < len(wanted):
         raise ConfigError(
             "each split with a share needs a patient of its own",
-            f"{len(patients)} patients for {', '.join(wanted)}",
-            "Add patients, or set a split's share to 0.",
+            f"{len(patients)} patients for {', '.join(wanted)} (studies of one person count once)",
+            "Add patients, set a split's share to 0, or, if PatientIDs mean nothing, as after anonymising, set "
+            "data.source.trust_patient_id: false.",
         )
     order = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
     # Every wanted split gets one patient; the rest go, one by one, to the split furthest below its share.

@@ -25,7 +25,7 @@ from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import TrainingError
 from taskct_core.losses.task import weighted_dice_cross_entropy
 from taskct_core.metrics.slices import evaluate_images, to_device
-from taskct_core.schema import FULL_DOSE, LABELS, LOSS, PRIMARY_DICE, TUMOUR
+from taskct_core.schema import FULL_DOSE, LABELS, LOSS, PRIMARY_DICE, TUMOUR, UNLABELLED
 from taskct_core.task_networks.augmentation import augment
 from taskct_core.task_networks.network import TaskNetwork
 
@@ -59,7 +59,7 @@ class Pretraining:
         """
         self.network.train()
         total, samples = 0.0, 0
-        for step, batch in enumerate(batches, start=1):
+        for step, batch in enumerate(filter(_has_samples, map(_labelled, batches)), start=1):
             loss = self._step(to_device(batch, self.device))
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -104,6 +104,16 @@ class Pretraining:
         assert self._best is not None, "record() comes first"
         network, scores = self._best
         return network.freeze(), scores
+
+
+def _labelled(batch: Batch) -> Batch:
+    """The images and labels of a batch's slices that somebody labelled."""
+    rows = batch[LABELS][:, 0, 0] != UNLABELLED  # a slice has all of its labels or none
+    return {FULL_DOSE: batch[FULL_DOSE][rows], LABELS: batch[LABELS][rows]}
+
+
+def _has_samples(batch: Batch) -> bool:
+    return len(batch[LABELS]) > 0
 
 
 def best_epoch(scores: Sequence[float]) -> int:

@@ -44,7 +44,7 @@ class Anatomy:
         coarse = tuple(slice(step // 2, None, step) for step in steps)
         hu = volume.hu[coarse].astype(np.float32)
         z, y, x = (size * step for size, step in zip(volume.spacing_mm, steps, strict=True))
-        body = np.stack([_body_of(image) for image in hu])
+        body = np.stack([body_of(image) for image in hu])
         return cls(hu, volume.labels[coarse], hu > LOWEST_STORED_HU, body, (z, y, x))
 
     @property
@@ -73,7 +73,8 @@ class Anatomy:
         return self.body & (self.hu > LUNG_HU[0]) & (self.hu < LUNG_HU[1])
 
 
-def _body_of(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+def body_of(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The largest connected part of a slice above -500 HU, its holes filled."""
     parts, count = ndimage.label(image > BODY_HU)
     if count == 0:
         return np.zeros(image.shape, bool)

@@ -7,9 +7,10 @@ measured: air, fat and soft tissue where they should be, no clipping, and the HU
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taskct_core.volumes.anatomy import Anatomy
 from taskct_core.volumes.finding import Finding
@@ -44,12 +45,55 @@ def check_hu_scale(anatomy: Anatomy) -> Iterator[Finding]:
     yield from _check_clipped_bone(anatomy)
 
 
-def describe_hu(anatomy: Anatomy) -> dict[str, float]:
-    """Shares of the measured voxels: ``air``, ``lung`` and gas edges, ``fat``, ``soft tissue`` and ``bone``."""
+@dataclass(frozen=True)
+class Tissue:
+    """Where one kind of tissue lies in a histogram.
+
+    Attributes:
+        name: air, fat, soft tissue or bone.
+        expected_hu: where its commonest value is expected; of bone, where its brightest hundredth is.
+        found_hu: where it is; None where there is none of it.
+        share: of the voxels measured.
+    """
+
+    name: str
+    expected_hu: tuple[float, float]
+    found_hu: float | None
+    share: float
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is there, and where it belongs."""
+        low, high = self.expected_hu
+        return self.found_hu is not None and low <= self.found_hu <= high
+
+
+def describe_hu(anatomy: Anatomy) -> tuple[Tissue, ...]:
+    """Air, fat, soft tissue and bone of the voxels measured."""
     values = anatomy.hu[anatomy.measured]
-    edges = (-np.inf, -850, -200, -30, 200, np.inf)
-    counts = np.histogram(values, edges)[0] / max(values.size, 1)
-    return dict(zip(("air", "lung", "fat", "soft tissue", "bone"), map(float, counts), strict=True))
+    tissues = []
+    for name, (low, high), expected in (
+        ("air", (-1200, -850), (-1024, -900)),
+        ("fat", (-200, -30), (-130, -60)),
+        ("soft tissue", (-30, 200), (10, 130)),
+        ("bone", (200, 4000), (400, 4000)),
+    ):
+        part = values[(values >= low) & (values < high)]
+        found = (
+            None if part.size < 0.002 * values.size else _brightest(part) if name == "bone" else _mode(part)
+        )
+        tissues.append(Tissue(name, expected, found, part.size / max(values.size, 1)))
+    return tuple(tissues)
+
+
+def _mode(values: NDArray[np.float32]) -> float:
+    counts, edges = np.histogram(values, np.arange(np.floor(values.min()) - 5, values.max() + 15, 10))
+    fullest = int(np.argmax(counts))
+    return float(np.median(values[(values >= edges[fullest]) & (values < edges[fullest + 1])]))
+
+
+def _brightest(values: NDArray[np.float32]) -> float:
+    return float(np.percentile(values, 99))
 
 
 def _not_hu(anatomy: Anatomy) -> Finding | None:
@@ -57,7 +101,7 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
     if tissue.size < _LEAST_TISSUE * anatomy.hu.size:
         return _refused(
             f"at least {_LEAST_TISSUE:.0%} of a CT's voxels lie above -500 HU",
-            f"{tissue.size / anatomy.hu.size:.1%} do",
+            f"{tissue.size / anatomy.hu.size:.1%} of the voxels lie above -500 HU",
         )
     measured = anatomy.hu[anatomy.measured]
     has_air = np.mean((measured > _AIR_RANGE_HU[0]) & (measured < _AIR_RANGE_HU[1])) > 0.001
@@ -69,14 +113,14 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
     if dense > limit:
         return _refused(
             f"at most {limit:.0%} of a body lies above {_DENSE_HU} HU, as bone does",
-            f"{dense:.0%} do; {spread}",
+            f"{dense:.0%} of the body lies above {_DENSE_HU} HU; {spread}",
             _likely_offset(middle),
         )
     soft = np.mean((tissue > SOFT_HU[0]) & (tissue < SOFT_HU[1]))
     if soft < _LEAST_SOFT:
         return _refused(
             f"at least {_LEAST_SOFT:.0%} of a body lies between {SOFT_HU[0]} and {SOFT_HU[1]} HU",
-            f"{soft:.0%} do; {spread}",
+            f"{soft:.0%} of the body lies between {SOFT_HU[0]} and {SOFT_HU[1]} HU; {spread}",
         )
     return None if has_air else _clipped_window(anatomy)
 
@@ -104,7 +148,7 @@ def _check_labelled_hu(anatomy: Anatomy) -> Iterator[Finding]:
             yield Finding(
                 "warning" if _NO_LIVER_HU[0] <= median <= _NO_LIVER_HU[1] else "refused",
                 f"the median under the liver's label lies between {LIVER_HU[0]} and {LIVER_HU[1]} HU",
-                f"it is {median:.4g} HU",
+                f"the median under the liver's label is {median:.4g} HU",
                 "Check the rescaling, and that the label belongs to this CT.",
             )
     if tumour.size:
@@ -113,7 +157,7 @@ def _check_labelled_hu(anatomy: Anatomy) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"the median under the tumours' label lies between {TUMOUR_HU[0]} and {TUMOUR_HU[1]} HU",
-                f"it is {median:.4g} HU",
+                f"the median under the tumours' label is {median:.4g} HU",
                 "Check that the label belongs to this CT.",
             )
 

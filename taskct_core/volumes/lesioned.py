@@ -51,7 +51,9 @@ class LesionedReference(VolumeReference):
         volume = self.base.read()
         rng = random_stream(self.seed, self.draw, self.base.patient)
         hu, labels = insert_lesions(volume.hu, volume.labels, volume.spacing_mm, rng)
-        return replace(volume, patient=self.patient, hu=hu, labels=labels)
+        return replace(
+            volume, patient=self.patient, hu=hu, labels=labels, source_fingerprint=volume.fingerprint
+        )
 
 
 def with_lesions(reference: VolumeReference, draws: int, seed: int) -> list[LesionedReference]:

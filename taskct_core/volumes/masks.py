@@ -45,7 +45,7 @@ def _check_size(anatomy: Anatomy) -> Iterator[Finding]:
         yield Finding(
             "refused",
             f"liver and tumours fill at most {_LARGEST_SHARE:.0%} of the body and {_LARGEST_ML:.0f} ml",
-            f"{share:.0%} of the body and {millilitres:.0f} ml ({labelled.mean():.0%} of all voxels)",
+            f"the labels fill {share:.0%} of the body and {millilitres:.0f} ml ({labelled.mean():.0%} of all voxels)",
             "Check the mask's background value and its rescaling.",
         )
 
@@ -91,7 +91,7 @@ def _check_parts(anatomy: Anatomy) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"a liver with its tumours is one part, or a few (at most {_MOST_PARTS})",
-            f"{count} separate parts",
+            f"the labels have {count} separate parts",
             "Look at the labels with `taskct inspect`.",
         )
     tumour = anatomy.tumour
@@ -118,7 +118,7 @@ def _check_turned_over(anatomy: Anatomy) -> Iterator[Finding]:
     yield Finding(
         "refused" if turned[best] <= _FLIP_REFUSES * as_is else "warning",
         "labels lie on the liver: HU beneath each label are more alike than beneath the labels turned over",
-        f"their spread is {as_is:.3g} HU, and {turned[best]:.3g} HU with the labels turned over {names}",
+        f"HU under the labels spread by {as_is:.3g}, and by {turned[best]:.3g} with the labels turned over {names}",
         f"The label array looks turned over {names}: write it anew in the CT's orientation.",
     )
 

@@ -17,5 +17,10 @@ def look(volume: Volume) -> list[Finding]:
     if anatomy.is_recognisable:
         findings += [*check_hu_scale(anatomy), *check_masks(anatomy)]
     findings += check_lie(anatomy, volume.patient, volume.stored_axes)
+    return by_gravity(findings)
+
+
+def by_gravity(findings: list[Finding]) -> list[Finding]:
+    """The findings with what is refused first, then warnings, then notes."""
     order = ("refused", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Volume:
         stored_axes: the directions, such as "LPS", in which the file's own axes are taken to grow; None
             where there was no file.
         findings: what the reader noticed in the files.
+        source_fingerprint: of another volume's voxels, where this one was made from them.
     """
 
     patient: str
@@ -37,6 +39,15 @@ class Volume:
     labelled: bool = True
     stored_axes: str | None = None
     findings: tuple[Finding, ...] = ()
+    source_fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the voxels as whole HU: the same for copies in whatever files, and with synthetic lesions."""
+        if self.source_fingerprint is not None:
+            return self.source_fingerprint
+        voxels = np.ascontiguousarray(np.rint(self.hu).astype("<i2"))
+        return hashlib.sha256(repr(voxels.shape).encode() + voxels.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from study.data.feed import TableFeed
-from study.data.leakage import check_no_leakage
+from study.data.leakage import check_no_leakage, check_no_twins
 from study.data.shards import from_table, to_table
 from study.pretrain import train_task_network
 from study.trials.trial import TrialInputs, Worker, run_trial
@@ -118,3 +118,12 @@ def test_patients_that_were_learned_from_are_not_scored(scored: dict[str, list[s
     with pytest.raises(DataError, match=leaks):
         check_no_leakage(scored, learned, "the network")
     check_no_leakage(scored, {}, "a network from elsewhere")
+
+
+def test_the_same_voxels_under_two_names_are_refused_in_two_splits() -> None:
+    def manifest(patient: str, split: str, voxels: str) -> dict[str, str]:
+        return {"source_patient": patient, "split": split, "voxels": voxels}
+
+    check_no_twins([manifest("a", "train", "1"), manifest("b", "train", "1"), manifest("c", "test", "2")])
+    with pytest.raises(DataError, match=r"a \(train\) and b \(test\) have the same voxels"):
+        check_no_twins([manifest("a", "train", "1"), manifest("b", "test", "1")])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.split import split_patients
-from taskct_core.errors import ConfigError
+from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import SPLITS
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -46,3 +46,35 @@ def test_named_patients_are_taken_as_they_are() -> None:
 def test_refuses_leaks_and_nonsense(split: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         split_patients(["a", "b"], split, 0)
+
+
+def test_studies_of_one_person_stay_in_one_split() -> None:
+    patients = [f"p{i}" for i in range(12)]
+    persons = {patient: f"person {i // 3}" for i, patient in enumerate(patients)}
+    split = split_patients(patients, SHARES, 1, persons=persons)
+    places = {(persons[patient], name) for name, chosen in split.items() for patient in chosen}
+    assert len(places) == 4 and sorted(p for chosen in split.values() for p in chosen) == sorted(patients)
+    named = {"train": ["p0"], "validation": ["p3"], "test": ["p1"]}
+    with pytest.raises(DataError, match=r"p0 \(train\) and p1 \(test\).*trust_patient_id"):
+        split_patients(patients, named, 0, persons=persons)
+    assert split_patients(patients, named, 0) == named
+
+
+def test_patients_without_labels_only_train() -> None:
+    patients = [f"p{i}" for i in range(9)]
+    unlabelled = ["p1", "p4", "p7"]
+    for seed in range(20):
+        split = split_patients(patients, SHARES, seed, unlabelled=unlabelled)
+        assert set(unlabelled) <= set(split["train"]) and split["validation"] and split["test"]
+    with pytest.raises(ConfigError, match="p4 in validation or test"):
+        split_patients(
+            patients, {"train": ["p0"], "validation": ["p4"], "test": []}, 0, unlabelled=unlabelled
+        )
+
+
+def test_an_unlabelled_study_of_a_person_who_is_scored_does_not_train() -> None:
+    patients = [f"p{i}" for i in range(6)]
+    persons = {"p0": "x", "p5": "x"}
+    for seed in range(20):
+        split = split_patients(patients, SHARES, seed, persons=persons, unlabelled=["p5"])
+        assert ("p5" in split["train"]) == ("p0" in split["train"])
