@@ -199,6 +199,7 @@ class Conductor:
         if while_starting and state.is_restarting:
             state.is_restarting = False
             return
+        self._check_lock()
         state.is_restarting = True
         state.error = error
         state.errors += 1

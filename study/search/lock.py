@@ -2,15 +2,19 @@
 
 Datasets, task networks and single trials are locked in the same way while they are made.
 
-Reads and writes ``driver.lock`` (host, process, heartbeat). The lock of a driver that died is taken over at
-once if it ran on this host, and after :data:`STALE_SECONDS` without a heartbeat if it ran on another.
+The kernel holds the lock itself, on ``.driver.lock.mutex``, for as long as the driver lives: whoever gets it knows that
+no process under this kernel is the driver, whatever namespace or clock it sees. Some file systems have no such locks,
+or none that other machines see. There a driver is judged by ``driver.lock``: by its process if it runs beside us (same
+boot, same process namespace, same start in ticks since boot), else by its heartbeat, which must be
+:data:`STALE_SECONDS` old and must not go on while it is watched; clocks of two machines may differ.
 
 In a remote folder the lock is an object that is created only if it is absent. Two drivers that take over the same
-stale lock at the same moment may both get it; the first sees at its next heartbeat that it lost, and stops.
+stale lock at the same moment may both get it; the first sees that it lost before it writes, and stops.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,8 +24,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -31,6 +36,8 @@ from taskct_core.errors import StudyError
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+WATCH_SECONDS = 1.5 * HEARTBEAT_SECONDS
+_NO_KERNEL_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -39,52 +46,79 @@ class Driver:
 
     host: str
     pid: int
-    process_started: float  # seconds since 1970; tells a process from a later one of the same pid
     token: str
     since: float  # seconds since 1970
     heartbeat: float  # seconds since 1970
+    boot: str = ""  # of its kernel; empty where the kernel does not tell
+    namespace: str = ""  # in which pid counts
+    started: float = (
+        0.0  # clock ticks since boot, or seconds since 1970; tells a process from a later one of its pid
+    )
 
     @property
     def is_alive(self) -> bool:
         """Whether the driver still runs, as far as can be told from here."""
-        if self.host == socket.gethostname():
-            return _process_start(self.pid) == self.process_started
-        return time.time() - self.heartbeat < STALE_SECONDS
+        if self.is_beside_us:
+            return _start_of(self.pid) == self.started
+        return -STALE_SECONDS < time.time() - self.heartbeat < STALE_SECONDS
+
+    @property
+    def is_beside_us(self) -> bool:
+        """Whether its process can be looked for here."""
+        here = _this_machine()
+        return (self.host, self.boot, self.namespace) == here and bool(self.started)
 
 
 class StudyLock:
     """The lock that this driver holds."""
 
-    def __init__(self, folder: Path, driver: Driver) -> None:
+    def __init__(self, folder: Path, driver: Driver, kernel_lock: int | None, what: str) -> None:
         self._folder = folder
         self._driver = driver
-        self._lost_to: Driver | None = None
+        self._kernel_lock = kernel_lock  # an open file
+        self._what = what
+        self._is_lost = False
 
     def check(self) -> None:
-        """Raises:
-        StudyError: if another driver took the study over, because this one gave no sign of life for long.
+        """Look at the lock, before something is written that only its holder may write.
+
+        Raises:
+            StudyError: if it is gone, or another's.
         """
-        if self._lost_to is not None:
+        owner = read_driver(self._folder)
+        is_ours = owner is not None and owner.token == self._driver.token
+        if self._is_lost or not is_ours or not self._kernel_lock_is_in_place():
+            self._is_lost = True
             raise StudyError(
-                "a study must have one driver",
-                f"{_where(self._lost_to)} took it over while this one was suspended",
-                "Let that one finish; `taskct study status` shows it.",
+                f"a {self._what} must have one driver",
+                f"the lock of this one in {self._folder} "
+                + ("has vanished" if owner is None or is_ours else f"was taken over by {_where(owner)}"),
+                "This one has stopped and written no more. Let the other finish (`taskct study status` shows it), or "
+                "run the same command again to continue.",
             )
 
     def beat(self) -> None:
-        """Show that this driver lives; notice if another took the lock."""
-        with _exclusive(self._folder):
-            owner = read_driver(self._folder)
-            if owner is not None and owner.token != self._driver.token:
-                self._lost_to = owner
-                return
-            write_json(Folder(self._folder).lock, asdict(replace(self._driver, heartbeat=time.time())))
+        """Show that this driver lives, unless the lock is lost."""
+        with suppress(StudyError):
+            self.check()
+            beating = replace(self._driver, heartbeat=time.time())
+            write_json(Folder(self._folder).lock, asdict(beating))
 
     def release(self) -> None:
-        with _exclusive(self._folder):
-            owner = read_driver(self._folder)
-            if owner is not None and owner.token == self._driver.token:
-                Folder(self._folder).lock.unlink()
+        owner = read_driver(self._folder)
+        if owner is not None and owner.token == self._driver.token:
+            Folder(self._folder).lock.unlink(missing_ok=True)
+        if self._kernel_lock is not None:
+            os.close(self._kernel_lock)
+
+    def _kernel_lock_is_in_place(self) -> bool:
+        """Whether others would meet our kernel's lock: not if its file was replaced."""
+        if self._kernel_lock is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._kernel_lock), _mutex(self._folder).stat())
+        except FileNotFoundError:
+            return False
 
 
 @contextmanager
@@ -108,59 +142,93 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
 
 
 def read_driver(folder: Path) -> Driver | None:
-    """Who holds the lock of the study in ``folder``, alive or not; ``None`` if nobody does."""
+    """Who holds the lock of the study in ``folder``, alive or not; ``None`` if nobody does, or it cannot be read."""
     try:
-        return Driver(**json.loads(Folder(folder).lock.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+        return _parse(json.loads(Folder(folder).lock.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
+def _parse(values: dict[str, Any]) -> Driver:
+    """A driver as this version or an older one wrote it."""
+    return Driver(**{field.name: values[field.name] for field in fields(Driver) if field.name in values})
+
+
 def _acquire(folder: Path, what: str) -> StudyLock:
-    with _exclusive(folder):
+    kernel_lock = None if is_remote(folder) else _lock_in_kernel(folder, what)
+    try:
         owner = read_driver(folder)
-        if owner is not None and owner.is_alive:
+        if owner is not None and not _is_dead(folder, owner, kernel_lock is not None):
             raise _refusal(folder, owner, what)
         driver = _this_driver()
-        if is_remote(folder):
-            _create(folder, driver, owner, what)
-        else:
+        if kernel_lock is not None:
             write_json(Folder(folder).lock, asdict(driver))
-        return StudyLock(folder, driver)
+        else:
+            _create(folder, driver, what)
+    except BaseException:
+        if kernel_lock is not None:
+            os.close(kernel_lock)
+        raise
+    return StudyLock(folder, driver, kernel_lock, what)
+
+
+def _mutex(folder: Path) -> Path:
+    return folder / f".{Folder.lock}.mutex"
+
+
+def _lock_in_kernel(folder: Path, what: str) -> int | None:
+    """The open file whose lock the kernel holds until it is closed; None where the file system has no such locks.
+
+    Raises:
+        StudyError: if another process holds it.
+    """
+    file = os.open(_mutex(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno in _NO_KERNEL_LOCKS:
+            return None
+        if isinstance(error, BlockingIOError):
+            raise _refusal(folder, read_driver(folder), what) from None
+        raise
+    return file
+
+
+def _is_dead(folder: Path, owner: Driver, have_kernel_lock: bool) -> bool:
+    if have_kernel_lock and owner.boot and owner.boot == _this_machine()[1]:
+        return True  # it would hold the lock that we have
+    if owner.is_alive:
+        return False
+    if owner.is_beside_us:
+        return True
+    time.sleep(WATCH_SECONDS)
+    return read_driver(folder) == owner
 
 
 def _this_driver() -> Driver:
     now, pid = time.time(), os.getpid()
-    return Driver(socket.gethostname(), pid, _process_start(pid) or now, uuid.uuid4().hex, now, now)
+    host, boot, namespace = _this_machine()
+    return Driver(host, pid, uuid.uuid4().hex, now, now, boot, namespace, _start_of(pid) or 0.0)
 
 
-def _create(folder: Path, driver: Driver, stale: Driver | None, what: str) -> None:
-    """Create the lock in a remote folder, in the place of a stale one."""
-    if stale is not None:
-        Folder(folder).lock.unlink(missing_ok=True)
+def _create(folder: Path, driver: Driver, what: str) -> None:
+    """Create driver.lock where no kernel guards it, in the place of a stale one."""
+    path = Folder(folder).lock
+    path.unlink(missing_ok=True)
     try:
-        create_exclusively(Folder(folder).lock, json.dumps(asdict(driver)).encode())
+        create_exclusively(path, json.dumps(asdict(driver)).encode())
     except FileExistsError:
-        raise _refusal(folder, read_driver(folder) or driver, what) from None
+        raise _refusal(folder, read_driver(folder), what) from None
 
 
-def _refusal(folder: Path, owner: Driver, what: str) -> StudyError:
+def _refusal(folder: Path, owner: Driver | None, what: str) -> StudyError:
     shown = "; `taskct study status` shows how far it is" if what == "study" else ""
     return StudyError(
         f"a {what} must have one driver at a time",
-        f"{folder} is run by {_where(owner)}",
+        f"{folder} is run by {_where(owner) if owner else 'another process'}",
         f"Wait for it or stop it{shown}.",
     )
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes from reading and writing a local lock file at the same time."""
-    if is_remote(folder):
-        yield
-        return
-    with (folder / f".{Folder.lock}.mutex").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees it when a process dies
-        yield
 
 
 def _beat_until(stop: threading.Event, lock: StudyLock) -> None:
@@ -169,10 +237,23 @@ def _beat_until(stop: threading.Event, lock: StudyLock) -> None:
             lock.beat()
 
 
-def _process_start(pid: int) -> float | None:
+def _this_machine() -> tuple[str, str, str]:
+    """Host name, id of the kernel's boot, and the namespace of process numbers; empty where there are none."""
+    boot = namespace = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return socket.gethostname(), boot, namespace
+
+
+def _start_of(pid: int) -> float | None:
+    """When a process started; None if it does not run. Ticks since boot stay as they are when the clock is set."""
     try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
+        if Path("/proc/self/stat").exists():
+            state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return None if state == "Z" else float(numbers[18])  # field 22 of proc_pid_stat(5)
+        return float(psutil.Process(pid).create_time())
+    except (OSError, psutil.NoSuchProcess):
         return None
 
 

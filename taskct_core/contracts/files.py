@@ -152,11 +152,15 @@ def upload(local: Path, target: Path) -> None:
 
 
 def create_exclusively(target: Path, content: bytes) -> None:
-    """Write a remote file that must not be there yet.
+    """Write a file that must not be there yet.
 
     Raises:
         FileExistsError: if it is.
     """
+    if not is_remote(target):
+        with target.open("xb") as file:
+            file.write(content)
+        return
     remote = cast(Any, target)
     remote.fs.pipe_file(remote.path, content, mode="create")
 

@@ -14,6 +14,7 @@ from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
 from study.results import export_results
 from study.run import run_study
+from study.search import lock as lock_module
 from study.search.lock import read_driver, study_lock
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
@@ -69,15 +70,22 @@ def test_a_remote_study_has_one_driver(s3_bucket: str) -> None:
     assert read_driver(folder) is None
 
 
-def test_a_dead_drivers_remote_lock_is_taken_over_and_its_owner_notices(s3_bucket: str) -> None:
+def test_a_dead_drivers_remote_lock_is_taken_over_and_its_owner_notices(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "WATCH_SECONDS", 0.1)
     folder = open_folder(f"{s3_bucket}/takeover")
     with study_lock(folder) as first:
-        vanished = json.loads((folder / Folder.lock).read_text()) | {"host": "elsewhere", "heartbeat": 0.0}
+        vanished = json.loads((folder / Folder.lock).read_text()) | {
+            "host": "elsewhere",
+            "boot": "another",
+            "heartbeat": 0.0,
+        }
         (folder / Folder.lock).write_text(json.dumps(vanished))
         with study_lock(folder) as second:
             second.check()
             first.beat()
-            with pytest.raises(StudyError, match="took it over"):
+            with pytest.raises(StudyError, match="taken over"):
                 first.check()
 
 

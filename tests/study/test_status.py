@@ -80,7 +80,7 @@ def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:
         status = study_status(tmp_path)
         assert status.state == "running" and status.seconds_left is not None
         assert "left" in text(status)
-    dead = json.loads(content) | {"host": "elsewhere", "heartbeat": time.time() - 3600}
+    dead = json.loads(content) | {"host": "elsewhere", "boot": "another", "heartbeat": time.time() - 3600}
     (tmp_path / Folder.lock).write_text(json.dumps(dead))
     status = study_status(tmp_path)
     assert status.state == "stopped"
