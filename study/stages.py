@@ -126,9 +126,14 @@ def simulate_dataset(
         _making(workspace.dataset, "dataset", plan.is_done, experiment),
         progress("Simulating patients", len(plan.jobs)) as advance,
     ):
-        card = carry_out(plan, lambda patient, samples: advance(1, f"{patient}: {samples} slices"))
+        card = carry_out(
+            plan,
+            lambda patient, samples: advance(1, f"{patient}: {samples} slices"),
+            lambda patient: advance(0, f"{patient}: body measured"),
+        )
     counts = ", ".join(f"{split} {card.counts[split]['samples']}" for split in SPLITS)
     console.print(f"Dataset: {workspace.dataset}  (slices: {counts}; hash {card.data_hash[:12]})")
+    console.print(card.scanner_text)
     for warning in card.warnings:
         console.print(f"Warning: {warning}", style="yellow")
     for line in plan.remarks(card):

@@ -68,6 +68,14 @@ class DatasetCard(StrictModel):
         optional = {schema.SINOGRAM} if not self.has_sinogram else set()
         return [name for name in SAMPLE_COLUMNS if name not in {*schema.BASE_COLUMNS, *optional}]
 
+    @property
+    def scanner_text(self) -> str:
+        """Field of view and dose in a line."""
+        policy = self.simulation["field_of_view"]
+        field = f", {self.field_of_view_mm:g} mm for all patients" if self.field_of_view_mm else ""
+        dose = ", ".join(f"{name.replace('_', ' ')} {_rounded(value)}" for name, value in self.dose.items())
+        return f"Scanner: field of view {policy}{field}; dose: {dose or 'not recorded'}"
+
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """Absolute paths of a split's shards, in order."""
         return [(folder / shard.path).resolve() for shard in self.shards[split]]
@@ -76,6 +84,10 @@ class DatasetCard(StrictModel):
         """What all splits take as Arrow tables in memory."""
         paths = [path for split in self.shards for path in self.shard_paths(folder, split)]
         return sum(concurrently(_size_bytes, paths))
+
+
+def _rounded(dose: float | tuple[float, float]) -> str:
+    return f"{dose[0]:.3g} to {dose[1]:.3g}" if isinstance(dose, tuple) else f"{dose:.3g}"
 
 
 def _size_bytes(path: Path) -> int:

@@ -46,8 +46,14 @@ def simulate(
     return carry_out(plan_simulation(experiment, folder, changed_source), on_patient)
 
 
-def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> DatasetCard:
+def carry_out(
+    plan: SimulationPlan,
+    on_patient: OnPatient | None = None,
+    on_measured: Callable[[str], None] = lambda patient: None,
+) -> DatasetCard:
     """Do what a plan says, and return the card of the dataset. Needs a running Ray session if there are jobs.
+
+    ``on_measured`` is called with each patient whose body was measured, before the first is simulated.
 
     Raises:
         DataError: if a volume is not valid, if the same voxels stand in two splits, or if no slice was selected for
@@ -58,7 +64,7 @@ def carry_out(plan: SimulationPlan, on_patient: OnPatient | None = None) -> Data
     jobs = plan.jobs
     if plan.card is None:
         path.unlink(missing_ok=True)  # of the dataset that this one replaces: from here on it is unfinished
-        jobs = in_one_field(jobs, _measure)
+        jobs = in_one_field(jobs, lambda jobs: _measure(jobs, on_measured))
     manifests = []
     for manifest in _run(_simulate_patient_row, jobs):
         manifests.append(manifest)
@@ -106,8 +112,10 @@ def _remove_unlisted(plan: SimulationPlan, card: DatasetCard) -> None:
                     file.unlink(missing_ok=True)
 
 
-def _measure(jobs: list[PatientJob]) -> Iterator[float]:
-    return (found["edge_mm"] for found in _run(_measure_patient_row, jobs))
+def _measure(jobs: list[PatientJob], on_measured: Callable[[str], None]) -> Iterator[float]:
+    for found in _run(_measure_patient_row, jobs):
+        on_measured(found["patient"])
+        yield found["edge_mm"]
 
 
 def _run(on_row: Callable[..., dict[str, str]], jobs: list[PatientJob]) -> Iterator[Manifest]:
@@ -130,7 +138,8 @@ def _simulate_patient_row(row: dict[str, Any], jobs: list[PatientJob]) -> dict[s
 
 
 def _measure_patient_row(row: dict[str, Any], jobs: list[PatientJob]) -> dict[str, str]:
-    return _as_row(lambda: {"edge_mm": measure_patient(jobs[row["id"]])})
+    job = jobs[row["id"]]
+    return _as_row(lambda: {"patient": job.reference.patient, "edge_mm": measure_patient(job)})
 
 
 def _as_row(work: Callable[[], Manifest]) -> dict[str, str]:

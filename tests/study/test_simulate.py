@@ -259,3 +259,12 @@ def test_an_empty_split_of_patients_is_told_of(small, tmp_path: Path) -> None:
     assert in_one_field([], lambda jobs: []) == []
     with pytest.raises(DataError, match="train split must hold samples"):
         dataset_card(small.experiment, {"train": []}, [])
+
+
+def test_the_scanner_is_told_in_a_line(small) -> None:
+    text = small.card.scanner_text
+    assert f"scanner, {small.card.field_of_view_mm:g} mm for all patients" in text
+    assert "photons per ray 2e+03" in text and "noise hu" in text
+    ranged = small.card.model_copy(update={"dose": {"noise_hu": (20.0, 40.0)}, "field_of_view_mm": None})
+    assert ranged.scanner_text == "Scanner: field of view scanner; dose: noise hu 20 to 40"
+    assert small.card.model_copy(update={"dose": {}}).scanner_text.endswith("dose: not recorded")
