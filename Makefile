@@ -10,13 +10,19 @@ TEST_PROCESSES ?= 2
 INSTALL = (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
 	&& $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint clean
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+.PHONY: quickstart test test-all lint clean
 
 quickstart: $(READY)
 	$(BIN)/taskct quickstart
 
+# Everything that needs no real kills, clusters, hosts or browsers.
 test: $(TEST_READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(TEST_READY)
+	$(PYTEST) $(ARGS)
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .

@@ -29,6 +29,14 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves out: browsers, real CT, and whatever starts a Ray of its own to kill or to join."""
+    for item in items:
+        own_ray = item.get_closest_marker("ray") and "local_ray" not in getattr(item, "fixturenames", ())
+        if own_ray or any(item.get_closest_marker(name) for name in ("browser", "real_ct")):
+            item.add_marker("slow")
+
+
 @dataclass(frozen=True)
 class Small:
     """The experiment and its folder, with dataset and task network made."""

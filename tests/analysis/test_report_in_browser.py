@@ -12,7 +12,7 @@ from study_factory import Recipe, write_study
 
 import analysis
 from analysis.figures import FIGURES
-from analysis.report import write_whole
+from taskct_core.contracts.files import write_text
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # What keeps Chromium quiet and runnable as root; SwiftShader draws WebGL without a GPU.
@@ -238,7 +238,7 @@ def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorti
         place = "document.getElementById('correlation').getBoundingClientRect().top"
         before = page.evaluate(place)
         written = page.locator(".written").first.text_content()
-        write_whole(out, out.read_text().replace(written, "Written a second time."))
+        write_text(out, out.read_text().replace(written, "Written a second time."))
         page.clock.fast_forward(601_000)
         page.wait_for_function("!window.first && document.body.textContent.includes('a second time')")
         assert page.evaluate(place) == pytest.approx(before, abs=40)

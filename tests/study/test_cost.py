@@ -9,7 +9,7 @@ import torch
 from lookup_trainable import row_at
 from studies import EPOCHS, run_here, study_config
 
-from study.config import COSTS
+from study.search.config import COSTS
 from study.trials.cost import CostMeter
 from taskct_core import schema
 
