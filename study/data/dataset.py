@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from study.data.shards import REPAIR, SAMPLE_COLUMNS, concurrently, hash_or_none, shard_columns, shard_errors
+from study.data.shards import REPAIR, SAMPLE_COLUMNS, concurrently, hash_or_none, shard_columns
 from study.data.source_record import SourceRecord
 from taskct_core import schema
 from taskct_core.config import StrictModel
@@ -80,20 +78,17 @@ class DatasetCard(StrictModel):
         """Absolute paths of a split's shards, in order."""
         return [(folder / shard.path).resolve() for shard in self.shards[split]]
 
-    def size_bytes(self, folder: Path) -> int:
-        """What all splits take as Arrow tables in memory."""
-        paths = [path for split in self.shards for path in self.shard_paths(folder, split)]
-        return sum(concurrently(_size_bytes, paths))
+    @property
+    def size_bytes(self) -> int:
+        """What the tensors of the stored samples of all splits take in memory."""
+        pixels = self.image_shape[0] * self.image_shape[1]
+        readings = self.geometry["num_angles"] * self.geometry["num_bins"] if self.has_sinogram else 0
+        a_sample = 2 * 4 * pixels + pixels + 4 * readings  # full dose and FBP, labels, sinogram
+        return a_sample * sum(shard.rows for shards in self.shards.values() for shard in shards)
 
 
 def _rounded(dose: float | tuple[float, float]) -> str:
     return f"{dose[0]:.3g} to {dose[1]:.3g}" if isinstance(dose, tuple) else f"{dose:.3g}"
-
-
-def _size_bytes(path: Path) -> int:
-    with shard_errors(str(path)), path.open("rb") as file:
-        metadata = pq.read_metadata(file)
-    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 
 
 def hash_of(shards: Mapping[str, list[ShardEntry]]) -> str:

@@ -116,7 +116,7 @@ def open_feeds(
         fresh: how training samples are drawn anew in every epoch; None: the stored ones are used.
     """
     if data_path == "auto":
-        fits = card.size_bytes(folder) <= smallest_object_store(alive_nodes()) / 2
+        fits = card.size_bytes <= smallest_object_store(alive_nodes()) / 2
         data_path = "memory" if fits else "stream"
     splits = [split for split in schema.SPLITS if card.shards[split]]
     feeds: dict[str, Feed] = {}

@@ -7,7 +7,7 @@ process does both. What is ready waits in the object store, a window of it and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +39,29 @@ class Window:
 
 
 def batches_of(window: Window, shards: SplitShards, fresh: FreshSamples | None) -> Iterator[Columns]:
-    """The window's batches in their order: fresh samples of an epoch, if there are any, or stored ones."""
+    """The window's batches in their order: fresh samples of an epoch, if there are any, or stored ones.
+
+    Raises:
+        DataError: if a shard is missing or damaged.
+    """
     if fresh is None or window.seed_and_epoch is None:
-        return _stored(window, shards)
+        return _telling_damage(_stored(window, shards), shards, window, shards.columns)
     if fresh.cpus == 0:
         return _scanned_here(window, shards, fresh)
-    return _scanned_by_tasks(window, shards, fresh)
+    return _telling_damage(_scanned_by_tasks(window, shards, fresh), shards, window, fresh.reads)
+
+
+def _telling_damage(
+    batches: Iterator[Columns], shards: SplitShards, window: Window, columns: Sequence[str] | None
+) -> Iterator[Columns]:
+    from ray.exceptions import RayError
+
+    try:
+        yield from batches
+    except RayError:  # it buries what the reader said, who says it again here
+        for _ in shards.read(window.visits[:, 0], columns):
+            pass
+        raise
 
 
 def _stored(window: Window, shards: SplitShards) -> Iterator[Columns]:

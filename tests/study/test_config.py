@@ -198,3 +198,9 @@ def test_rules_within_a_section(model: Any, values: dict[str, Any], part: str) -
 def test_an_unknown_name_is_answered_with_the_valid_ones(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ExperimentConfig.parse(values)
+
+
+def test_a_shipped_experiment_streams() -> None:
+    shipped = Path(__file__).parents[2] / "configs"
+    paths = [load_experiment(path).execution.data_path for path in shipped.glob("*.yaml")]
+    assert "stream" in paths

@@ -108,3 +108,16 @@ def test_unfinished_dataset_is_refused(dataset: Path) -> None:
     (dataset / DatasetFolder.card).unlink()
     with pytest.raises(DataError, match="taskct simulate"):
         load_card(dataset)
+
+
+def test_a_dataset_knows_what_its_samples_take_in_memory(small) -> None:
+    tables = [
+        from_table(pq.read_table(path).select(small.card.sample_columns))
+        for split in small.card.shards
+        for path in small.card.shard_paths(small.workspace.dataset, split)
+    ]
+    tensors = [values for table in tables for values in table.values() if values.ndim > 1]
+    assert small.card.size_bytes == sum(values.nbytes for values in tensors)
+    columns = small.card.model_copy(update={"has_sinogram": True})
+    sinograms = sum(len(table[schema.LABELS]) for table in tables) * 4 * 32 * 91  # angles, bins
+    assert columns.size_bytes == small.card.size_bytes + sinograms

@@ -18,6 +18,7 @@ from study.data.feed import Feed, open_feeds
 from study.data.read_ahead import ReadAhead, chained
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
+from taskct_core.errors import DataError
 
 
 def test_reading_ahead_keeps_the_order_and_raises_what_the_stream_raises() -> None:
@@ -131,5 +132,5 @@ def test_a_shard_that_is_gone_is_told_to_who_draws(small, tmp_path: Path, local_
     shutil.copytree(small.workspace.dataset, tmp_path, dirs_exist_ok=True)
     feed = open_feeds(small.card, tmp_path, "stream")["train"]
     small.card.shard_paths(tmp_path, "train")[-1].unlink()
-    with pytest.raises(Exception, match="No such file"):
+    with pytest.raises(DataError, match=r"undamaged.*No such file"):
         keys(feed.shuffled(2, seed=0, epoch=1, share=Share()))
