@@ -14,7 +14,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.comparisons import compare_methods
     from analysis.console import methods_console
     from analysis.contestants import contestant
     from analysis.exports import export_figures, export_front_configs, export_tables
@@ -23,28 +22,30 @@ if TYPE_CHECKING:
     from analysis.loading import load
     from analysis.method_draws import gap_closed_interval
     from analysis.method_scores import methods_table
+    from analysis.paired_differences import compare_methods
     from analysis.pareto import gap_closed, hypervolume, knee, non_dominated
     from analysis.report import write_report
-    from analysis.report.comparison import write_comparison
+    from analysis.report.several_studies import write_comparison
     from analysis.results_table import ResultsTable
     from analysis.sample_scores import intervals
     from analysis.search_history import hypervolume_history
     from analysis.selection import baseline, front_trials, picks
+    from analysis.several_studies import StudyComparison, compare
     from analysis.statistics import holm, rank_correlation
-    from analysis.study_comparison import StudyComparison, compare
     from analysis.summary import summarise
     from analysis.tables import front_table, trials_table
-    from analysis.unavailable import Unavailable
+    from analysis.unavailable import Unavailable, attempt
     from analysis.watch import watch_report
 
 _HOMES = {
     "FIGURES": "figures",
     "ResultsTable": "results_table",
-    "StudyComparison": "study_comparison",
+    "StudyComparison": "several_studies",
     "Unavailable": "unavailable",
+    "attempt": "unavailable",
     "baseline": "selection",
-    "compare": "study_comparison",
-    "compare_methods": "comparisons",
+    "compare": "several_studies",
+    "compare_methods": "paired_differences",
     "contestant": "contestants",
     "export_figures": "exports",
     "export_front_configs": "exports",
@@ -68,7 +69,7 @@ _HOMES = {
     "summarise": "summary",
     "trials_table": "tables",
     "watch_report": "watch",
-    "write_comparison": "report.comparison",
+    "write_comparison": "report.several_studies",
     "write_report": "report",
 }
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "ResultsTable",
     "StudyComparison",
     "Unavailable",
+    "attempt",
     "baseline",
     "compare",
     "compare_methods",

@@ -15,7 +15,7 @@ from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials
 from analysis.tables import front_table, trials_table
-from analysis.unavailable import Unavailable
+from analysis.unavailable import attempt
 from taskct_core.errors import ConfigError, ResourceError
 
 FIGURE_FORMATS = ("png", "svg", "pdf", "html")
@@ -53,8 +53,8 @@ def export_figures(
     folder = _made(out)
     drawn = {}
     for name in names:
-        data = FIGURES[name].compute(table)
-        if not isinstance(data, Unavailable):
+        data = attempt(FIGURES[name].compute, table).result
+        if data is not None:
             drawn[name] = FIGURES[name].draw(data)
             title = {"text": FIGURES[name].title, "y": 0.985, "yanchor": "top"}
             drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=title)

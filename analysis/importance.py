@@ -31,25 +31,25 @@ class Importance:
     trials: int
 
 
-def parameter_importance(table: ResultsTable, objective: str) -> Importance | Unavailable:
+def parameter_importance(table: ResultsTable, objective: str) -> Importance:
     """Importance of every searched parameter for one metric on the search split."""
     if objective not in table.metrics:
-        return Unavailable(f"The results hold no finite value of {objective}.")
+        raise Unavailable(f"The results hold no finite value of {objective}.")
     scores = table.complete_scores(SEARCH_SPLIT, [objective])[objective]
     scores = scores[np.isfinite(scores) & scores.index.isin(table.distinct_runs)]  # a repeat would leak
     if len(scores) < FEWEST_TRIALS:
-        return Unavailable(
+        raise Unavailable(
             f"Importances need at least {FEWEST_TRIALS} complete trials; there are {len(scores)}."
         )
     if scores.nunique() < 2 or not table.searched:
-        return Unavailable("All trials have the same score or the same configuration: nothing to attribute.")
+        raise Unavailable("All trials have the same score or the same configuration: nothing to attribute.")
     if len(scores) > _MOST_TRIALS:
         scores = scores.sample(_MOST_TRIALS, random_state=0)
     features = _encode(table.trials.loc[scores.index, table.searched])
     r_squared, falls = _held_out_importance(features, scores.to_numpy())
     label = metric_info(objective).label
     if r_squared <= 0:
-        return Unavailable(
+        raise Unavailable(
             f"The parameters do not predict {label} of held-out trials (R² = {r_squared:.2f}), so no "
             "parameter can be credited with it. More trials may change that."
         )

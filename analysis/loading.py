@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.metric_info import declare_own
 from analysis.results_table import STATUS_RANK, ResultsTable
 from taskct_core import schema as S
 from taskct_core.contracts.files import open_folder
@@ -42,7 +41,6 @@ def load(folder: str | Path) -> ResultsTable:
         _check_columns(StudyFolder.samples, samples, _NEEDED_SAMPLES)
     samples = _with_audit(samples, files, rows)
     study = StudyCard.read(files.card) if files.card.is_file() else StudyCard()
-    declare_own(study.directions)
     return ResultsTable(files, rows, samples, study, _read_evaluations(files))
 
 

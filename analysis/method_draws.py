@@ -64,7 +64,7 @@ def best_traditional(table: ResultsTable) -> int | None:
             one: float(scores[S.PRIMARY_DICE].reindex(list(contestant(table, one).trials)).mean())
             for one in candidates
         }
-        best = best_trial(pd.Series(means, dtype=float), S.PRIMARY_DICE)
+        best = best_trial(pd.Series(means, dtype=float), table.direction(S.PRIMARY_DICE))
         if best is not None:
             return best
     return None
@@ -72,7 +72,7 @@ def best_traditional(table: ResultsTable) -> int | None:
 
 def gap_closed_interval(
     table: ResultsTable, trial: int, metric: str, lower: str | None = None, upper: str = "full_dose"
-) -> tuple[float, float, float] | Unavailable:
+) -> tuple[float, float, float]:
     """Share of the way from the lower to the upper reference: score and ends of the 95 % interval.
 
     Args:
@@ -85,16 +85,12 @@ def gap_closed_interval(
     bounds = [best_traditional(table) if lower is None else table.reference(lower), table.reference(upper)]
     method = contestant(table, trial)
     if None in bounds:
-        return Unavailable(f"The gap needs {lower or 'a traditional reference'} and {upper}.")
+        raise Unavailable(f"The gap needs {lower or 'a traditional reference'} and {upper}.")
     sides = [method, *(contestant(table, bound) for bound in bounds if bound is not None)]
     samples = align(table, [t for side in sides for t in side.trials], table.claim_split)
-    if isinstance(samples, Unavailable):
-        return samples
     missing = {t for side in sides for t in side.trials} - set(samples.trials)
     if missing or not can_resample(samples, metric):
-        return Unavailable(
-            f"The gap needs the {metric} of the method and both references on the same slices."
-        )
+        raise Unavailable(f"The gap needs the {metric} of the method and both references on the same slices.")
     score, draws = method_draws(samples, sides, metric)
     shares = gap_shares(np.vstack([score, draws]), 1, 2)[:, 0]
     low, high = statistics.percentile_interval(shares[1:, None])

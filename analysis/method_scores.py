@@ -13,7 +13,7 @@ from analysis.method_draws import basis, best_traditional, gap_shares, method_dr
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import AlignedSamples, align, can_resample
 from analysis.tables import column_title, shown_metrics
-from analysis.unavailable import Unavailable
+from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.modes import MODES
 
@@ -39,7 +39,7 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
         other = _means(table.network_scores(table.claim_split, suffix)[[metric]], methods)[metric]
         if other.notna().any():
             scores[metric + suffix] = other
-    samples = _samples(table, methods)
+    samples = attempt(_samples, table, methods).result
     for column in scores:
         frame[column] = scores[column]
         frame[f"{column}_low"], frame[f"{column}_high"] = _ends(samples, methods, column)
@@ -96,10 +96,10 @@ def scored_columns(frame: pd.DataFrame, metrics: list[str]) -> list[str]:
 def interval_basis(table: ResultsTable) -> str:
     """A sentence: what the intervals of the methods table cover, or why there are none."""
     methods = list(shown_rows(table))
-    samples = _samples(table, methods)
-    if isinstance(samples, Unavailable):
-        return samples.reason
-    return f"Ranges are 95 % intervals over {basis(samples, methods)}."
+    found = attempt(_samples, table, methods)
+    if found.missing is not None:
+        return found.missing.reason
+    return f"Ranges are 95 % intervals over {basis(found.needed, methods)}."
 
 
 def gap_words(table: ResultsTable) -> str:
@@ -155,17 +155,17 @@ def _means(scores: pd.DataFrame, methods: list[Contestant]) -> pd.DataFrame:
     return pd.DataFrame(means, index=index, columns=scores.columns, dtype=float)
 
 
-def _samples(table: ResultsTable, methods: list[Contestant]) -> AlignedSamples | Unavailable:
+def _samples(table: ResultsTable, methods: list[Contestant]) -> AlignedSamples:
     if not any(trial >= 0 for method in methods for trial in method.trials):
-        return Unavailable("No trial is complete yet.")
+        raise Unavailable("No trial is complete yet.")
     return align(table, [trial for method in methods for trial in method.trials], table.claim_split)
 
 
 def _ends(
-    samples: AlignedSamples | Unavailable, methods: list[Contestant], metric: str
+    samples: AlignedSamples | None, methods: list[Contestant], metric: str
 ) -> tuple[pd.Series, pd.Series]:
     empty = pd.Series(float("nan"), index=[method.trials[0] for method in methods])
-    if isinstance(samples, Unavailable) or not can_resample(samples, metric):
+    if samples is None or not can_resample(samples, metric):
         return empty, empty
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
     _, draws = method_draws(samples, scored, metric)
@@ -180,7 +180,7 @@ def _ends(
 def _with_gap(
     frame: pd.DataFrame,
     table: ResultsTable,
-    samples: AlignedSamples | Unavailable,
+    samples: AlignedSamples | None,
     methods: list[Contestant],
 ) -> pd.DataFrame:
     """Add the gap closed and, for what is no bound itself, its interval."""
@@ -192,7 +192,7 @@ def _with_gap(
     order = frame.index.tolist()
     place = order.index(lower), order.index(upper)
     frame[GAP_CLOSED] = gap_shares(frame[S.PRIMARY_DICE].to_numpy()[None], *place)[0]
-    if isinstance(samples, Unavailable) or not can_resample(samples, S.PRIMARY_DICE):
+    if samples is None or not can_resample(samples, S.PRIMARY_DICE):
         return frame
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
     first = [method.trials[0] for method in scored]

@@ -58,11 +58,11 @@ class PanelSlices:
         return f"{shown[S.PATIENT]}, slice {shown[S.SLICE_INDEX]} ({shown[S.SPLIT]} split)"
 
 
-def read_slices(table: ResultsTable) -> PanelSlices | Unavailable:
+def read_slices(table: ResultsTable) -> PanelSlices:
     """Read which slices the panels show."""
     folder = table.folder
     if not folder.panel_slices.is_file():
-        return Unavailable(
+        raise Unavailable(
             f"The study folder holds no {StudyFolder.panel_slices}, so there are no images to show."
         )
     slices = read_json(folder.panel_slices, "Export the study again.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,9 @@ OWN_NETWORK_MODES = tuple(name for name, mode in MODES.items() if mode.trains_ta
 _REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
 
 
+_Fact = TypeVar("_Fact")
+
+
 @dataclass(frozen=True, eq=False)  # compared by identity; tables have no truth value
 class ResultsTable:
     """One study's results.
@@ -52,6 +55,14 @@ class ResultsTable:
     study: StudyCard = field(repr=False)
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     hide: Callable[[Any], Any] | None = field(default=None, repr=False)
+
+    _facts: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def fact(self, compute: Callable[[ResultsTable], _Fact]) -> _Fact:
+        """What ``compute`` tells of this study: worked out when it is first asked for, and kept with the study."""
+        if compute not in self._facts:
+            self._facts[compute] = compute(self)
+        return cast(_Fact, self._facts[compute])
 
     @property
     def name(self) -> str:
@@ -88,6 +99,10 @@ class ResultsTable:
         """What the search optimised, as far as the columns are there; Dice and PSNR if nothing is said."""
         asked = self.study.objectives or [S.PRIMARY_DICE, S.PRIMARY_PSNR]
         return [name for name in asked if name in self.metrics]
+
+    def direction(self, metric: str) -> S.Direction:
+        """Which way a metric or an own objective is better."""
+        return S.METRICS[metric].direction if metric in S.METRICS else self.study.directions[metric]
 
     @property
     def claim_split(self) -> str:

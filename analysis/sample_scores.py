@@ -49,17 +49,17 @@ class AlignedSamples:
         return len(set(self.patients))
 
 
-def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamples | Unavailable:
+def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamples:
     """Bring the samples of some trials (or references) into one order of slices."""
     samples = table.samples
     if samples.empty:
-        return Unavailable(
+        raise Unavailable(
             f"The study folder holds no {StudyFolder.samples}, so there are no intervals over patients."
         )
     found = samples[(samples[S.SPLIT] == split) & samples[S.TRIAL].isin(trials)]
     trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
     if not trials:
-        return Unavailable(f"None of these trials has slices scored on the {split} split.")
+        raise Unavailable(f"None of these trials has slices scored on the {split} split.")
     columns = [c for c in found if c in _COLUMNS]
     wide = found.pivot_table(
         index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=columns, dropna=False, aggfunc="first"
@@ -69,7 +69,7 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
     )
     wide = wide[(present[trials] > 0).all(axis=1).reindex(wide.index, fill_value=False)]
     if wide.empty:
-        return Unavailable(f"These trials share no slice of the {split} split.")
+        raise Unavailable(f"These trials share no slice of the {split} split.")
     values = {c: wide[c][trials].to_numpy(dtype=float) for c in columns}
     patients = wide.index.get_level_values(S.PATIENT).astype(str).tolist()
     return AlignedSamples(split, list(trials), patients, values)
@@ -117,16 +117,14 @@ def _nanmean(values: Array, axis: int) -> Array:
 
 def intervals(
     table: ResultsTable, trials: Sequence[int], metrics: Sequence[str], split: str | None = None
-) -> pd.DataFrame | Unavailable:
+) -> pd.DataFrame:
     """Scores with 95 % intervals over patients: rows of trial, metric, score, low, high.
 
     A score is of the trial's slices; low and high are NaN for a metric that slices cannot give.
     """
     samples = align(table, trials, split or table.claim_split)
-    if isinstance(samples, Unavailable):
-        return samples
     if samples.patient_count < 2:
-        return Unavailable(one_patient(samples.split))
+        raise Unavailable(one_patient(samples.split))
     blocks = []
     for metric in metrics:
         if not can_resample(samples, metric):
@@ -139,7 +137,7 @@ def intervals(
             )
         )
     if not blocks:
-        return Unavailable(f"{StudyFolder.samples} holds none of {', '.join(metrics)}.")
+        raise Unavailable(f"{StudyFolder.samples} holds none of {', '.join(metrics)}.")
     return pd.concat(blocks, ignore_index=True)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import pareto
-from analysis.metric_info import metric_info
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from taskct_core import schema as S
 
@@ -21,7 +20,7 @@ def reference_point(table: ResultsTable) -> dict[str, float]:
     every = table.scores(SEARCH_SPLIT, table.objectives)
     scores = pd.concat([scores, every.loc[every.index == fbp]]).replace([np.inf, -np.inf], np.nan)
     return {
-        name: float(scores[name].min() if metric_info(name).direction == "maximize" else scores[name].max())
+        name: float(scores[name].min() if table.direction(name) == "maximize" else scores[name].max())
         for name in table.objectives
     }
 
@@ -33,7 +32,7 @@ def hypervolume_history(table: ResultsTable, reference: dict[str, float] | None 
     order is that of ``finished_at``, else of the trial numbers.
     """
     reference = reference_point(table) if reference is None else reference
-    directions = [metric_info(name).direction for name in table.objectives]
+    directions = [table.direction(name) for name in table.objectives]
     corner = [reference[name] for name in table.objectives]
     trials = _in_finishing_order(table)
     scores = table.complete_scores(SEARCH_SPLIT, table.objectives)

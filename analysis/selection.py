@@ -36,7 +36,7 @@ def front_trials(table: ResultsTable, split: str, metrics: list[str] | None = No
     scores = table.complete_scores(split, metrics)
     if not metrics or scores.empty:
         return []
-    directions = [metric_info(name).direction for name in metrics]
+    directions = [table.direction(name) for name in metrics]
     return [int(trial) for trial in scores.index[pareto.non_dominated(scores.to_numpy(), directions)]]
 
 
@@ -45,11 +45,11 @@ def picks(table: ResultsTable) -> list[Pick]:
     scores = table.complete_scores(SEARCH_SPLIT, table.objectives)
     reasons: dict[int, list[str]] = {}
     for metric in table.objectives:
-        trial = best_trial(scores[metric], metric)
+        trial = best_trial(scores[metric], table.direction(metric))
         if trial is not None:
             reasons.setdefault(trial, []).append(f"best {metric_info(metric).label}")
     if len(scores) and len(table.objectives) > 1:
-        row = pareto.knee(scores.to_numpy(), [metric_info(name).direction for name in table.objectives])
+        row = pareto.knee(scores.to_numpy(), [table.direction(name) for name in table.objectives])
         if row is not None:
             reasons.setdefault(int(scores.index[row]), []).append("knee of the front")
     return [Pick(trial, " and ".join(why)) for trial, why in reasons.items()]
@@ -62,7 +62,7 @@ def best_of_methods(table: ResultsTable) -> list[Pick]:
         return []
     scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
     methods = table.trials.loc[scores.index, S.METHOD]
-    best = {mode: best_trial(scores[methods == mode], metric) for mode in MODES}
+    best = {mode: best_trial(scores[methods == mode], table.direction(metric)) for mode in MODES}
     return [
         Pick(trial, "best Dice of its mode" if metric == S.PRIMARY_DICE else f"best {metric} of its mode")
         for trial in best.values()
@@ -70,12 +70,12 @@ def best_of_methods(table: ResultsTable) -> list[Pick]:
     ]
 
 
-def best_trial(scores: pd.Series, metric: str) -> int | None:
+def best_trial(scores: pd.Series, direction: S.Direction) -> int | None:
     """The trial with the best finite score; the first of equals."""
     finite = scores[np.isfinite(scores)]
     if finite.empty:
         return None
-    return int(finite.idxmax() if metric_info(metric).direction == "maximize" else finite.idxmin())
+    return int(finite.idxmax() if direction == "maximize" else finite.idxmin())
 
 
 def baseline(table: ResultsTable) -> Pick | None:
@@ -93,5 +93,5 @@ def baseline(table: ResultsTable) -> Pick | None:
     if metric not in table.metrics:
         return None
     scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
-    trial = best_trial(scores[scores.index.isin(trials.index[without])], metric)
+    trial = best_trial(scores[scores.index.isin(trials.index[without])], table.direction(metric))
     return None if trial is None else Pick(trial, "no task loss")

@@ -6,21 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.comparisons import (
+import pandas as pd
+
+from analysis.contestants import alpha_of, contestant, shown_whole
+from analysis.figures.correlation import compute_rank_correlations
+from analysis.figures.differences import SIGNIFICANCE
+from analysis.method_draws import gap_closed_interval
+from analysis.method_scores import gap_words
+from analysis.metric_info import metric_info
+from analysis.paired_differences import (
     FEWEST_PATIENTS_FOR_A_CLAIM,
     Comparisons,
     default_comparisons,
     default_pairs,
 )
-from analysis.contestants import alpha_of, contestant, shown_whole
-from analysis.figures.comparison import SIGNIFICANCE
-from analysis.figures.correlation import compute_rank_correlations
-from analysis.method_draws import gap_closed_interval
-from analysis.method_scores import gap_words
-from analysis.metric_info import metric_info
 from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
 from analysis.selection import best_trial, front_trials, picks
-from analysis.unavailable import Unavailable
+from analysis.unavailable import attempt
 from taskct_core import schema as S
 
 
@@ -67,9 +69,10 @@ def _front(table: ResultsTable) -> str:
 
 def _differences(table: ResultsTable) -> list[str]:
     """What the trial with the best first objective gains and loses against its first opponent."""
-    compared, pairs = default_comparisons(table), default_pairs(table)
-    if isinstance(compared, Unavailable):
-        return [compared.reason] if pairs else []
+    found, pairs = table.fact(default_comparisons), default_pairs(table)
+    if found.missing is not None:
+        return [found.missing.reason] if pairs else []
+    compared = found.needed
     one, other = pairs[0]
     rows = compared.rows[(compared.rows["name"] == one.label) & (compared.rows["other"] == other.label)]
     if rows.empty:
@@ -102,9 +105,10 @@ def _difference(row: Mapping[Any, Any], compared: Comparisons) -> str:
 
 def _gap(table: ResultsTable) -> str:
     scores = table.complete_scores(SEARCH_SPLIT, [S.PRIMARY_DICE])
-    best = best_trial(scores[S.PRIMARY_DICE], S.PRIMARY_DICE) if S.PRIMARY_DICE in scores else None
-    found = gap_closed_interval(table, best, S.PRIMARY_DICE) if best is not None else Unavailable("no trial")
-    if best is None or isinstance(found, Unavailable):
+    dice = scores.get(S.PRIMARY_DICE, pd.Series(dtype=float))
+    best = best_trial(dice, table.direction(S.PRIMARY_DICE))
+    found = None if best is None else attempt(gap_closed_interval, table, best, S.PRIMARY_DICE).result
+    if best is None or found is None:
         return ""
     share, low, high = (round(value, 2) + 0.0 for value in found)  # no "-0%"
     return (
@@ -138,8 +142,8 @@ def _audit(table: ResultsTable) -> str:
 
 
 def _correlation(table: ResultsTable) -> str:
-    found = compute_rank_correlations(table)
-    if isinstance(found, Unavailable):
+    found = attempt(compute_rank_correlations, table).result
+    if found is None:
         return ""
     rows = found.rows
     rows = rows[(rows["image_metric"] == S.PRIMARY_PSNR) & (rows["task_metric"] == S.PRIMARY_DICE)]

@@ -53,7 +53,7 @@ def front_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd
     if not table.objectives:
         return front
     first = table.objectives[0]
-    return front.sort_values(first, ascending=metric_info(first).direction == "minimize")
+    return front.sort_values(first, ascending=table.direction(first) == "minimize")
 
 
 def column_title(column: str) -> str:

@@ -1,6 +1,6 @@
 """Every figure of a report: ``FIGURES[name]`` knows how to compute its data and how to draw it.
 
-A ``compute_x(table)`` returns plain data, or ``Unavailable`` with the reason in words; ``draw_x(data)``
+A ``compute_x(table)`` returns plain data, or raises ``Unavailable`` with the reason in words; ``draw_x(data)``
 returns a Plotly figure. Adding a figure is one file and one entry here; the report, the exports and the
 conformance tests pick it up.
 """
@@ -15,13 +15,13 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from analysis.figures.alpha import compute_alpha_curve, draw_alpha_curve
-from analysis.figures.comparison import (
+from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
+from analysis.figures.differences import (
     compute_differences,
     compute_patient_differences,
     draw_differences,
     draw_patient_differences,
 )
-from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
 from analysis.figures.front import (
     compute_front,
     compute_front_of_objectives,
@@ -40,7 +40,6 @@ from analysis.figures.judges import compute_judges, draw_judges
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
-from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core.schema import (
     AUDIT_NETWORK_SUFFIX,
     METRICS,
@@ -224,4 +223,4 @@ FIGURES: dict[str, FigureSpec] = {
     "learning_psnr": _learning(PRIMARY_PSNR),
 }
 
-__all__ = ["ALPHA_CAPTION", "FIGURES", "IMAGES", "FigureSpec", "NotApplicable", "Unavailable"]
+__all__ = ["ALPHA_CAPTION", "FIGURES", "IMAGES", "FigureSpec"]

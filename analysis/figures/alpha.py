@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -41,21 +40,19 @@ class AlphaCurveData:
     swept: bool
 
 
-def compute_alpha_curve(
-    table: ResultsTable, metric: str, split: str | None = None
-) -> AlphaCurveData | Unavailable:
+def compute_alpha_curve(table: ResultsTable, metric: str, split: str | None = None) -> AlphaCurveData:
     """The trials that have an alpha, with curves through them."""
     split = split or table.claim_split
     if ALPHA not in table.trials:
-        return Unavailable("The results have no column config_alpha.")
+        raise Unavailable("The results have no column config_alpha.")
     if metric not in table.metrics:
-        return Unavailable(f"The results hold no finite value of {metric}.")
+        raise Unavailable(f"The results hold no finite value of {metric}.")
     points = trial_points(table, split, (metric,))
     has_alpha = points["alpha"].notna() & points["method"].isin(_SHOWN_MODES)
     points = points[has_alpha & (points["status"] == S.COMPLETE)].reset_index(drop=True)
     points.loc[points["method"].isin(PLAIN_MODES), "alpha"] = 0.0
     if points.empty:
-        return Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
+        raise Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
     curves = _swept_curves(table, points, metric)
     swept = len(curves) > 0
     curves = curves if swept else _binned_curves(points, metric)
@@ -68,7 +65,7 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     Reconstruction alone is the alpha 0 of task-adaptive training, so it begins that mode's curve.
     """
     points = points[points["trial"].isin(table.distinct_runs)]
-    keys = _equal_but_for_alpha(table).loc[points["trial"]].to_numpy()
+    keys = table.fact(_equal_but_for_alpha).loc[points["trial"]].to_numpy()
     points = points.assign(curve=pd.factorize(_swept_mode(points["method"]) + "\n" + keys)[0])
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
@@ -76,7 +73,6 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     return _summarise(grouped, metric, "mean", 0.0, 1.0)
 
 
-@lru_cache(maxsize=8)
 def _equal_but_for_alpha(table: ResultsTable) -> pd.Series:
     """Trial -> a text that is the same for trials whose configurations differ in alpha, mode and seed alone."""
     free = {ALPHA, CONFIG_SEED, S.CONFIG_PREFIX + "mode"}

@@ -26,7 +26,7 @@ class CorrelationData:
     rows: pd.DataFrame
 
 
-def compute_rank_correlations(table: ResultsTable) -> CorrelationData | Unavailable:
+def compute_rank_correlations(table: ResultsTable) -> CorrelationData:
     """Spearman's rho of every image metric with Dice, over the complete trials on the claim split."""
     image_metrics = [name for name in table.metrics if name.startswith(("psnr_", "ssim_"))]
     scores = table.complete_scores(table.claim_split)
@@ -40,7 +40,7 @@ def compute_rank_correlations(table: ResultsTable) -> CorrelationData | Unavaila
             if found is not None:
                 rows.append({"image_metric": image_metric, "task_metric": task_metric, **vars(found)})
     if not rows:
-        return Unavailable(
+        raise Unavailable(
             "A rank correlation needs five complete trials with different configurations and scores; "
             f"there are {len(scores)}."
         )

@@ -11,10 +11,9 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
-from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import intervals
-from analysis.unavailable import NotApplicable, Unavailable
+from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
 
@@ -35,59 +34,59 @@ class FrontData:
     points: pd.DataFrame
     references: pd.DataFrame
     fronts: dict[str, list[int]]
+    directions: tuple[S.Direction, S.Direction]
     upper_bound: float | None
 
 
-def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData | Unavailable:
+def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData:
     """Trials by two metrics on the split of claims (or the one named), with their common front."""
     return _compute(table, x, y, split, by_architecture=False)
 
 
 def compute_fronts_by_architecture(
     table: ResultsTable, x: str, y: str, split: str | None = None
-) -> FrontData | Unavailable:
+) -> FrontData:
     """The same with a front for each architecture; unavailable where there is only one."""
     data = _compute(table, x, y, split, by_architecture=True)
-    if isinstance(data, FrontData) and data.points["architecture"].nunique() < 2:
+    if data.points["architecture"].nunique() < 2:
         only = data.points["architecture"].iloc[0]
-        return Unavailable(f"All trials use one architecture ({only}); the front above is already its front.")
+        raise Unavailable(f"All trials use one architecture ({only}); the front above is already its front.")
     return data
 
 
-def compute_front_of_objectives(table: ResultsTable) -> FrontData | Unavailable:
+def compute_front_of_objectives(table: ResultsTable) -> FrontData:
     """Trials by the first two objectives, where other charts do not show them: own ones, for example."""
     shown = ({S.PRIMARY_PSNR, S.PRIMARY_DICE}, {S.PRIMARY_SSIM, S.PRIMARY_DICE})
     pair = table.objectives[:2]
     if len(pair) < 2 or set(pair) in shown:
-        return NotApplicable("The search's objectives are on the charts above.")
+        raise NotApplicable("The search's objectives are on the charts above.")
     return compute_front(table, pair[1], pair[0])
 
 
-def _compute(
-    table: ResultsTable, x: str, y: str, split: str | None, by_architecture: bool
-) -> FrontData | Unavailable:
+def _compute(table: ResultsTable, x: str, y: str, split: str | None, by_architecture: bool) -> FrontData:
     split = split or table.claim_split
     missing = [name for name in (x, y) if name not in table.metrics]
     if missing:
-        return Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")
+        raise Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")
     points = trial_points(table, split, (x, y))
     if points.empty:
-        return Unavailable(f"No trial has finite {x} and {y} on the {split} split yet.")
+        raise Unavailable(f"No trial has finite {x} and {y} on the {split} split yet.")
     complete = points[points["status"] == S.COMPLETE]
     groups = complete.groupby("architecture") if by_architecture else [("all trials", complete)]
-    fronts = {str(name): _front_trials(group, x, y) for name, group in groups if len(group)}
+    directions = (table.direction(x), table.direction(y))
+    fronts = {str(name): _front_trials(group, x, y, directions) for name, group in groups if len(group)}
     on_front = {trial for front in fronts.values() for trial in front}
     points = points.assign(on_front=points["trial"].isin(on_front))
     points = _with_intervals(table, points, x, y, split)
     references = reference_points(table, split, (x, y))
     references = references[references["method"] != "full_dose"]  # drawn as a line: its PSNR is infinite
-    return FrontData(x, y, split, points, references, fronts, _upper_bound(table, y, split))
+    return FrontData(x, y, split, points, references, fronts, directions, _upper_bound(table, y, split))
 
 
 def _with_intervals(table: ResultsTable, points: pd.DataFrame, x: str, y: str, split: str) -> pd.DataFrame:
     ends = ["x_low", "x_high", "y_low", "y_high"]
-    found = intervals(table, points.loc[points["on_front"], "trial"].tolist(), (x, y), split)
-    if isinstance(found, Unavailable):
+    found = attempt(intervals, table, points.loc[points["on_front"], "trial"].tolist(), (x, y), split).result
+    if found is None:
         return points.assign(**dict.fromkeys(ends, float("nan")))
     wide = found.pivot(index="trial", columns="metric", values=["low", "high"])
     columns = [("low", x), ("high", x), ("low", y), ("high", y)]
@@ -102,8 +101,9 @@ def _upper_bound(table: ResultsTable, y: str, split: str) -> float | None:
     return float(found.iloc[0]) if len(found) else None
 
 
-def _front_trials(points: pd.DataFrame, x: str, y: str) -> list[int]:
-    directions = [metric_info(x).direction, metric_info(y).direction]
+def _front_trials(
+    points: pd.DataFrame, x: str, y: str, directions: tuple[S.Direction, S.Direction]
+) -> list[int]:
     front = points[pareto.non_dominated(points[[x, y]].to_numpy(), directions)]
     return [int(trial) for trial in front.sort_values([x, y])["trial"]]
 
@@ -111,7 +111,8 @@ def _front_trials(points: pd.DataFrame, x: str, y: str) -> list[int]:
 def draw_front(data: FrontData) -> go.Figure:
     """Scatter with the front as a line that steps nowhere: it only joins what was measured."""
     colours = style.colours_of(data.points)
-    figure = style.figure(x=style.metric_label(data.x), y=style.metric_label(data.y), height=480)
+    x, y = (style.metric_label(*axis) for axis in zip((data.x, data.y), data.directions, strict=True))
+    figure = style.figure(x=x, y=y, height=480)
     by_trial = data.points.set_index("trial")
     for name, trials in data.fronts.items():
         front = by_trial.loc[trials]
@@ -125,7 +126,7 @@ def draw_front(data: FrontData) -> go.Figure:
             meta={
                 "front": name,
                 "architecture": name if name in colours and len(data.fronts) > 1 else None,
-                "directions": [metric_info(data.x).direction, metric_info(data.y).direction],
+                "directions": list(data.directions),
             },
         )
     figure.add_traces(_interval_traces(data, colours))

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import trial_points
-from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -38,17 +37,17 @@ def compute_front_3d(
     table: ResultsTable,
     metrics: tuple[str, str, str] = (S.PRIMARY_PSNR, S.PRIMARY_SSIM, S.PRIMARY_DICE),
     split: str | None = None,
-) -> Front3DData | Unavailable:
+) -> Front3DData:
     """Complete trials by three metrics on the split of claims, and which of them are non-dominated."""
     split = split or table.claim_split
     missing = [name for name in metrics if name not in table.metrics]
     if missing:
-        return Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")
+        raise Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")
     points = trial_points(table, split, metrics)
     points = points[points["status"] == S.COMPLETE].reset_index(drop=True)
     if points.empty:
-        return Unavailable(f"No complete trial has all three scores on the {split} split yet.")
-    directions = [metric_info(name).direction for name in metrics]
+        raise Unavailable(f"No complete trial has all three scores on the {split} split yet.")
+    directions = [table.direction(name) for name in metrics]
     front = pareto.non_dominated(points[list(metrics)].to_numpy(), directions)
     return Front3DData(metrics, split, points.assign(on_front=front))
 

@@ -31,18 +31,18 @@ class HypervolumeData:
 
 def compute_hypervolume(
     table: ResultsTable, against: Literal["trials", "seconds"] = "trials"
-) -> HypervolumeData | Unavailable:
+) -> HypervolumeData:
     """The growth of the front's hypervolume on the search split."""
     if not 2 <= len(table.objectives) <= 3:
-        return Unavailable(
+        raise Unavailable(
             f"Hypervolume is drawn for two or three objectives; this study has {len(table.objectives)}."
         )
     reference = reference_point(table)
     history = hypervolume_history(table, reference)
     if history.empty:
-        return Unavailable("No trial is complete yet.")
+        raise Unavailable("No trial is complete yet.")
     if against == "seconds" and history["seconds"].isna().any():
-        return Unavailable("The results hold no training seconds.")
+        raise Unavailable("The results hold no training seconds.")
     return HypervolumeData(history, reference, against)
 
 
@@ -85,19 +85,19 @@ class LearningCurveData:
     curves: pd.DataFrame
 
 
-def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveData | Unavailable:
+def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveData:
     """The metric of every trial on the search split at each epoch, at most 40 epochs a trial."""
     if metric not in table.metrics:
-        return Unavailable(f"The results hold no finite value of {metric}.")
+        raise Unavailable(f"The results hold no finite value of {metric}.")
     rows = table.rows
     rows = rows[
         (rows[S.SPLIT] == SEARCH_SPLIT) & rows[S.TRIAL].isin(table.trials.index) & rows[metric].notna()
     ]
     rows = rows.sort_values([S.TRIAL, S.EPOCH]).drop_duplicates([S.TRIAL, S.EPOCH], keep="last")
     if rows.empty:
-        return Unavailable("No trial has reported an epoch yet.")
+        raise Unavailable("No trial has reported an epoch yet.")
     if rows[S.EPOCH].nunique() < 2:
-        return Unavailable("Every trial has one evaluated epoch only, which makes no curve.")
+        raise Unavailable("Every trial has one evaluated epoch only, which makes no curve.")
     position = rows.groupby(S.TRIAL).cumcount(ascending=False)
     step = np.ceil(rows.groupby(S.TRIAL)[S.EPOCH].transform("size") / _MOST_POINTS_A_CURVE)
     rows = rows[position % step == 0]  # counted from the last epoch, which stays

@@ -54,17 +54,15 @@ class ImagePanelData:
     rows: dict[str, list[Cell]]
 
 
-def compute_image_panels(table: ResultsTable) -> ImagePanelData | Unavailable:
+def compute_image_panels(table: ResultsTable) -> ImagePanelData:
     """The references, the best trial of each mode, and the chosen trials, on the study's panel slices."""
     slices = panels.read_slices(table)
-    if isinstance(slices, Unavailable):
-        return slices
     try:
         sources = _sources(table, slices)
     except DataError as error:
-        return Unavailable(f"{error.rule}; received {error.received}. {error.next_step}")
+        raise Unavailable(f"{error.rule}; received {error.received}. {error.next_step}") from error
     if not sources:
-        return Unavailable("The study has stored no images of a reference or of a complete trial yet.")
+        raise Unavailable("The study has stored no images of a reference or of a complete trial yet.")
     full_dose = next((panel for panel, _, _ in sources if panel.key == "full_dose"), None)
     rows = {}
     for k in range(min(SLICES_SHOWN, len(slices.slices))):

@@ -38,12 +38,12 @@ class JudgesData:
     references: pd.DataFrame
 
 
-def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) -> JudgesData | Unavailable:
+def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) -> JudgesData:
     """The trials that both networks have scored on the split of claims, by ``ResultsTable.shared_dice``."""
     split = table.claim_split
     metric = metric or table.shared_dice(split, suffix)
     if metric not in table.metrics:
-        return Unavailable(f"The results hold no finite value of {metric}.")
+        raise Unavailable(f"The results hold no finite value of {metric}.")
     network = table.network_scores(split, suffix)
     other = network[metric] if metric in network else pd.Series(dtype=float)
     points = trial_points(table, split, (metric,))
@@ -53,9 +53,9 @@ def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) 
     references[OTHER] = references["trial"].map(other).astype(float)
     references = references[np.isfinite(references[OTHER])].reset_index(drop=True)
     if points.empty and suffix == S.OWN_NETWORK_SUFFIX:
-        return NotApplicable("No trial has trained a task network of its own.")
+        raise NotApplicable("No trial has trained a task network of its own.")
     if points.empty:
-        return Unavailable(
+        raise Unavailable(
             f"No second task network has judged a trial on the {split} split. Pre-train one with another seed "
             "or architecture, then: taskct evaluate DIR --audit FOLDER."
         )

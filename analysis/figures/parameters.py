@@ -19,10 +19,10 @@ from analysis.unavailable import NotApplicable, Unavailable
 _NOT_APPLICABLE = -0.1  # where an axis puts trials that a conditional parameter does not apply to
 
 
-def compute_importance(table: ResultsTable, objective: int) -> Importance | Unavailable:
+def compute_importance(table: ResultsTable, objective: int) -> Importance:
     """Importances for the study's n-th objective."""
     if objective >= len(table.objectives):
-        return NotApplicable(f"The study has {len(table.objectives)} objective(s).")
+        raise NotApplicable(f"The study has {len(table.objectives)} objective(s).")
     return parameter_importance(table, table.objectives[objective])
 
 
@@ -73,13 +73,13 @@ class ParallelData:
     lines: pd.DataFrame
 
 
-def compute_parallel(table: ResultsTable) -> ParallelData | Unavailable:
+def compute_parallel(table: ResultsTable) -> ParallelData:
     """Searched parameters and objectives of the complete trials, each scaled to its own axis."""
     scores = table.complete_scores(table.claim_split, table.objectives).dropna()
     if len(scores) < 2 or not table.searched:
-        return Unavailable("Parallel coordinates need two complete trials that differ in some parameter.")
+        raise Unavailable("Parallel coordinates need two complete trials that differ in some parameter.")
     columns = {parameter_name(c): table.trials.loc[scores.index, c] for c in table.searched}
-    columns |= {style.metric_label(name): scores[name] for name in table.objectives}
+    columns |= {style.metric_label(name, table.direction(name)): scores[name] for name in table.objectives}
     axes: list[Axis] = []
     heights: dict[int, np.ndarray] = {}
     for k, (title, column) in enumerate(columns.items()):

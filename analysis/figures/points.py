@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,10 @@ def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.
     scores = table.scores(split, columns)
     scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
     scores = scores.loc[scores.index.intersection(table.trials.index)]
-    points = _every_trial(table).loc[scores.index].reset_index(drop=True)
+    points = table.fact(_every_trial).loc[scores.index].reset_index(drop=True)
     return points.join(scores.reset_index(drop=True))
 
 
-@lru_cache(maxsize=8)  # a report asks for it in forty charts
 def _every_trial(table: ResultsTable) -> pd.DataFrame:
     """The columns of ``trial_points`` that are no scores, for every trial, indexed by its number."""
     trials, colours = table.trials, study_colours(table)
@@ -43,7 +41,6 @@ def _every_trial(table: ResultsTable) -> pd.DataFrame:
     )
 
 
-@lru_cache(maxsize=8)
 def study_colours(table: ResultsTable) -> dict[str, str]:
     """The colour of each of the study's architectures: the same in every chart, whatever trials it shows."""
     return style.architecture_colours({table.architecture(trial) for trial in table.trials.index})

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from analysis.metric_info import metric_info
 from taskct_core.modes import MODES
-from taskct_core.schema import REFERENCES
+from taskct_core.schema import REFERENCES, Direction
 
 OKABE_ITO = {
     "blue": "#0072B2",
@@ -69,9 +69,14 @@ def colours_of(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(frame["architecture"].astype(str), frame["colour"], strict=True))
 
 
-def metric_label(metric: str) -> str:
-    """The metric's name with its unit, as an axis title, which says where less is better."""
-    known = metric_info(metric)
+def metric_label(metric: str, direction: Direction = "maximize") -> str:
+    """The metric's name with its unit, as an axis title, which says where less is better.
+
+    Args:
+        metric: the platform's, or an own objective.
+        direction: of an own objective, which its study knows.
+    """
+    known = metric_info(metric, direction)
     name = f"{known.label} [{known.unit}]" if known.unit else known.label
     return f"{name}, less is better" if known.direction == "minimize" else name
 

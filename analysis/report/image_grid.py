@@ -7,18 +7,18 @@ from typing import Any
 from analysis import panels
 from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.results_table import ResultsTable
-from analysis.unavailable import Unavailable
+from analysis.unavailable import attempt
 from taskct_core.hounsfield import LIVER_WINDOW_HU
 
 
 def image_grid(table: ResultsTable) -> dict[str, Any]:
     """``{"rows": [{"caption", "cells"}]}`` (a cell for each source), or ``{"reason"}``."""
-    data = compute_image_panels(table)
-    if isinstance(data, Unavailable):
-        return {"reason": data.reason}
+    found = attempt(compute_image_panels, table)
+    if found.missing is not None:
+        return {"reason": found.missing.reason}
     rows = [
         {"caption": caption, "cells": [_shown(cell) for cell in cells]}
-        for caption, cells in data.rows.items()
+        for caption, cells in found.needed.rows.items()
     ]
     return {"rows": rows, "window": LIVER_WINDOW_HU, "error_hu": panels.ERROR_HU}
 

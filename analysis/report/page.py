@@ -11,13 +11,14 @@ import jinja2
 import plotly.offline
 from plotly.utils import PlotlyJSONEncoder
 
-from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, NotApplicable, Unavailable
+from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES
 from analysis.report.image_grid import image_grid
 from analysis.report.methods_text import methods_text
 from analysis.report.table_html import front_html, methods_html, trials_html
 from analysis.report.trial_cards import filters, trial_cards, trial_key
 from analysis.results_table import ResultsTable
 from analysis.summary import summarise
+from analysis.unavailable import NotApplicable, attempt
 
 # Anchor -> (heading, short name in the navigation).
 SECTIONS = {
@@ -82,14 +83,14 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
     for name, spec in FIGURES.items():
         if spec.section == IMAGES:
             continue
-        data = spec.compute(table)
+        found = attempt(spec.compute, table)
         shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
-        if isinstance(data, NotApplicable):
+        if isinstance(found.missing, NotApplicable):
             continue
-        if isinstance(data, Unavailable):
-            shown["reason"] = data.reason
+        if found.missing is not None:
+            shown["reason"] = found.missing.reason
         else:
-            figure = spec.draw(data).to_plotly_json()
+            figure = spec.draw(found.result).to_plotly_json()
             # The page's own key stands for the legends of these charts, which a phone has no room for.
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
             shown["json"] = embedded_json(_without_hover_text(figure))

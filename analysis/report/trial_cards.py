@@ -21,7 +21,7 @@ from analysis.results_table import (
 )
 from analysis.selection import front_trials, picks
 from analysis.tables import shown_metrics
-from analysis.unavailable import Unavailable
+from analysis.unavailable import attempt
 from taskct_core import schema as S
 from taskct_core.errors import DataError
 
@@ -113,8 +113,8 @@ def _scores(table: ResultsTable, scores: dict[str, pd.DataFrame], trial: int) ->
 
 
 def _pictures(table: ResultsTable) -> dict[int, list[dict[str, str]]]:
-    slices = panels.read_slices(table)
-    if isinstance(slices, Unavailable):
+    slices = attempt(panels.read_slices, table).result
+    if slices is None:
         return {}
     wanted = [pick.trial for pick in picks(table)]
     wanted += front_trials(table, table.claim_split) + front_trials(table, SEARCH_SPLIT)

@@ -8,7 +8,7 @@ import pytest
 from study_factory import Recipe, plain_scores, write_study
 
 import analysis
-from analysis import comparisons, sample_scores, selection
+from analysis import paired_differences, sample_scores, selection
 from analysis.method_scores import GAP_CLOSED, interval_basis, methods_table, with_interval
 from analysis.statistics import as_observed
 from analysis.summary import summarise
@@ -52,10 +52,13 @@ def test_a_draw_equals_the_plain_scores_of_the_drawn_slices(table):
 
 def test_differences_are_those_of_the_ground_truth(many_patients):
     pairs = [
-        (comparisons.contestant(many_patients, 30), comparisons.contestant(many_patients, 0)),  # alpha 1, 0
-        (comparisons.contestant(many_patients, 0), comparisons.contestant(many_patients, 0)),
+        (
+            paired_differences.contestant(many_patients, 30),
+            paired_differences.contestant(many_patients, 0),
+        ),  # alpha 1, 0
+        (paired_differences.contestant(many_patients, 0), paired_differences.contestant(many_patients, 0)),
     ]
-    rows = comparisons.compare_methods(many_patients, pairs).rows
+    rows = paired_differences.compare_methods(many_patients, pairs).rows
     dice = rows[rows["metric"] == S.PRIMARY_DICE].iloc[0]
     psnr = rows[rows["metric"] == S.PRIMARY_PSNR].iloc[0]
     assert dice["difference"] == pytest.approx(0.25, abs=0.02) and dice["low"] < 0.25 < dice["high"] + 0.01
@@ -65,11 +68,11 @@ def test_differences_are_those_of_the_ground_truth(many_patients):
 
 
 def test_seeds_of_a_configuration_count_together_and_repeats_of_a_seed_once(many_patients):
-    assert comparisons.contestant(many_patients, 0).trials == (0, 1, 2)
-    assert comparisons.contestant(many_patients, -2).trials == (-2,)
+    assert paired_differences.contestant(many_patients, 0).trials == (0, 1, 2)
+    assert paired_differences.contestant(many_patients, -2).trials == (-2,)
     repeated = many_patients.rows.assign(config_seed=0.0)
     again = analysis.ResultsTable(many_patients.folder, repeated, many_patients.samples, many_patients.study)
-    assert comparisons.contestant(again, 0).trials == (0,)
+    assert paired_differences.contestant(again, 0).trials == (0,)
 
 
 def test_choices_are_made_on_validation_not_on_test(tmp_path):
@@ -90,12 +93,13 @@ def test_the_baseline_is_the_best_trial_without_task_loss(table):
 
 def test_intervals_of_one_patient_are_over_slices_and_say_so_and_make_no_claim(tmp_path):
     table = analysis.load(write_study(tmp_path, Recipe(patients=1, panels=False)))
-    found = comparisons.compare_methods(table)
+    found = paired_differences.compare_methods(table)
     assert "slices of the one patient" in found.basis and not found.enough_patients
     text = " ".join(summarise(table))
     assert "nothing is said of other patients" in text and "higher by" not in text
     assert "slices of the one patient" in interval_basis(table)
-    assert isinstance(sample_scores.intervals(table, [0], [S.PRIMARY_DICE]), Unavailable)
+    with pytest.raises(Unavailable, match="one patient"):
+        sample_scores.intervals(table, [0], [S.PRIMARY_DICE])
 
 
 def test_few_patients_make_no_claim(table, many_patients):
@@ -136,7 +140,8 @@ def test_gap_interval_holds_the_share_and_needs_both_references(many_patients, t
     share, low, high = analysis.gap_closed_interval(many_patients, 20, S.PRIMARY_DICE)
     assert low < share < high
     table = analysis.load(write_study(tmp_path, Recipe(references=False, panels=False)))
-    assert isinstance(analysis.gap_closed_interval(table, 0, S.PRIMARY_DICE), Unavailable)
+    with pytest.raises(Unavailable, match="The gap needs"):
+        analysis.gap_closed_interval(table, 0, S.PRIMARY_DICE)
 
 
 @pytest.mark.parametrize(

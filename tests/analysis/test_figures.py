@@ -14,8 +14,8 @@ import analysis
 from analysis import pareto
 from analysis.figures import FIGURES
 from analysis.figures.alpha import compute_alpha_curve
-from analysis.figures.comparison import compute_differences, compute_patient_differences
 from analysis.figures.correlation import compute_rank_correlations
+from analysis.figures.differences import compute_differences, compute_patient_differences
 from analysis.figures.front import compute_front, compute_fronts_by_architecture, draw_front
 from analysis.figures.front3d import compute_front_3d
 from analysis.figures.history import compute_hypervolume, compute_learning_curves
@@ -23,7 +23,7 @@ from analysis.figures.parameters import compute_importance, compute_parallel
 from analysis.figures.style import architecture_colours, colours_of
 from analysis.importance import Importance
 from analysis.search_history import hypervolume_history
-from analysis.unavailable import Unavailable
+from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.reconstructors import RECONSTRUCTORS
 
@@ -38,11 +38,11 @@ def test_every_figure_draws_or_says_why_not(any_study):
     for name, spec in FIGURES.items():
         if spec.section == "alpha-more" and name != "alpha_tumour_recall":
             continue  # one of the twenty charts that differ only in their column
-        data = spec.compute(any_study)
-        if isinstance(data, Unavailable):
-            assert len(data.reason) > 15 and data.reason.endswith("."), name
+        found = attempt(spec.compute, any_study)
+        if found.missing is not None:
+            assert len(found.missing.reason) > 15 and found.missing.reason.endswith("."), name
             continue
-        figure = spec.draw(data)
+        figure = spec.draw(found.result)
         assert isinstance(figure, go.Figure) and figure.layout.height
         assert any(_has_points(trace) for trace in figure.data), f"{name} is empty"
         json.loads(figure.to_json())
@@ -51,8 +51,10 @@ def test_every_figure_draws_or_says_why_not(any_study):
 def test_a_full_study_has_every_figure(tmp_path):
     recipe = Recipe(trials=24, panels=False, configs=False)
     table = analysis.load(write_study(tmp_path, recipe))
-    reasons = {name: spec.compute(table) for name, spec in FIGURES.items() if spec.section != "alpha-more"}
-    missing = [name for name, data in reasons.items() if isinstance(data, Unavailable)]
+    found = {
+        name: attempt(spec.compute, table) for name, spec in FIGURES.items() if spec.section != "alpha-more"
+    }
+    missing = [name for name, one in found.items() if one.missing is not None]
     # One task network, two objectives, no images.
     assert missing == ["front_objectives", "judge_audit", "judge_own", "image_panels", "importance_3"]
 
@@ -183,7 +185,8 @@ def test_importance_finds_alpha_for_dice_and_nothing_in_noise(tmp_path):
     random = analysis.ResultsTable(
         table.folder, table.rows.assign(**{S.PRIMARY_DICE: noise}), table.samples, table.study
     )
-    assert isinstance(compute_importance(random, 0), Unavailable)
+    with pytest.raises(Unavailable, match="do not predict"):
+        compute_importance(random, 0)
 
 
 def test_parallel_axes_scale_parameters_and_put_conditional_ones_below(table):

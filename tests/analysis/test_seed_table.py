@@ -134,9 +134,10 @@ def test_only_trials_with_a_network_of_their_own_are_in_its_chart(table, folder,
         table.samples,
         table.study,
     )
-    assert isinstance(compute_judges(without, S.OWN_NETWORK_SUFFIX), NotApplicable)
-    reason = compute_judges(without, S.AUDIT_NETWORK_SUFFIX)
-    assert isinstance(reason, Unavailable) and "taskct evaluate" in reason.reason
+    with pytest.raises(NotApplicable):
+        compute_judges(without, S.OWN_NETWORK_SUFFIX)
+    with pytest.raises(Unavailable, match="taskct evaluate"):
+        compute_judges(without, S.AUDIT_NETWORK_SUFFIX)
 
 
 def test_an_audit_on_other_data_or_another_split_is_no_audit_of_this_study(table):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from analysis.method_draws import basis, method_draws
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
 from analysis.selection import baseline
-from analysis.unavailable import Unavailable
+from analysis.unavailable import Attempt, Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 
@@ -61,24 +60,22 @@ def compare_methods(
     table: ResultsTable,
     pairs: Sequence[tuple[Contestant, Contestant]] | None = None,
     metrics: Sequence[str] = COMPARED_METRICS,
-) -> Comparisons | Unavailable:
+) -> Comparisons:
     """Paired differences with 95 % intervals and Holm-corrected p-values over all pairs and metrics.
 
     What an interval covers is ``method_draws.basis``: patients, and training runs where seeds were repeated.
     """
     pairs = default_pairs(table) if pairs is None else pairs
     if not pairs:
-        return Unavailable(
+        raise Unavailable(
             "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
         )
     trials = [trial for pair in pairs for side in pair for trial in side.trials]
     samples = align(table, trials, table.claim_split)
-    if isinstance(samples, Unavailable):
-        return samples
     scored = [(a, b) for a, b in pairs if set(a.trials + b.trials) <= set(samples.trials)]
     comparable = [metric for metric in metrics if can_resample(samples, metric)]
     if not scored or not comparable:
-        return Unavailable(f"{StudyFolder.samples} does not hold what these comparisons need.")
+        raise Unavailable(f"{StudyFolder.samples} does not hold what these comparisons need.")
     rows = pd.concat([_differences(samples, scored, metric) for metric in comparable], ignore_index=True)
     rows["p_holm"] = statistics.holm(rows["p"].tolist())
     sides = [side for pair in scored for side in pair]
@@ -109,23 +106,18 @@ def _differences(
     )
 
 
-@lru_cache(maxsize=8)
-def default_comparisons(table: ResultsTable) -> Comparisons | Unavailable:
-    """``compare_methods`` as the report uses it, computed once a table."""
-    return compare_methods(table)
+def default_comparisons(table: ResultsTable) -> Attempt[Comparisons]:
+    """``compare_methods`` as the report uses it; a fact of the table."""
+    return attempt(compare_methods, table)
 
 
-def patient_differences(
-    table: ResultsTable, one: Contestant, other: Contestant, metric: str
-) -> pd.DataFrame | Unavailable:
+def patient_differences(table: ResultsTable, one: Contestant, other: Contestant, metric: str) -> pd.DataFrame:
     """The difference (one minus other) of each patient: rows of patient, difference, slices."""
     samples = align(table, [*one.trials, *other.trials], table.claim_split)
-    if isinstance(samples, Unavailable):
-        return samples
     if not can_resample(samples, metric):
-        return Unavailable(f"{StudyFolder.samples} does not hold {metric}.")
+        raise Unavailable(f"{StudyFolder.samples} does not hold {metric}.")
     if not {*one.trials, *other.trials} <= set(samples.trials):
-        return Unavailable(f"{StudyFolder.samples} holds no slices of {one.name} or {other.name}.")
+        raise Unavailable(f"{StudyFolder.samples} holds no slices of {one.name} or {other.name}.")
     patients = np.asarray(samples.patients)
     rows = []
     for patient in np.unique(patients):

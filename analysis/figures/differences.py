@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons import default_comparisons, default_pairs, patient_differences
 from analysis.figures import style
 from analysis.metric_info import metric_info
+from analysis.paired_differences import default_comparisons, default_pairs, patient_differences
 from analysis.results_table import ResultsTable
 from analysis.unavailable import Unavailable
 
@@ -27,14 +27,12 @@ class DifferenceData:
     slices: int
 
 
-def compute_differences(table: ResultsTable, metric: str) -> DifferenceData | Unavailable:
+def compute_differences(table: ResultsTable, metric: str) -> DifferenceData:
     """The report's comparisons in one metric; the Holm correction covers all metrics together."""
-    compared = default_comparisons(table)
-    if isinstance(compared, Unavailable):
-        return compared
+    compared = table.fact(default_comparisons).needed
     rows = compared.rows[compared.rows["metric"] == metric].reset_index(drop=True)
     if rows.empty:
-        return Unavailable(f"The slices hold nothing that {metric} follows from.")
+        raise Unavailable(f"The slices hold nothing that {metric} follows from.")
     supported = (rows["p_holm"] < SIGNIFICANCE) & compared.enough_patients
     return DifferenceData(metric, rows.assign(supported=supported), compared.patients, compared.slices)
 
@@ -85,29 +83,27 @@ class PatientDifferenceData:
     rows: pd.DataFrame
 
 
-def compute_patient_differences(table: ResultsTable) -> PatientDifferenceData | Unavailable:
+def compute_patient_differences(table: ResultsTable) -> PatientDifferenceData:
     """Patient by patient: the trial with the best first objective against the baseline (or FBP).
 
     Liver and tumour are kept apart, for a patient without tumour has a liver Dice only.
     """
     pairs = default_pairs(table)
     if not pairs:
-        return Unavailable(
+        raise Unavailable(
             "There is nothing to compare yet: no complete trial with a baseline or FBP beside it."
         )
     one, other = pairs[0]
-    compared = default_comparisons(table)
-    if not isinstance(compared, Unavailable) and compared.patients < 2:
-        return Unavailable("There is one patient only: the charts above are already of that patient.")
+    compared = table.fact(default_comparisons).result
+    if compared is not None and compared.patients < 2:
+        raise Unavailable("There is one patient only: the charts above are already of that patient.")
     blocks = []
     for metric in PATIENT_METRICS:
         rows = patient_differences(table, one, other, metric)
-        if isinstance(rows, Unavailable):
-            return rows
         blocks.append(rows.dropna().sort_values("difference").assign(metric=metric))
     rows = pd.concat(blocks, ignore_index=True)
     if rows.empty:
-        return Unavailable("No patient has a Dice that is defined for both.")
+        raise Unavailable("No patient has a Dice that is defined for both.")
     return PatientDifferenceData(one.name, other.name, rows)
 
 

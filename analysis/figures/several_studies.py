@@ -14,8 +14,8 @@ from plotly.subplots import make_subplots
 
 from analysis.figures import style
 from analysis.figures.front import FrontData, compute_front
-from analysis.study_comparison import DOSE, StudyComparison
-from analysis.unavailable import NotApplicable, Unavailable
+from analysis.several_studies import DOSE, StudyComparison
+from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
 # Which rows of the methods table stand for a role, and how the dose chart marks them.
@@ -37,15 +37,15 @@ class StudyFrontsData:
     shared: bool
 
 
-def compute_study_fronts(comparison: StudyComparison, x: str, y: str) -> StudyFrontsData | Unavailable:
+def compute_study_fronts(comparison: StudyComparison, x: str, y: str) -> StudyFrontsData:
     """The front of every study that has one, on its split of claims."""
     computed = {
-        name: compute_front(table, x, y)
+        name: attempt(compute_front, table, x, y).result
         for name, table in zip(comparison.names, comparison.tables, strict=True)
     }
-    fronts = {name: data for name, data in computed.items() if isinstance(data, FrontData) and data.fronts}
+    fronts = {name: data for name, data in computed.items() if data is not None and data.fronts}
     if not fronts:
-        return Unavailable("None of the studies has a complete trial with both scores yet.")
+        raise Unavailable("None of the studies has a complete trial with both scores yet.")
     return StudyFrontsData(x, y, fronts, comparison.comparable)
 
 
@@ -84,14 +84,14 @@ class DoseData:
     rows: pd.DataFrame
 
 
-def compute_dose(comparison: StudyComparison, metric: str) -> DoseData | Unavailable:
+def compute_dose(comparison: StudyComparison, metric: str) -> DoseData:
     """A metric of the references and chosen trials of every study against its dose."""
     known = {photons for photons in comparison.doses if photons is not None}
     if len(known) < 2:
-        return NotApplicable("The studies do not differ in a recorded dose.")
+        raise NotApplicable("The studies do not differ in a recorded dose.")
     methods = comparison.methods()
     if metric not in methods:
-        return Unavailable(f"The studies hold no finite value of {metric}.")
+        raise Unavailable(f"The studies hold no finite value of {metric}.")
     blocks = []
     for role, (words, _) in _ROLES.items():
         found = methods[(methods["name"] == words) | methods["why"].str.contains(words, regex=False)]

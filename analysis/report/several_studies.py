@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import plotly.offline
 
-from analysis.figures.studies import (
+from analysis.figures.several_studies import (
     STUDY_METRICS,
     compute_dose,
     compute_study_fronts,
@@ -19,9 +20,9 @@ from analysis.figures.studies import (
 from analysis.method_scores import interval_basis, with_interval
 from analysis.metric_info import metric_info
 from analysis.report.page import asset, embedded_json, environment
-from analysis.study_comparison import StudyComparison, compare, shown_fact
+from analysis.several_studies import StudyComparison, compare, shown_fact
 from analysis.tables import SHOWN_METRICS, column_title
-from analysis.unavailable import NotApplicable, Unavailable
+from analysis.unavailable import Attempt, NotApplicable, attempt
 from taskct_core import schema as S
 from taskct_core.contracts.files import open_folder, write_text
 
@@ -41,7 +42,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
     comparison = compare(folders, side_by_side)
     text = (
         environment()
-        .get_template("comparison.html")
+        .get_template("several-studies.html")
         .render(
             names=comparison.names,
             comparable=comparison.comparable,
@@ -68,26 +69,26 @@ def _differences(comparison: StudyComparison) -> list[list[str]]:
 
 
 def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
-    charts: list[tuple[str, str, Any, Any]] = []
+    charts: list[tuple[str, str, Attempt[Any], Any]] = []
     for x in (S.PRIMARY_PSNR, S.PRIMARY_SSIM):
         title = f"Fronts: Dice against {metric_info(x).label}"
-        data: Any = compute_study_fronts(comparison, x, S.PRIMARY_DICE)
-        charts.append((f"fronts_{x}", title, data, draw_study_fronts))
+        found: Attempt[Any] = attempt(compute_study_fronts, comparison, x, S.PRIMARY_DICE)
+        charts.append((f"fronts_{x}", title, found, draw_study_fronts))
     for metric in STUDY_METRICS:
         title = f"{metric_info(metric).label} against dose"
-        charts.append((f"dose_{metric}", title, compute_dose(comparison, metric), draw_dose))
-    return [_chart(*chart) for chart in charts if not isinstance(chart[2], NotApplicable)]
+        charts.append((f"dose_{metric}", title, attempt(compute_dose, comparison, metric), draw_dose))
+    return [_chart(*chart) for chart in charts if not isinstance(chart[2].missing, NotApplicable)]
 
 
-def _chart(name: str, title: str, data: Any, draw: Any) -> dict[str, Any]:
+def _chart(name: str, title: str, found: Attempt[Any], draw: Callable[[Any], go.Figure]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": name,
         "title": title,
         "caption": "Scores of each study's test split, or of validation where nothing was scored on test.",
     }
-    if isinstance(data, Unavailable):
-        return {**shown, "reason": data.reason}
-    figure = draw(data).to_plotly_json()
+    if found.missing is not None:
+        return {**shown, "reason": found.missing.reason}
+    figure = draw(found.result).to_plotly_json()
     return {**shown, "json": embedded_json(figure), "height": figure["layout"]["height"]}
 
 
