@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -136,3 +139,32 @@ def _json(folder, text):
 def test_study_json_names_and_objectives_are_read(table):
     card = json.loads((table.folder.path / StudyFolder.card).read_text())
     assert table.name == card["name"] and table.objectives == card["objectives"]
+
+
+def test_an_own_objective_has_the_direction_of_its_own_study(tmp_path):
+    name, tables = "my_metrics:share", []
+    for way in ("minimize", "maximize"):
+        folder = write_study(tmp_path / way, Recipe(trials=4, samples=False, panels=False, configs=False))
+        rows = pd.read_parquet(folder / StudyFolder.results)
+        write_table(folder / StudyFolder.results, rows.assign(**{name: rows[S.TRIAL].astype(float)}))
+        card = StudyCard(name=way, objectives=[name, S.PRIMARY_PSNR], directions={name: way})
+        card.write(StudyFolder(folder).card)
+        tables.append(analysis.load(folder))
+    assert [table.direction(name) for table in tables] == ["minimize", "maximize"]
+    assert [analysis.picks(table)[0].trial for table in tables] == [0, 3]
+
+
+def test_facts_are_worked_out_once_and_go_with_their_table(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(trials=4, panels=False, configs=False)))
+    asked = []
+
+    def count(_):
+        asked.append(True)
+        return len(asked)
+
+    assert [table.fact(count), table.fact(count)] == [1, 1]
+    assert analysis.summarise(table) == analysis.summarise(replace(table, study=table.study))
+    gone = weakref.ref(table)
+    del table
+    gc.collect()
+    assert gone() is None
