@@ -31,6 +31,7 @@ CYLINDER_MM = 300.0
 LIVER_RADIUS_MM = 75.0  # of the liver region about the cylinder's centre
 LEAST_TRANSMISSION = 0.1  # of a bow-tie filter where it is thickest
 LIVER_POINTS = 8
+MOST_EXPOSURE = 30.0  # that automatic exposure multiplies or divides by, as a tube's current has a range; metal asks for more
 
 
 def photons_per_ray(config: SimulationConfig, geometry: ParallelBeam) -> Dose:
@@ -106,7 +107,8 @@ def exposure_factor(
     bins = np.arange(geometry.num_bins)
     inverse = np.exp(line_integrals.astype(np.float64)) / transmission
     through = [np.interp(where, bins, ray) for where, ray in zip(position, inverse, strict=True)]
-    return float(np.mean(through)) / math.exp(MU_WATER * CYLINDER_MM / 1000)
+    factor = float(np.mean(through)) / math.exp(MU_WATER * CYLINDER_MM / 1000)
+    return min(max(factor, 1 / MOST_EXPOSURE), MOST_EXPOSURE)
 
 
 def _variance_terms(config: SimulationConfig, geometry: ParallelBeam) -> tuple[float, float]:

@@ -204,6 +204,16 @@ def test_automatic_exposure_makes_patients_equally_noisy() -> None:
     assert cylinder[PHOTONS_PER_RAY][0] == pytest.approx(2e5, rel=0.03)
 
 
+def test_automatic_exposure_stays_in_the_range_of_a_tube() -> None:
+    config = SCANNER.model_copy(update={"automatic_exposure": True})
+    metal = water(300, 380)
+    metal[80:120, 60:140] = 3000
+    for hu, photons in ((metal, 30 * 2e5), (water(20, 20), 2e5 / 30), (water(1, 1), 2e5 / 30)):
+        columns = scanned(hu, config, 1)
+        assert columns[PHOTONS_PER_RAY][0] == pytest.approx(photons)
+        assert np.isfinite(columns[FBP]).all()
+
+
 def test_a_bow_tie_spares_the_rim_and_leaves_no_bias() -> None:
     config = SCANNER.model_copy(update={"bow_tie_mm": 300.0})
     geometry = geometry_of(config)
