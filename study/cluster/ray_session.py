@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from study.cluster.private_files import keep_token_private, session_folder
 from taskct_core.errors import ResourceError, first_line
 
 # Read when Ray is imported and by its processes at their start, so they must be set before either.
@@ -23,6 +24,13 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Seconds; Ray's own defaults are too short for a machine that has other things to do.
+_TIMEOUTS = (
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S",
+    "RAY_gcs_server_port_wait_time_s",
+    "RAY_gcs_server_request_timeout_seconds",
+    "RAY_worker_register_timeout_seconds",
+)
 _LOCAL_ENVIRONMENT = {
     # Despite its name, 0 is what makes a local Ray listen on loopback only, on Linux too.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -32,49 +40,89 @@ _LOCAL_ENVIRONMENT = {
     "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
 }
 _SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_START = 180.0
 _LOOPBACK = "127.0.0.1"
 _TOKEN_HELP = (
     "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from."
 )
+# What begins every conversation in HTTP/2, on which Ray's own protocol stands: a greeting and empty settings.
+_SETTINGS = bytes([4])
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 
 
 @contextmanager
-def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[None]:
+def ray_session(
+    address: str | None = None, num_cpus: int | None = None, start_timeout: float = _SECONDS_TO_START
+) -> Iterator[None]:
     """Run a block with Ray connected; a session that is already open is used as it is.
 
-    On this machine Ray and its dashboard listen on loopback only. The dashboard stays on: without it,
-    trials that a scheduler stops leak their placement groups and a sweep hangs.
+    On this machine Ray and its dashboard listen on loopback only, and its files are private to the user. The dashboard
+    stays on: without it, trials that a scheduler stops leak their placement groups and a sweep hangs.
 
     Args:
         address: of a running cluster (``auto`` or ``host:port``); ``None`` starts Ray here.
         num_cpus: how many CPUs Ray may use here; ``None`` for all.
+        start_timeout: seconds that each part of Ray may take to start or to answer.
 
     Raises:
-        ResourceError: if the cluster cannot be reached.
+        ResourceError: if Ray cannot be started, or the cluster not be reached.
     """
-    for name, value in (_ENVIRONMENT if address else _ENVIRONMENT | _LOCAL_ENVIRONMENT).items():
+    for name, value in _environment(address, start_timeout).items():
         os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
+    if session_is_open():
         yield
         return
     if address is None:
-        ray.init(
-            address="local",  # without it, Ray joins any cluster that it finds on this machine
-            num_cpus=num_cpus,
-            include_dashboard=True,
-            dashboard_host=_LOOPBACK,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        _start(num_cpus)
     else:
         _join(address)
+    import ray
+
     _quiet_ray_data()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _environment(address: str | None, start_timeout: float) -> dict[str, str]:
+    if address is not None:
+        return _ENVIRONMENT
+    return _ENVIRONMENT | _LOCAL_ENVIRONMENT | dict.fromkeys(_TIMEOUTS, str(max(1, round(start_timeout))))
+
+
+def _start(num_cpus: int | None) -> None:
+    """Start Ray here, once more if it did not come up: on a loaded machine its parts wait for each other in vain.
+
+    Raises:
+        ResourceError: if it does not come up the second time either.
+    """
+    import ray
+
+    keep_token_private()
+    # What the environment says, too; but Ray read that when it was imported, which may have been before us.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    for is_last in (False, True):
+        try:
+            ray.init(
+                address="local",  # without it, Ray joins any cluster that it finds on this machine
+                num_cpus=num_cpus,
+                include_dashboard=True,
+                dashboard_host=_LOOPBACK,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(session_folder()),
+            )
+            return
+        except Exception as error:  # Ray raises errors of all kinds, plain Exceptions among them
+            ray.shutdown()
+            if is_last:
+                raise ResourceError(
+                    "Ray must start on this machine",
+                    f"it did not, twice ({first_line(error)})",
+                    "Look for memory, disk space and processes left behind; on a loaded machine give it more time "
+                    "(--set execution.start_timeout=600), or name a short writable folder in RAY_TMPDIR.",
+                ) from None
 
 
 def token_is_missing(address: str, error: Exception) -> ResourceError:
@@ -114,18 +162,29 @@ def _join(address: str) -> None:
 
 
 def _answers(address: str) -> bool:
-    """Connect to ``host:port`` and hang up: Ray tries for many minutes to reach a port that nobody listens on.
+    """Greet whoever listens on ``host:port``: Ray itself waits for many minutes for one that says nothing.
 
     Returns:
-        Whether somebody listens; False for addresses of another form.
+        Whether somebody answers; False for addresses of another form.
 
     Raises:
-        OSError: if nobody does.
+        OSError: if nobody listens, or whoever does keeps silent or speaks something else.
     """
     host, separator, port = address.rpartition(":")
     if not (separator and port.isdigit() and "/" not in host):
         return False
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER) as connection:
+        if os.environ.get("RAY_USE_TLS") == "1":  # which begins otherwise
+            return True
+        connection.sendall(_HTTP2_GREETING)
+        try:
+            answer = connection.recv(9)
+        except TimeoutError:
+            raise TimeoutError(
+                f"somebody listens there, but did not answer within {_SECONDS_TO_ANSWER:.0f} s"
+            ) from None
+        if answer[3:4] != _SETTINGS:
+            raise ConnectionError("what listens there does not speak Ray's protocol")
     return True
 
 

@@ -24,6 +24,9 @@ class ExecutionConfig(StrictModel):
     # process does it. None: with GPUs, those that trials leave free; else 0.
     simulation_cpus: Annotated[int, Field(ge=0)] | None = None
     address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
+    start_timeout: Positive = (
+        180  # seconds for each part of Ray to start or to answer; a loaded machine needs more
+    )
     # A custom resource of the nodes that are not preempted: what coordinates a trial stays on them.
     driver_resource: Annotated[str, Field(min_length=1)] | None = None
     # Whether the cluster adds nodes when trials wait for them: what it has at the start is then no limit.

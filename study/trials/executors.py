@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.config import ExecutionConfig
 from study.data.batches import Share
+from study.trials.config import ExecutionConfig
 from study.trials.trial import (
     TrialInputs,
     Worker,
@@ -205,7 +205,9 @@ def fit_in_train(
         TaskctError: if a worker raised one; else whatever Ray Train says of the failure.
     """
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from study.trials.process_group import LocalTorchConfig
 
     storage_path, filesystem = arrow_filesystem(TrialFolder(task.folder.resolve()).ray_train)
     trainer = TorchTrainer(
@@ -220,7 +222,7 @@ def fit_in_train(
             use_gpu=execution.use_gpu,
             resources_per_worker=worker_resources(execution),
         ),
-        torch_config=TorchConfig(backend=None if execution.use_gpu else "gloo"),
+        torch_config=LocalTorchConfig(backend=None if execution.use_gpu else "gloo"),
         run_config=RunConfig(
             name=task.folder.name,
             storage_path=storage_path,
