@@ -37,9 +37,9 @@ from streaming import measure as measure_stream
 from study.cluster.ray_session import ray_session
 from study.data.batches import Share
 from study.data.feed import Feed, open_feeds
-from study.data.inputs import fresh_samples
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
+from study.experiment.inputs import fresh_samples
 from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch

@@ -28,8 +28,8 @@ from ray import cloudpickle
 from studies import EPOCHS, plan, study_config
 
 from study.cluster.ray_session import ray_session
-from study.monitor.events import Event, TrialFinished
 from study.run import run_study
+from study.search.events import Event, TrialFinished
 from study.search.tune import TuneExecutor
 
 

@@ -30,11 +30,11 @@ from small_study import prepare
 from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
 from study.data.batches import Share
-from study.data.dataset import DatasetCard
-from study.data.inputs import open_inputs
-from study.experiment_study import run_experiment_study
+from study.experiment.experiment import Experiment
+from study.experiment.inputs import open_inputs
+from study.experiment.search import run_experiment_study
+from study.experiment.workspace import Workspace
 from study.trials.trial import TrialInputs
-from study.workspace import Workspace
 from taskct_core.metrics import summarise
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import build_training
@@ -58,18 +58,15 @@ def bare_trial_seconds(experiment: ExperimentConfig, inputs: TrialInputs, repeat
     return statistics.median(times)
 
 
-def study_seconds(
-    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, executor: str, trials: int
-) -> float:
+def study_seconds(experiment: ExperimentConfig, workspace: Workspace, executor: str, trials: int) -> float:
     """Seconds of a study of so many trials, one at a time."""
     values = experiment.model_dump() | {"name": f"{executor}-{trials}"}
     values["study"] |= {"trials": trials, "space": {"alpha": {"kind": "uniform", "low": 0.4, "high": 0.6}}}
     values["execution"] |= {"executor": executor}
-    settings = ExperimentConfig.parse(values)
-    folder = Workspace.of(settings).study
-    here = Workspace(workspace.root, workspace.dataset, workspace.task_network, workspace.trial, folder)
+    values |= {"dataset": str(workspace.dataset), "pretrained": str(workspace.task_network)}
+    settings = Experiment(ExperimentConfig.parse(values))
     start = time.perf_counter()
-    summary = run_experiment_study(settings, card, here)
+    summary = run_experiment_study(settings)
     assert [record.status for record in summary.trials] == ["COMPLETE"] * trials
     return time.perf_counter() - start
 
@@ -88,7 +85,7 @@ def main() -> None:
         per_trial = {}
         for executor in ("actor", "train"):
             short, long = (
-                study_seconds(experiment, card, workspace, executor, trials)
+                study_seconds(experiment, workspace, executor, trials)
                 for trials in (arguments.trials, 2 * arguments.trials)
             )
             per_trial[executor] = (long - short) / arguments.trials

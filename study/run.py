@@ -14,11 +14,11 @@ from typing import Protocol
 
 import optuna
 
-from study.config import StudyConfig
-from study.monitor.events import OnEvent, StudyOpened, both, ignore
 from study.monitor.mlflow_log import with_mlflow
 from study.monitor.tensorboard import TensorBoardLog
 from study.search.conductor import Conductor, Rules
+from study.search.config import StudyConfig
+from study.search.events import OnEvent, StudyOpened, both, ignore
 from study.search.judgement import Judge
 from study.search.lock import study_lock
 from study.search.pruners import make_pruner
@@ -92,7 +92,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
     Args:
         plan: what the study is.
         executor: that runs its trials.
-        on_event: called with every :mod:`study.monitor.events` event, in the driver.
+        on_event: called with every :mod:`study.search.events` event, in the driver.
 
     Raises:
         ConfigError: if the search space, an objective or an enqueued point is not valid.

@@ -42,7 +42,7 @@ class Small:
     """The experiment and its folder, with dataset and task network made."""
 
     experiment: Any  # study.config.ExperimentConfig
-    workspace: Any  # study.workspace.Workspace
+    workspace: Any  # study.experiment.workspace.Workspace
     card: Any  # study.data.dataset.DatasetCard
 
     def feed(self, split: str) -> Any:
@@ -58,8 +58,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     from study.data.simulate import dataset_card
     from study.data.simulate_patient import measure_patient, simulate_patient
     from study.data.simulation_plan import in_one_field, plan
-    from study.pretrain import train_task_network
-    from study.workspace import Workspace
+    from study.experiment.pretrain import train_task_network
+    from study.experiment.workspace import Workspace
 
     experiment = ExperimentConfig.parse(SETTINGS | {"output": str(tmp_path_factory.mktemp("runs"))})
     workspace = Workspace.of(experiment)

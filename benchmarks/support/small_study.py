@@ -8,8 +8,8 @@ from typing import Any
 from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard
 from study.data.simulate import simulate
-from study.pretrain import pretrain
-from study.workspace import Workspace
+from study.experiment.pretrain import pretrain
+from study.experiment.workspace import Workspace
 
 SETTINGS: dict[str, Any] = {
     "name": "benchmark",
@@ -25,5 +25,5 @@ def prepare(folder: Path, preset: str, **sections: Any) -> tuple[ExperimentConfi
     experiment = ExperimentConfig.parse(values)
     workspace = Workspace.of(experiment)
     card = simulate(experiment, workspace.dataset)
-    pretrain(experiment, card, workspace, lambda row: None)
+    list(pretrain(experiment, card, workspace))
     return experiment, workspace, card

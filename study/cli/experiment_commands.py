@@ -29,9 +29,10 @@ def quickstart(
 
     Run it again and it continues, or says where the report is.
     """
-    from study import stages
+    experiment = _load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"])
+    from study.cli import stages
 
-    stages.run_all(_load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"]))
+    stages.run_all(experiment)
 
 
 def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
@@ -39,9 +40,10 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
 
     Stages that are done are not repeated, and an interrupted one continues.
     """
-    from study import stages
+    experiment = _load(config, overrides, trust)
+    from study.cli import stages
 
-    stages.run_all(_load(config, overrides, trust))
+    stages.run_all(experiment)
 
 
 def simulate(
@@ -63,9 +65,10 @@ def simulate(
 
     Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.
     """
-    from study import stages
+    experiment = _load(config, overrides)
+    from study.cli import stages
 
-    stages.simulate_dataset(_load(config, overrides), changed_source)
+    stages.simulate_dataset(experiment, changed_source)
 
 
 def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
@@ -74,9 +77,10 @@ def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
     It learns on the dataset's training patients, stops early on its validation patients, and is stored as
     safetensors with a card of its architecture, window, scores and hashes.
     """
-    from study import stages
+    experiment = _load(config, overrides)
+    from study.cli import stages
 
-    stages.pretrain_task_network(_load(config, overrides))
+    stages.pretrain_task_network(experiment)
 
 
 def train(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
@@ -84,9 +88,10 @@ def train(config: ConfigArgument, overrides: SetOption = None, trust: TrustOptio
 
     For a first look, or to train again what a study found, e.g. `--set trial.alpha=0.9`.
     """
-    from study import stages
+    experiment = _load(config, overrides, trust)
+    from study.cli import stages
 
-    stages.train_one(_load(config, overrides, trust))
+    stages.train_one(experiment)
 
 
 def _load(config: Path, overrides: list[str] | None, trust: bool = False) -> ExperimentConfig:

@@ -56,7 +56,7 @@ def evaluate(
     Nothing is trained. The scores are printed and appended to evaluations.parquet in the study's folder, with
     the dataset's hash and dose in every row, so that results on different data never mix silently.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
     study_actions.evaluate_trials(study_actions.find_study(folder), data, trial, split, audit, outside, trust)
@@ -76,7 +76,7 @@ def report(
 
     It opens without a network, and works on a study that is still running.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     study = study_actions.find_study(folder)
     if watch:
@@ -103,7 +103,7 @@ def compare(
     Studies on different data, dose or metric policy are refused, naming the difference, unless they are asked
     for side by side.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     study_actions.write_study_comparison(
         [study_actions.find_study(folder) for folder in folders], out, side_by_side
@@ -121,6 +121,6 @@ def export(
 
     png, svg and pdf need kaleido (`pip install taskct[export]`) and an installed Chromium or Chrome.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     study_actions.export_study(study_actions.find_study(folder), out, figures or ["svg"])

@@ -32,12 +32,13 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
     go on after their last epoch. A larger `study.trials` extends a finished study. What must not change within
     a study (data, task network, search space, objectives) is refused with the difference shown.
     """
-    from study import stages
     from study.config import load_experiment
 
     experiment = load_experiment(config, overrides, trust=trust)
-    stages.run_search(experiment)
-    typer.echo(f"Next: taskct report {stages.study_folder(experiment)}")
+    from study.cli import stages  # takes seconds, which a mistake in the configuration need not wait for
+
+    folder = stages.run_search(experiment)
+    typer.echo(f"Next: taskct report {folder}")
 
 
 @app.command()
@@ -62,7 +63,7 @@ def submit(
     As `ray job submit` does, with `taskct run CONFIG` on the cluster's side. Ctrl-C leaves the job running.
     Submitted again, the experiment continues where it stopped.
     """
-    from study import stages
+    from study.cli import stages
 
     settings = [*(overrides or []), *(["trust=true"] if trust else [])]
     stages.submit_experiment(config, settings, address, working_dir, wait)
@@ -74,7 +75,7 @@ def status(folder: StudyFolder) -> None:
 
     Works from another shell while the study runs, and for one whose driver is dead.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     study_actions.show_status(study_actions.find_study(folder))
 
@@ -82,7 +83,7 @@ def status(folder: StudyFolder) -> None:
 @app.command()
 def retry(folder: StudyFolder) -> None:
     """Queue a study's failed trials again; the next `taskct study run` runs them."""
-    from study import study_actions
+    from study.cli import study_actions
 
     study_actions.retry_failed_trials(study_actions.find_study(folder))
 
@@ -94,6 +95,6 @@ def rebuild(folder: StudyFolder, trust: TrustOption = False) -> None:
     Finished trials are judged by their epoch logs as before. All others are continued by the next
     `taskct study run`: why they were pruned or failed is lost with the storage.
     """
-    from study import study_actions
+    from study.cli import study_actions
 
     study_actions.rebuild_storage(study_actions.find_study(folder), trust)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from study.config import ExperimentConfig
+from study.data.config import DatasetSettings
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
 from study.data.leakage import check_no_twins
 from study.data.simulate_patient import Manifest, PatientJob, measure_patient, simulate_patient
@@ -29,7 +29,7 @@ _VERSIONED = ("taskct", "numpy", "torch", "pyarrow")
 
 
 def simulate(
-    experiment: ExperimentConfig,
+    experiment: DatasetSettings,
     folder: Path,
     on_patient: OnPatient | None = None,
     changed_source: ChangedSource | None = None,
@@ -164,7 +164,7 @@ def _as_data(error: TaskctError) -> Manifest:
 
 
 def dataset_card(
-    experiment: ExperimentConfig, patients: dict[str, list[str]], manifests: list[Manifest]
+    experiment: DatasetSettings, patients: dict[str, list[str]], manifests: list[Manifest]
 ) -> DatasetCard:
     """The card of a dataset from its patients' manifests.
 

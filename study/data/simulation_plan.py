@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from study.config import DataConfig, ExperimentConfig, SyntheticLesionConfig
+from study.data.config import DataConfig, DatasetSettings, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
@@ -39,7 +39,7 @@ class SimulationPlan:
         damages: shards that are made again, and what was the matter with each.
     """
 
-    experiment: ExperimentConfig
+    experiment: DatasetSettings
     folder: Path
     patients: dict[str, list[str]]
     jobs: list[PatientJob]
@@ -77,7 +77,7 @@ class _Changes:
 
 
 def plan_simulation(
-    experiment: ExperimentConfig, folder: Path, changed_source: ChangedSource | None = None
+    experiment: DatasetSettings, folder: Path, changed_source: ChangedSource | None = None
 ) -> SimulationPlan:
     """Compare a folder with the dataset that an experiment describes. Changes nothing.
 
@@ -116,7 +116,7 @@ def plan_simulation(
     )
 
 
-def plan(experiment: ExperimentConfig, folder: Path) -> tuple[dict[str, list[str]], list[PatientJob]]:
+def plan(experiment: DatasetSettings, folder: Path) -> tuple[dict[str, list[str]], list[PatientJob]]:
     """The patients of each split, and one job a patient.
 
     Raises:
@@ -162,12 +162,12 @@ def _finished_card(folder: Path) -> DatasetCard | None:
     return load_card(folder)
 
 
-def _from_the_beginning(experiment: ExperimentConfig, folder: Path) -> SimulationPlan:
+def _from_the_beginning(experiment: DatasetSettings, folder: Path) -> SimulationPlan:
     patients, jobs = plan(experiment, folder)
     return SimulationPlan(experiment=experiment, folder=folder, patients=patients, jobs=jobs)
 
 
-def _references(experiment: ExperimentConfig) -> dict[str, VolumeReference]:
+def _references(experiment: DatasetSettings) -> dict[str, VolumeReference]:
     references = list_patients(**experiment.data.source.keywords())
     for reference in references:
         try:
@@ -181,7 +181,7 @@ def _references(experiment: ExperimentConfig) -> dict[str, VolumeReference]:
     return {reference.patient: reference for reference in references}
 
 
-def _split(experiment: ExperimentConfig, references: Mapping[str, VolumeReference]) -> dict[str, list[str]]:
+def _split(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, list[str]]:
     data = experiment.data
     check_labelled(references.values(), data.source.unlabelled)
     persons = {name: reference.person for name, reference in references.items()}
@@ -195,7 +195,7 @@ def _split(experiment: ExperimentConfig, references: Mapping[str, VolumeReferenc
 
 
 def _jobs(
-    experiment: ExperimentConfig,
+    experiment: DatasetSettings,
     folder: Path,
     patients: Mapping[str, Sequence[str]],
     references: Mapping[str, VolumeReference],
@@ -226,7 +226,7 @@ def _as_used(
     return with_lesions(reference, lesions.draws, lesions.seed) if split in lesions.splits else [reference]
 
 
-def _refuse_other_settings(experiment: ExperimentConfig, card: DatasetCard, folder: Path) -> None:
+def _refuse_other_settings(experiment: DatasetSettings, card: DatasetCard, folder: Path) -> None:
     differences = [
         *_differences("source", plain(DataConfig.parse(card.source)), experiment.data),
         *_differences("simulation", card.simulation, experiment.simulation, _OF_TRAINING),
@@ -289,7 +289,7 @@ def _shortened(lines: Sequence[str]) -> str:
 
 
 def _repairs(
-    experiment: ExperimentConfig,
+    experiment: DatasetSettings,
     folder: Path,
     card: DatasetCard,
     references: Mapping[str, VolumeReference],

@@ -10,7 +10,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from study.monitor.events import (
+from study.monitor.progress import console as default_console
+from study.monitor.status import StatusReader
+from study.monitor.status_view import describe_objectives, describe_values, draw_status
+from study.search.events import (
     EpochReported,
     Event,
     OnEvent,
@@ -21,9 +24,6 @@ from study.monitor.events import (
     TrialStarted,
     ignore,
 )
-from study.monitor.progress import console as default_console
-from study.monitor.status import StatusReader
-from study.monitor.status_view import describe_objectives, describe_values, draw_status
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, EPOCH
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.monitor.events import EpochReported, Event, OnEvent, TrialFinished, TrialStarted
 from study.monitor.progress import console
+from study.search.events import EpochReported, Event, OnEvent, TrialFinished, TrialStarted
 from taskct_core.contracts.rows import EpochRow, finite_numbers
 from taskct_core.errors import ConfigError, first_line
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED

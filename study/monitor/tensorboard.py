@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.monitor.events import EpochReported, Event, TrialFinished, TrialStarted
+from study.search.events import EpochReported, Event, TrialFinished, TrialStarted
 from taskct_core.contracts.files import is_remote, upload
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow, finite_numbers

@@ -19,8 +19,8 @@ from typing import Any
 
 import optuna
 
-from study.monitor.events import EpochReported, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
 from study.search.duplicates import twin_of
+from study.search.events import EpochReported, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
 from study.search.judgement import Judge
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from study.config import ExecutionConfig
+from study.trials.config import ExecutionConfig
 from study.trials.executors import TrialTask, fit_in_train, worker_resources
 from study.trials.follow import follow_epochs
 from study.trials.trial import TrialInputs, Worker, run_trial

@@ -15,9 +15,9 @@ from unittest import mock
 from lookup_trainable import DIRECTIONS, SPACE, row_at
 
 from study.config import StudyConfig
-from study.monitor.events import OnEvent, ignore
 from study.run import Executor, StudyPlan, StudySummary, run_study
 from study.search.conductor import Conductor, Proposal
+from study.search.events import OnEvent, ignore
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from taskct_core.schema import EPOCH

@@ -12,7 +12,7 @@ import pytest
 from studies import EPOCHS
 
 from study.config import ExperimentConfig
-from study.preflight import placement_problems, resource_problems
+from study.experiment.preflight import placement_problems, resource_problems
 from taskct_core.schema import COMPLETE
 
 

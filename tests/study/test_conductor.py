@@ -12,8 +12,8 @@ import pytest
 from lookup_trainable import SPACE, row_at
 from studies import EPOCHS
 
-from study.monitor.events import Event, TrialErrored, TrialFinished, TrialStarted
 from study.search.conductor import Conductor, Proposal, Rules
+from study.search.events import Event, TrialErrored, TrialFinished, TrialStarted
 from study.search.judgement import Judge
 from study.search.pruners.pruner import Pruner
 from study.search.space import SearchSpace

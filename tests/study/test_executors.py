@@ -13,9 +13,9 @@ import pytest
 from study.config import ExecutionConfig
 from study.data.feed import open_feeds
 from study.data.fresh_samples import FreshSamples
-from study.data.inputs import open_inputs
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
+from study.experiment.inputs import open_inputs
 from study.trials import epoch_log
 from study.trials.executors import TrialTask, check_execution, tune_resources
 from study.trials.single import train_trial

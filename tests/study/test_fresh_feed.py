@@ -13,10 +13,10 @@ import pytest
 from study.config import ExperimentConfig
 from study.data.batches import Batch, Share
 from study.data.fresh_samples import FreshSamples
-from study.data.inputs import fresh_samples
 from study.data.shards import from_table, read_shard
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
+from study.experiment.inputs import fresh_samples
 from study.trials.config import ExecutionConfig
 from study.trials.executors import simulation_cpus
 from taskct_core import schema

@@ -16,7 +16,7 @@ import torch
 from study.data.feed import TableFeed
 from study.data.leakage import check_no_leakage, check_no_twins
 from study.data.shards import from_table, to_table
-from study.pretrain import train_task_network
+from study.experiment.pretrain import train_task_network
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import TrialFolder

@@ -12,7 +12,7 @@ from studies import EPOCHS, Killed, run_here, study_config
 from tensorboardX.proto.event_pb2 import Event as TensorBoardEvent
 
 import study
-from study.monitor.events import EpochReported, Event
+from study.search.events import EpochReported, Event
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import PRIMARY_DICE
 

@@ -15,11 +15,11 @@ from lookup_trainable import DIRECTIONS
 from studies import Killed, run_here, study_config, table
 
 from study.config import ExperimentConfig
-from study.experiment_study import study_fingerprint
-from study.monitor.events import EpochReported, Event
+from study.experiment.rebuild import rebuild_study
+from study.experiment.search import study_fingerprint
 from study.monitor.status import study_status
-from study.rebuild import rebuild_study
 from study.run import StudySummary, load_study, retry_failed
+from study.search.events import EpochReported, Event
 from study.search.lock import study_lock
 from study.search.storage.records import TrialRecord, read_records
 from study.trials.executors import TrialTask

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from studies import EPOCHS, Killed, run_here, study_config
 
-from study.monitor.events import EpochReported, Event
+from study.search.events import EpochReported, Event
 from taskct_core.errors import ConfigError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRUNED
 

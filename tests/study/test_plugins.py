@@ -13,12 +13,12 @@ from studies import run_here, study_config
 from analysis import write_report
 from study import objective
 from study.config import ExperimentConfig, trust_of
-from study.experiment_study import run_experiment_study
+from study.experiment.experiment import Experiment
+from study.experiment.search import run_experiment_study
 from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
 from study.trials.plugins import metric_directions, own_scores
 from study.trials.trial import TrialInputs, Worker, run_trial
-from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
@@ -88,8 +88,9 @@ def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> Non
     experiment = ExperimentConfig.parse(
         values | {"dataset": str(small.workspace.dataset), "pretrained": str(small.workspace.task_network)}
     )
-    workspace = Workspace.of(experiment)
-    summary = run_experiment_study(experiment, small.card, workspace)
+    opened = Experiment(experiment)
+    workspace = opened.workspace
+    summary = run_experiment_study(opened)
     assert [record.status for record in summary.trials] == [COMPLETE] * 2
     alphas = [record.values["alpha"] for record in summary.trials]
     assert [record.objectives[WORST_PSNR] for record in summary.trials] == [2 + alpha for alpha in alphas]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from study import preflight
 from study.config import ExperimentConfig
-from study.preflight import check_before_study, disk_problems, resource_problems
+from study.experiment import preflight
+from study.experiment.preflight import check_before_study, check_space, disk_problems, resource_problems
 from study.trials.trial import TrialInputs
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
@@ -74,10 +74,10 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
         data_hash=small.card.data_hash,
     )
     with pytest.raises(ResourceError) as caught:
-        check_before_study(experiment, tmp_path, inputs)
+        check_before_study(experiment, tmp_path, inputs, check_space(experiment))
     message = str(caught.value)
     growing = _experiment(small, execution={"autoscaling": True}, study={"max_concurrent_trials": 4})
-    check_before_study(growing, tmp_path, inputs)  # the nodes are still to come
+    check_before_study(growing, tmp_path, inputs, check_space(growing))  # the nodes are still to come
     assert "4 trials at a time need 4.04 CPU" in message
     assert "test_preflight:Broken" in message
     assert "1 CPU on one node" in message

@@ -34,7 +34,7 @@ def test_what_runs_before_a_session_does_not_import_ray() -> None:
     """Ray reads its environment when it is imported, so an earlier import would undo the loopback."""
     script = """
 import sys
-import study.trials.executors, study.data.inputs, study.preflight, study.pretrain, study.data.simulate, study.trials.single, study.stages
+import study.trials.executors, study.experiment.inputs, study.experiment.preflight, study.experiment.pretrain, study.data.simulate, study.trials.single, study.cli.stages
 assert "ray" not in sys.modules
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

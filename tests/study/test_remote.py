@@ -10,11 +10,11 @@ import pytest
 from lookup_trainable import die_once, lookup_trainable
 from studies import EPOCHS, Killed, plan, run_here, study_config, table
 
-from study.monitor.events import EpochReported, Event, TrialErrored
 from study.monitor.status import study_status
 from study.results import export_results
 from study.run import run_study
 from study.search import lock as lock_module
+from study.search.events import EpochReported, Event, TrialErrored
 from study.search.lock import read_driver, study_lock
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log

@@ -21,8 +21,8 @@ from lookup_trainable import (
 )
 from studies import EPOCHS, plan, run_here, study_config, table
 
-from study.monitor.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.run import StudySummary, run_study
+from study.search.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from studies import run_here, study_config
 
-from study import stages
+from study.cli import stages
 from study.config import ExperimentConfig
-from study.monitor.events import EpochReported, Event
+from study.experiment.workspace import Workspace
 from study.run import load_study
 from study.search import lock as lock_module
+from study.search.events import EpochReported, Event
 from study.search.lock import STALE_SECONDS, read_driver, study_lock
 from study.search.storage.records import read_records
-from study.workspace import Workspace
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, RUNNING

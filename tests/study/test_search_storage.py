@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 from studies import run_here, study_config, table
 
-from study.monitor.events import EpochReported, Event
 from study.run import load_study
+from study.search.events import EpochReported, Event
 from study.search.storage.opening import create_study, open_study
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError

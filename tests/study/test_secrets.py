@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from studies import run_here, study_config
 
-from study.cluster.submit import submit
 from study.config import ExperimentConfig, recorded
+from study.experiment.submit import submit
 from study.provenance import source_of
 from study.run import load_study
 from study.search import storage

@@ -13,9 +13,9 @@ from studies import EPOCHS, Killed, run_here, study_config
 
 from analysis.pareto import hypervolume
 from study.monitor.console import study_console
-from study.monitor.events import EpochReported, Event, TrialStarted
 from study.monitor.status import StatusReader, StudyStatus, study_status
 from study.monitor.status_view import draw_status
+from study.search.events import EpochReported, Event, TrialStarted
 from study.search.lock import study_lock
 from study.search.storage.opening import open_study
 from taskct_core.contracts.folders import Folder

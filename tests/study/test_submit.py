@@ -10,7 +10,7 @@ import pytest
 import yaml
 from heads import Head, ray_head
 
-from study.cluster.submit import submit
+from study.experiment.submit import submit
 from study.run import load_study
 from study.scoring.evaluate import evaluate_study
 from study.search.storage.records import read_records

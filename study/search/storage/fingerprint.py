@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import optuna
 
-from study.config import StudyConfig
+from study.search.config import StudyConfig
 from study.search.space import SearchSpace
 from taskct_core.errors import ConfigError, StudyError
 

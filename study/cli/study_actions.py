@@ -57,7 +57,7 @@ def rebuild_storage(folder: Path, trust: bool = False) -> None:
 
     ``trust``: whether a search space written in Python that the folder names may be imported.
     """
-    from study.rebuild import rebuild_study
+    from study.experiment.rebuild import rebuild_study
 
     rebuilt = rebuild_study(folder, Trust(everything=trust))
     console.print(

@@ -32,13 +32,16 @@ _BYTES_PER_STATE = 4
 _MARGIN_BYTES = 200e6  # results, logs and samples beside the checkpoints
 
 
-def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: TrialInputs) -> None:
+def check_before_study(
+    experiment: ExperimentConfig, folder: Path, inputs: TrialInputs, space: SearchSpace
+) -> None:
     """Check resources, disk and one training step of every architecture in the search space.
 
     Args:
         experiment: whose study is about to start.
         folder: of the study.
         inputs: of its trials. Needs a running Ray session.
+        space: that is searched, as ``check_space`` gives it.
 
     Raises:
         ResourceError: naming every problem found.
@@ -51,7 +54,7 @@ def check_before_study(experiment: ExperimentConfig, folder: Path, inputs: Trial
     problems += shared_folder_problems(folder, nodes)
     parameters, broken = 0, list[str]()
     if experiment.study.trainable is None:
-        parameters, broken = _try_architectures(experiment, inputs)
+        parameters, broken = _try_architectures(experiment, inputs, space)
     problems += broken
     problems += disk_problems(experiment.study, folder, parameters)
     if problems:
@@ -139,11 +142,13 @@ def _cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())
 
 
-def _try_architectures(experiment: ExperimentConfig, inputs: TrialInputs) -> tuple[int, list[str]]:
+def _try_architectures(
+    experiment: ExperimentConfig, inputs: TrialInputs, space: SearchSpace
+) -> tuple[int, list[str]]:
     """One training step of each architecture at the data's size: the largest one's parameters, and problems."""
     batch = _small_batch(inputs.feeds["train"])
     largest, problems = 0, []
-    for values in check_space(experiment).examples("architecture"):
+    for values in space.examples("architecture"):
         try:
             largest = max(largest, _train_one_step(_trial_config(experiment.trial, values), inputs, batch))
         except Exception as error:  # a user's network may raise anything

@@ -15,33 +15,53 @@ from study.config import ExperimentConfig
 from study.data.batches import Share
 from study.data.dataset import DatasetCard
 from study.data.feed import Feed, open_feeds
-from study.workspace import Workspace
+from study.experiment.stage import Stage
+from study.experiment.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.contracts.rows import Batch
 from taskct_core.errors import DataError, StudyError
 from taskct_core.task_networks import load_task_network_card
-from taskct_core.task_networks.storage import TaskNetworkCard
 
 Scored = tuple[Any, dict[str, float]]  # a TaskNetwork and its validation scores
-OnEpoch = Callable[[dict[str, Any]], None]
+Row = dict[str, Any]
 _EVALUATION_BATCH_SIZE = 16
 _THREADS_ON_CPU = 2
 
 
-def pretrain(
-    experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace, on_epoch: OnEpoch
-) -> TaskNetworkCard:
-    """Train the experiment's task network, or return the card of the one it has. Needs a Ray session.
+class PretrainStage(Stage[Row]):
+    """Trains the task network, or takes one that was made elsewhere as it is."""
+
+    makes = "task network"
+
+    @property
+    def folder(self) -> Path:
+        return self.experiment.workspace.task_network
+
+    def check(self) -> None:
+        pass  # the configuration was checked when it was read; all else needs the dataset
+
+    def find_done(self) -> bool:
+        if self.experiment.config.pretrained is not None:
+            return True
+        card = self.experiment.dataset
+        if not TaskNetworkFolder(self.folder).card.is_file():
+            return False
+        _refuse_other_network(self.folder, self.experiment.config.task_network, card)
+        return True
+
+    def make(self, on_step: Callable[[Row], None]) -> None:
+        for row in pretrain(self.experiment.config, self.experiment.dataset, self.experiment.workspace):
+            on_step(row)
+
+
+def pretrain(experiment: ExperimentConfig, card: DatasetCard, workspace: Workspace) -> Iterator[Row]:
+    """Train the experiment's task network, yielding each epoch's row. Needs a running Ray session.
 
     Raises:
-        StudyError: if the folder holds a network made with other settings or data.
         DataError: if the dataset has no validation samples.
     """
-    folder = workspace.task_network
-    if TaskNetworkFolder(folder).card.is_file():
-        return _same_network(folder, experiment.task_network, card)
     if not card.shards["validation"]:
         raise DataError(
             "a task network is chosen by its validation score, so the dataset needs validation samples",
@@ -49,12 +69,10 @@ def pretrain(
             "Give the validation split a patient (data.split) and simulate again.",
         )
     feeds = open_feeds(card, workspace.dataset, experiment.execution.data_path)
-    for row in _run_remotely(experiment, feeds, folder, card):
-        on_epoch(row)
-    return load_task_network_card(folder)
+    yield from _run_remotely(experiment, feeds, workspace.task_network, card)
 
 
-def _same_network(folder: Path, config: TaskNetworkConfig, card: DatasetCard) -> TaskNetworkCard:
+def _refuse_other_network(folder: Path, config: TaskNetworkConfig, card: DatasetCard) -> None:
     found = load_task_network_card(folder)
     differences = [
         f"{name}: {getattr(found.network, name)} -> {getattr(config, name)}"
@@ -69,7 +87,6 @@ def _same_network(folder: Path, config: TaskNetworkConfig, card: DatasetCard) ->
             f"others for {folder} ({'; '.join(differences)})",
             "Give the experiment another name or output, or delete the folder to train it anew.",
         )
-    return found
 
 
 def _run_remotely(

@@ -10,17 +10,16 @@ from study.data.dataset import DatasetCard
 from study.data.feed import open_feeds
 from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
+from study.experiment.workspace import Workspace
 from study.trials.config import ExecutionConfig
 from study.trials.executors import simulation_cpus
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs
-from study.workspace import Workspace
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.errors import DataError, ResourceError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.registry import BUILT_IN_ONLY, Trust
-from taskct_core.task_networks import load_task_network
 
 
 def open_inputs(
@@ -40,8 +39,7 @@ def open_inputs(
         fresh: see ``open_feeds``.
 
     Raises:
-        ConfigError: if the task network is a plug-in that is not trusted.
-        DataError: if the dataset has no validation samples, or there is no valid task network.
+        DataError: if the dataset has no validation samples.
     """
     if not card.shards["validation"]:
         raise DataError(
@@ -49,7 +47,6 @@ def open_inputs(
             f"none in {workspace.dataset}",
             "Give the validation split a patient (data.split) and simulate again.",
         )
-    load_task_network(workspace.task_network, trust)  # a bad one is found before anything starts
     feeds = open_feeds(card, workspace.dataset, data_path, fresh)
     return TrialInputs(
         feeds=feeds,

@@ -18,7 +18,7 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from study.config import ExperimentConfig
-from study.experiment_study import study_fingerprint
+from study.experiment.search import study_fingerprint
 from study.search.conductor import Conductor, Rules
 from study.search.judgement import Judge
 from study.search.lock import study_lock

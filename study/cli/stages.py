@@ -1,0 +1,160 @@
+"""The stages of an experiment on the console: how far each is, and what it has made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from study.cli.study_actions import write_study_report
+from study.cluster.ray_session import ray_session, session_is_open
+from study.config import ExperimentConfig
+from study.data.simulation_plan import ChangedSource
+from study.experiment.experiment import Experiment
+from study.experiment.pretrain import PretrainStage
+from study.experiment.search import ReferenceScored, SearchStage, SearchStep
+from study.experiment.simulate import PatientStep, SimulateStage
+from study.experiment.stage import Stage, complete
+from study.experiment.train import TrainStage
+from study.monitor.console import study_console
+from study.monitor.progress import console, progress
+from study.monitor.score_line import score_line
+from taskct_core.schema import METHOD, REFERENCE_SETTINGS, SPLIT, SPLITS
+from taskct_core.task_networks import load_task_network_card
+
+
+def run_all(config: ExperimentConfig) -> None:
+    """Run every stage of the experiment that is not done yet, and write the report."""
+    experiment = Experiment(config)
+    simulation, pretraining, search = (
+        SimulateStage(experiment),
+        PretrainStage(experiment),
+        SearchStage(experiment),
+    )
+    stages: list[Stage[Any]] = [simulation, pretraining, search]
+    for stage in stages:  # what can be refused at once is refused before anything starts
+        stage.check()
+    # Finished stages need no Ray; the others share one session.
+    with nullcontext() if all(stage.is_done for stage in stages) else _session(experiment):
+        _simulate(simulation)
+        _pretrain(pretraining)
+        _search(search)
+    write_study_report(search.folder)
+
+
+def simulate_dataset(config: ExperimentConfig, changed_source: ChangedSource | None = None) -> None:
+    """Make the experiment's dataset, mend it where it is damaged, or show the one it has."""
+    stage = SimulateStage(Experiment(config), changed_source)
+    stage.check()
+    _simulate(stage)
+
+
+def pretrain_task_network(config: ExperimentConfig) -> None:
+    """Train the experiment's task network, or show the one it has."""
+    stage = PretrainStage(Experiment(config))
+    stage.check()
+    _pretrain(stage)
+
+
+def train_one(config: ExperimentConfig) -> None:
+    """Train the experiment's single trial, or continue it."""
+    stage = TrainStage(Experiment(config))
+    stage.check()
+    with progress("Training", config.trial.epochs) as advance:
+        complete(stage, lambda row: advance(1, score_line(row)), lambda: _session(stage.experiment))
+    for row in stage.rows:
+        console.print(f"{row[SPLIT]}: {score_line(row)}")
+    console.print(f"Trial: {stage.folder}")
+
+
+def run_search(config: ExperimentConfig) -> Path:
+    """Run the experiment's study, or continue it, and export its results; returns the study's folder."""
+    stage = SearchStage(Experiment(config))
+    stage.check()
+    _search(stage)
+    return stage.folder
+
+
+def submit_experiment(
+    config: Path, overrides: list[str], address: str, working_dir: Path | None, wait: bool
+) -> None:
+    """Run an experiment as a job of a Ray cluster, and show its output."""
+    from study.experiment.submit import follow, submit
+
+    client, job = submit(config, overrides, address, working_dir)
+    console.print(f"Job {job} at {address}  (stop it with `ray job stop {job}`)")
+    if wait:
+        follow(client, job, lambda text: console.print(text, end="", markup=False))
+        console.print(f"Job {job} has ended well.")
+
+
+@contextmanager
+def _session(experiment: Experiment) -> Iterator[None]:
+    """Ray, started or joined as the experiment says; within another session, that one."""
+    if session_is_open():
+        yield
+        return
+    started = time.monotonic()
+    with ray_session(experiment.config.execution.address):
+        console.print(f"Ray is up after {time.monotonic() - started:.0f} s.", style="dim")
+        yield
+
+
+def _simulate(stage: SimulateStage) -> None:
+    if stage.is_elsewhere:
+        return
+    plan = stage.plan
+    for path, damage in plan.damages.items():
+        console.print(f"Making again: {stage.folder / path} ({damage})", markup=False, soft_wrap=True)
+    with progress("Simulating patients", len(plan.jobs)) as advance:
+
+        def show(step: PatientStep) -> None:
+            if step.samples is None:
+                advance(0, f"{step.patient}: body measured")
+            else:
+                advance(1, f"{step.patient}: {step.samples} slices")
+
+        complete(stage, show, lambda: _session(stage.experiment))
+    card = stage.experiment.dataset
+    counts = ", ".join(f"{split} {card.counts[split]['samples']}" for split in SPLITS)
+    console.print(f"Dataset: {stage.folder}  (slices: {counts}; hash {card.data_hash[:12]})")
+    console.print(card.scanner_text)
+    for warning in card.warnings:
+        console.print(f"Warning: {warning}", style="yellow")
+    for line in plan.remarks(card):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _pretrain(stage: PretrainStage) -> None:
+    with progress("Pre-training the task network", stage.experiment.config.task_network.epochs) as advance:
+        complete(stage, lambda row: advance(1, score_line(row)), lambda: _session(stage.experiment))
+    network = load_task_network_card(stage.folder)
+    console.print(f"Task network: {stage.folder}  (full dose, validation: {score_line(network.scores)})")
+
+
+def _search(stage: SearchStage) -> None:
+    study = stage.experiment.config.study
+    if stage.is_done:
+        console.print(f"Study: {stage.folder}  (all {study.trials} trials have ended)")
+        return
+    with _session(stage.experiment), study_console(stage.folder, study.objectives) as on_event:
+
+        def show(step: SearchStep) -> None:
+            if isinstance(step, ReferenceScored):
+                _print_reference(step.row)
+            else:
+                on_event(step)
+
+        complete(stage, show, lambda: _session(stage.experiment))
+    summary = stage.summary
+    assert summary is not None
+    states = [trial.status for trial in summary.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    console.print(f"Study: {stage.folder}  ({counts}; {summary.seconds:.0f} s)")
+
+
+def _print_reference(row: Mapping[str, Any]) -> None:
+    settings = f"; tuned: {row[REFERENCE_SETTINGS]}" if row[REFERENCE_SETTINGS] else ""
+    console.print(f"reference {row[METHOD]}, {row[SPLIT]}: {score_line(row)}{settings}", soft_wrap=True)

@@ -1,0 +1,69 @@
+"""An experiment with what its stages have made so far: each part is read, and checked, once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from study.config import ExperimentConfig, trust_of
+from study.data.dataset import DatasetCard, load_card, verify_shards
+from study.data.leakage import check_no_leakage
+from study.experiment.preflight import check_space
+from study.experiment.workspace import Workspace
+from study.search.space import SearchSpace
+from taskct_core.contracts.files import check_writable
+from taskct_core.registry import Trust
+from taskct_core.task_networks import load_task_network
+from taskct_core.task_networks.storage import TaskNetworkCard
+
+
+class Experiment:
+    """What the stages of an experiment share.
+
+    Args:
+        config: of the experiment.
+
+    Raises:
+        ConfigError: if nothing can be written where the experiment's output goes.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+        self.workspace = Workspace.of(config)
+        check_writable(self.workspace.root)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """Which plug-ins the folders' files may name."""
+        return trust_of(self.config)
+
+    @cached_property
+    def dataset(self) -> DatasetCard:
+        """The card of the dataset, whose shards were all seen to be whole.
+
+        Raises:
+            DataError: if there is none, or shards are missing or damaged.
+        """
+        card = load_card(self.workspace.dataset)
+        verify_shards(self.workspace.dataset, card)
+        return card
+
+    @cached_property
+    def task_network(self) -> TaskNetworkCard:
+        """The card of the task network, which was seen to load, and not to know patients who give scores.
+
+        Raises:
+            ConfigError: if it is a plug-in that is not trusted.
+            DataError: if there is none, it is broken, or it was trained on patients of whom the dataset gives scores.
+        """
+        _, card = load_task_network(self.workspace.task_network, self.trust)
+        check_no_leakage(self.dataset.patients, card.patients, "the task network")
+        return card
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The study's search space, whose extreme values were seen to make valid trials.
+
+        Raises:
+            ConfigError: if they do not, or an objective of the user's own cannot be found.
+        """
+        return check_space(self.config)

@@ -1,0 +1,199 @@
+"""An experiment's study: its trials trained on its dataset, searched, and exported as tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from study.config import ExperimentConfig, recorded
+from study.experiment.experiment import Experiment
+from study.experiment.inputs import fresh_samples, open_inputs
+from study.experiment.preflight import check_before_study
+from study.experiment.stage import Stage
+from study.provenance import config_hash, static_provenance
+from study.results import export_results
+from study.run import StudyPlan, StudySummary, load_study, run_study
+from study.scoring.references import write_references
+from study.search.events import Event, StudyOpened, TrialFinished
+from study.search.storage.opening import check_storage
+from study.search.storage.records import WAITING, planned_count, read_records
+from study.search.tune import TuneExecutor
+from study.trials.executors import (
+    Trainable,
+    check_execution,
+    make_own_trainable,
+    make_trainable,
+    tune_resources,
+    worker_resources,
+)
+from study.trials.plugins import metric_directions
+from study.trials.trial import TrialInputs
+from taskct_core import schema
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow
+from taskct_core.contracts.study_card import StudyCard
+from taskct_core.schema import COMPLETE, FAIL, PRUNED
+
+# Exporting reads every trial's log: with many trials, not after each of them.
+_SECONDS_BETWEEN_EXPORTS = 15.0
+
+
+@dataclass(frozen=True)
+class ReferenceScored:
+    """A reference got its scores; all are made before the first trial."""
+
+    row: EpochRow
+
+
+SearchStep = Event | ReferenceScored
+OnStep = Callable[[SearchStep], None]
+
+
+class SearchStage(Stage[SearchStep]):
+    """Starts, continues or extends the study."""
+
+    makes = "study"
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        self.summary: StudySummary | None = None  # once ``make`` has run
+
+    @property
+    def folder(self) -> Path:
+        return self.experiment.workspace.study
+
+    def check(self) -> None:
+        check_execution(self.experiment.config.execution)
+        _ = self.experiment.space
+        check_storage(self.folder, self.experiment.config.study.storage)
+
+    def find_done(self) -> bool:
+        """Whether the study has all its trials, of just this experiment, dataset and task network."""
+        network, config = self.experiment.task_network, self.experiment.config
+        card = StudyFolder(self.folder).card
+        if not card.is_file():
+            return False
+        known = StudyCard.read(card)
+        same = (
+            known.config == recorded(config)
+            and known.dataset.get("data_hash") == self.experiment.dataset.data_hash
+            and known.task_network.get("content_hash") == network.content_hash
+        )
+        if not same:
+            return False
+        records = read_records(load_study(self.folder))
+        ended = [record for record in records if record.status in (COMPLETE, PRUNED, FAIL)]
+        return len(ended) == len(records) and planned_count(records) >= config.study.trials
+
+    def make(self, on_step: OnStep) -> None:
+        self.summary = run_experiment_study(self.experiment, on_step)
+
+    def lock(self) -> AbstractContextManager[object]:
+        return nullcontext()  # run_study holds the study's own
+
+
+def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: None) -> StudySummary:
+    """Start, continue or extend the experiment's study. Needs a running Ray session.
+
+    Args:
+        experiment: whose study it is.
+        on_step: called with every :mod:`study.search.events` event, and with every reference's scores.
+
+    Raises:
+        ConfigError, DataError: if the experiment's parts are not valid.
+        StudyError: if the folder's study was begun with other settings, or another driver runs it.
+    """
+    config, workspace = experiment.config, experiment.workspace
+    fresh = fresh_samples(config, experiment.dataset, workspace.dataset)
+    inputs = open_inputs(experiment.dataset, workspace, config.execution.data_path, experiment.trust, fresh)
+    inputs = replace(inputs, objectives=tuple(config.study.objectives))
+    check_before_study(config, workspace.study, inputs, experiment.space)
+    exporter = _Exporter(config, workspace.study)
+    network_hash = experiment.task_network.content_hash
+    plan = StudyPlan(
+        config.study,
+        workspace.study,
+        fingerprint=study_fingerprint(config, inputs.data_hash, network_hash),
+        epochs=config.trial.epochs,
+        directions=metric_directions(config.study.objectives),
+    )
+    executor = TuneExecutor(
+        _trainable(config, inputs),
+        _resources(config),
+        max_concurrent=config.study.max_concurrent_trials,
+        reports_wait=config.study.trainable is not None or config.execution.executor == "actor",
+    )
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StudyOpened):
+            _prepare(experiment, inputs, on_step)
+        exporter(event)
+        on_step(event)
+
+    summary = run_study(plan, executor, listen)
+    exporter.export()
+    return summary
+
+
+def _trainable(experiment: ExperimentConfig, inputs: TrialInputs) -> Trainable:
+    own = experiment.study.trainable
+    if own is not None:
+        return make_own_trainable(own, experiment.trial, inputs)
+    return make_trainable(experiment.trial, inputs, experiment.execution)
+
+
+def _resources(experiment: ExperimentConfig) -> dict[str, float]:
+    """Of one trial; a trainable of the user's own runs in one process, as an actor does."""
+    if experiment.study.trainable is not None:
+        return worker_resources(experiment.execution)
+    return tune_resources(experiment.execution)
+
+
+def _prepare(experiment: Experiment, inputs: TrialInputs, on_step: OnStep) -> None:
+    """Write what the study's reader needs besides its trials: study.json and the references."""
+    config, workspace = experiment.config, experiment.workspace
+    directions = metric_directions(config.study.objectives)
+    known = StudyCard(
+        name=config.name,
+        objectives=config.study.objectives,
+        directions={name: directions[name] for name in config.study.objectives},
+        config=recorded(config),
+        dataset=experiment.dataset.model_dump(mode="json", exclude={"shards"}),
+        task_network=experiment.task_network.model_dump(mode="json"),
+        folders={"dataset": str(workspace.dataset), "task_network": str(workspace.task_network)},
+        provenance=static_provenance(),
+    )
+    known.write(StudyFolder(workspace.study).card)
+    write_references(workspace.study, inputs, lambda row: on_step(ReferenceScored(row)))
+
+
+def study_fingerprint(experiment: ExperimentConfig, data_hash: str, network_hash: str) -> dict[str, str]:
+    """What must stay the same while the study lives, beside what the search itself watches."""
+    return {
+        "data": data_hash,
+        "task network": network_hash,
+        "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
+        "metric policy": schema.POLICY_TEXT,
+        **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),
+    }
+
+
+class _Exporter:
+    """Keeps the study's tables fresh while it runs."""
+
+    def __init__(self, experiment: ExperimentConfig, folder: Path) -> None:
+        self._name = experiment.name
+        self._folder = folder
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrialFinished) and time.monotonic() - self._last > _SECONDS_BETWEEN_EXPORTS:
+            self.export()
+
+    def export(self) -> None:
+        records = read_records(load_study(self._folder))
+        export_results(self._folder, self._name, [record for record in records if record.status != WAITING])
+        self._last = time.monotonic()
