@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from typing import Annotated
 
@@ -59,6 +60,7 @@ app.command("export")(report_commands.export)
 
 def main() -> None:
     """Run the program; a ``TaskctError`` becomes a message and exit code 2, never a traceback."""
+    _say_what_can_be_said()
     try:
         app()
     except TaskctError as error:
@@ -67,6 +69,13 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted. The same command continues where it was.")
         sys.exit(_INTERRUPTED)
+
+
+def _say_what_can_be_said() -> None:
+    """A character that the output's encoding lacks, such as ``→`` in ASCII, is replaced and ends no run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _show(error: TaskctError) -> None:

@@ -96,8 +96,10 @@ def _session(experiment: Experiment) -> Iterator[None]:
     if session_is_open():
         yield
         return
+    execution = experiment.config.execution
     started = time.monotonic()
-    with ray_session(experiment.config.execution.address):
+    console.print("Starting Ray ..." if execution.address is None else "Joining Ray ...", style="dim")
+    with ray_session(execution.address, start_timeout=execution.start_timeout):
         console.print(f"Ray is up after {time.monotonic() - started:.0f} s.", style="dim")
         yield
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard, load_card, verify_shards
 from study.data.leakage import check_no_leakage
-from study.experiment.preflight import check_space
+from study.experiment.preflight import check_gpu, check_space
 from study.experiment.workspace import Workspace
 from study.search.space import SearchSpace
 from taskct_core.contracts.files import check_writable
@@ -24,12 +24,14 @@ class Experiment:
 
     Raises:
         ConfigError: if nothing can be written where the experiment's output goes.
+        ResourceError: if a GPU is asked for on this machine, which has none.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.config = config
         self.workspace = Workspace.of(config)
         check_writable(self.workspace.root)
+        check_gpu(config.execution)
 
     @cached_property
     def trust(self) -> Trust:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.nodes import alive_nodes, shared_folder_problems
+from study.cluster.ray_session import session_is_open
 from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
+from study.trials.config import ExecutionConfig
 from study.trials.executors import TrialTask, tune_resources, worker_resources
 from study.trials.plugins import metric_directions
 from study.trials.trial import TrialInputs
@@ -62,6 +64,32 @@ def check_before_study(
             "a study starts only if its trials can run",
             "; ".join(problems),
             "Correct the configuration, or give Ray more.",
+        )
+
+
+def check_gpu(execution: ExecutionConfig) -> None:
+    """Refuse to wait for ever for a GPU that is not there.
+
+    In a running Ray session its resources decide, else this machine, unless a cluster is named.
+
+    Raises:
+        ResourceError: if there is none, and none will be added.
+    """
+    if not execution.use_gpu or execution.autoscaling:
+        return
+    if session_is_open():
+        found, where = _cluster_resources().get("GPU", 0.0), "the Ray cluster"
+    elif execution.address is not None:
+        return
+    else:
+        import torch
+
+        found, where = torch.cuda.device_count(), "this machine"
+    if not found:
+        raise ResourceError(
+            "execution.use_gpu needs a GPU",
+            f"none on {where}",
+            "Add --set execution.use_gpu=false, or name a cluster that has one in execution.address.",
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from study.experiment.experiment import Experiment
+from study.experiment.preflight import check_gpu
 from study.search.lock import study_lock
 
 Step = TypeVar("Step")
@@ -82,4 +83,5 @@ def complete(
     if stage.is_done:
         return
     with stage.lock(), session():
+        check_gpu(stage.experiment.config.execution)  # of a cluster, which could not be asked before
         stage.make(on_step)
