@@ -127,6 +127,9 @@ class SimulationConfig(StrictModel):
 
     preset: Annotated[str, name_of("taskct_core.geometry:PRESETS", "preset")] = "small"
     num_angles: Count | None = None  # None: the preset's
+    # package.module:function that makes an odl RayTransform, which is the scanner then in place of the preset
+    ray_transform: str | None = None
+    ray_transform_unit_mm: Positive = 1000.0  # length unit of its spaces: metres
     # The dose in one of three words (taskct_core.exposure); a pair is a range drawn per slice.
     photons_per_ray: Dose | None = None  # mean count of an unattenuated ray; 4096 where no word is given
     dose_fraction: Dose | None = None  # of the reference dose
@@ -170,6 +173,8 @@ class SimulationConfig(StrictModel):
             raise ValueError(
                 f"field_of_view_mm is the scanner's; field_of_view: {self.field_of_view} has its own"
             )
+        if self.ray_transform is not None:
+            _check_ray_transform(self)
         given = {name: getattr(self, name) for name in DOSE_WORDS if getattr(self, name) is not None}
         if len(given) > 1:
             raise ValueError(
@@ -179,6 +184,16 @@ class SimulationConfig(StrictModel):
             if isinstance(dose, tuple) and not dose[0] <= dose[1]:
                 raise ValueError(f"{name} as a range must be (low, high) with low <= high")
         return self
+
+
+def _check_ray_transform(config: SimulationConfig) -> None:
+    if ":" not in str(config.ray_transform):
+        raise ValueError("ray_transform must be package.module:function")
+    if config.num_angles is not None or config.field_of_view != "scanner":
+        raise ValueError(
+            "an ODL ray_transform has its own angles and field of view: leave num_angles unset and "
+            "field_of_view at scanner"
+        )
 
 
 class TaskNetworkConfig(StrictModel):

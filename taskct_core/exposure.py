@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from taskct_core.config import Dose, SimulationConfig
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_AIR, MU_WATER
 from taskct_core.projection import RayTransform
 from taskct_core.projection.filters import filter_sinogram
@@ -34,7 +34,7 @@ LIVER_POINTS = 8
 MOST_EXPOSURE = 30.0  # that automatic exposure multiplies or divides by, as a tube's current has a range; metal asks for more
 
 
-def photons_per_ray(config: SimulationConfig, geometry: ParallelBeam) -> Dose:
+def photons_per_ray(config: SimulationConfig, geometry: Geometry) -> Dose:
     """The configured dose as photons a ray of a geometry; of a range, both ends."""
     if config.photons_per_ray is not None:
         return config.photons_per_ray
@@ -49,7 +49,7 @@ def photons_per_ray(config: SimulationConfig, geometry: ParallelBeam) -> Dose:
     )
 
 
-def dose_in_words(config: SimulationConfig, geometry: ParallelBeam) -> dict[str, Dose]:
+def dose_in_words(config: SimulationConfig, geometry: Geometry) -> dict[str, Dose]:
     """The configured dose in all three words."""
     photons = photons_per_ray(config, geometry)
     reference = REFERENCE_PHOTONS_PER_MM * geometry.bin_spacing_mm / geometry.num_angles
@@ -60,14 +60,14 @@ def dose_in_words(config: SimulationConfig, geometry: ParallelBeam) -> dict[str,
     }
 
 
-def cylinder_noise_hu(config: SimulationConfig, geometry: ParallelBeam, photons: float) -> float:
+def cylinder_noise_hu(config: SimulationConfig, geometry: Geometry, photons: float) -> float:
     """Noise of photons a ray in the liver region of the 300 mm water cylinder, in HU."""
     first, second = _variance_terms(config, geometry)
     return math.sqrt(first / photons + second / photons**2)
 
 
 def bow_tie(
-    config: SimulationConfig, geometry: ParallelBeam, path_scale: float = 1.0
+    config: SimulationConfig, geometry: Geometry, path_scale: float = 1.0
 ) -> NDArray[np.float64] | float:
     """Transmission of the bow-tie filter, one value a bin; 1 without one.
 
@@ -82,7 +82,7 @@ def bow_tie(
 def exposure_factor(
     line_integrals: NDArray[np.floating],
     image: NDArray[np.floating],
-    geometry: ParallelBeam,
+    geometry: Geometry,
     transmission: NDArray[np.float64] | float,
 ) -> float:
     """What automatic exposure multiplies the photons with, for the noise of the 300 mm water cylinder at its centre.
@@ -111,7 +111,7 @@ def exposure_factor(
     return min(max(factor, 1 / MOST_EXPOSURE), MOST_EXPOSURE)
 
 
-def _variance_terms(config: SimulationConfig, geometry: ParallelBeam) -> tuple[float, float]:
+def _variance_terms(config: SimulationConfig, geometry: Geometry) -> tuple[float, float]:
     """(a, b) of the variance a / N0 + b / N0^2 in HU^2, in the liver region of the cylinder."""
     weights = _liver_weights(config, geometry) ** 2 * (1000 / (MU_WATER - MU_AIR)) ** 2
     transmitted = bow_tie(config, geometry) * np.exp(-MU_WATER * _chords_mm(geometry, CYLINDER_MM) / 1000)
@@ -121,7 +121,7 @@ def _variance_terms(config: SimulationConfig, geometry: ParallelBeam) -> tuple[f
     return poisson, electronic
 
 
-def _liver_weights(config: SimulationConfig, geometry: ParallelBeam) -> NDArray[np.float64]:
+def _liver_weights(config: SimulationConfig, geometry: Geometry) -> NDArray[np.float64]:
     """(point, angle, detector): what each line integral adds to FBP in points of the liver region, in 1/m."""
     height, width = geometry.image_shape
     angles = 2 * math.pi * np.arange(LIVER_POINTS) / LIVER_POINTS
@@ -138,7 +138,7 @@ def _liver_weights(config: SimulationConfig, geometry: ParallelBeam) -> NDArray[
     return filtered[:, 0].double().numpy() * scale
 
 
-def _chords_mm(geometry: ParallelBeam, diameter_mm: float, path_scale: float = 1.0) -> NDArray[np.float64]:
+def _chords_mm(geometry: Geometry, diameter_mm: float, path_scale: float = 1.0) -> NDArray[np.float64]:
     """Path of each bin's ray through a centred cylinder."""
     bins = np.arange(geometry.num_bins) - (geometry.num_bins - 1) / 2
     offset_mm = bins * (geometry.bin_spacing_mm * path_scale)

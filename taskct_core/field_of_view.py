@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import AIR_HU
 from taskct_core.resampling import resampling
 from taskct_core.schema import BACKGROUND, UNLABELLED
@@ -107,7 +107,7 @@ def field_of_view(
     policy: FieldOfViewPolicy,
     shape: tuple[int, ...],
     spacing_mm: tuple[float, float],
-    geometry: ParallelBeam,
+    geometry: Geometry,
     centre_mm: tuple[float, float] = (0.0, 0.0),
 ) -> FieldOfView:
     """The square field that a policy takes from slices of a shape and ``(row, column)`` spacing.

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.dose import normalise_hu
 from taskct_core.fresh_base import FINER
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.movement import Mover, draw_movement
 from taskct_core.random_streams import random_stream
@@ -93,7 +93,7 @@ class FreshScanner:
         config: that the dataset was simulated with, and how its slices change (``fresh_draw``).
     """
 
-    def __init__(self, geometry: ParallelBeam, config: SimulationConfig) -> None:
+    def __init__(self, geometry: Geometry, config: SimulationConfig) -> None:
         self._config = config
         self._scan = LowDoseScan(geometry, config)
         self._mover = Mover(geometry.image_shape[0])

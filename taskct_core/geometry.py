@@ -143,7 +143,45 @@ class FanBeam(_Scan):
         return _from_dict(cls, values)
 
 
-Geometry = ParallelBeam | FanBeam
+@dataclass(frozen=True, kw_only=True)
+class OdlScan(_Scan):
+    """What an ODL ray transform scans; ``taskct_core.projection.odl_bridge.odl_scan`` makes it.
+
+    Attributes:
+        ray_transform: ``package.module:function``, which makes the ODL operator.
+        unit_mm: length unit of the ODL spaces.
+    """
+
+    ray_transform: str
+    unit_mm: float = 1000.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive("unit_mm", self.unit_mm)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> OdlScan:
+        """Inverse of ``to_dict``.
+
+        Raises:
+            ConfigError: if a key is missing, unknown or invalid.
+        """
+        return _from_dict(cls, values)
+
+
+Geometry = ParallelBeam | FanBeam | OdlScan
+
+
+def geometry_from_dict(values: dict[str, Any]) -> Geometry:
+    """Inverse of a geometry's ``to_dict``.
+
+    Raises:
+        ConfigError: if the kind is unknown, or a key is missing, unknown or invalid.
+    """
+    kinds = {cls.__name__: cls for cls in (ParallelBeam, FanBeam, OdlScan)}
+    kind = values.get("kind", ParallelBeam.__name__)
+    _require(kind in kinds, f"a geometry's kind must be one of {', '.join(kinds)}", f"kind = {kind!r}")
+    return kinds[str(kind)].from_dict(values)
 
 
 def with_field_of_view(geometry: ParallelBeam, field_mm: float) -> ParallelBeam:

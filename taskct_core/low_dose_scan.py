@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from taskct_core.config import SimulationConfig
 from taskct_core.dose import count_photons, observe_counts
 from taskct_core.exposure import bow_tie, exposure_factor, photons_per_ray
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_MAX
 from taskct_core.logarithm import observe_low_counts
 from taskct_core.projection import RayTransform
@@ -33,7 +33,7 @@ class LowDoseScan:
         config: how it counts photons and reconstructs.
     """
 
-    def __init__(self, geometry: ParallelBeam, config: SimulationConfig) -> None:
+    def __init__(self, geometry: Geometry, config: SimulationConfig) -> None:
         self.geometry = geometry
         self.config = config
         self._transform = RayTransform(geometry)

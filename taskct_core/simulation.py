@@ -19,7 +19,7 @@ from taskct_core.dose import normalise_hu
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.field_of_view import FieldOfView, field_of_view
 from taskct_core.fresh_base import Base
-from taskct_core.geometry import PRESETS, ParallelBeam, with_field_of_view
+from taskct_core.geometry import PRESETS, Geometry, with_field_of_view
 from taskct_core.hounsfield import HU_RANGE
 from taskct_core.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.random_streams import random_stream
@@ -27,12 +27,15 @@ from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX
 from taskct_core.volumes.body import BodyBox
 
 
-def geometry_of(config: SimulationConfig) -> ParallelBeam:
-    """The scan that a dataset is stored in: the preset, with the configured angles and the scanner's field.
+def geometry_of(config: SimulationConfig) -> Geometry:
+    """The scan that a dataset is stored in: the preset, with the configured angles and the scanner's field; or
+    that of the user's ODL ray transform.
 
     Raises:
-        ConfigError: if the scanner's field of view is not known yet.
+        ConfigError: if the scanner's field of view is not known yet, or the ODL ray transform cannot be used.
     """
+    if config.ray_transform is not None:
+        return _odl_scan_of(config)
     preset = PRESETS[config.preset]
     scan = dataclasses.replace(preset, num_angles=config.num_angles or preset.num_angles)
     if config.field_of_view != "scanner":
@@ -44,6 +47,27 @@ def geometry_of(config: SimulationConfig) -> ParallelBeam:
             "Set field_of_view_mm to the edge in mm; `taskct simulate` finds the smallest that holds every body.",
         )
     return with_field_of_view(scan, config.field_of_view_mm)
+
+
+def _odl_scan_of(config: SimulationConfig) -> Geometry:
+    from taskct_core.projection.odl_bridge import odl_scan
+
+    scan = odl_scan(str(config.ray_transform), unit_mm=config.ray_transform_unit_mm)
+    height, width = scan.image_shape
+    if height != width:
+        raise ConfigError(
+            "the ODL ray transform of a dataset must have a square image",
+            f"{height} x {width} pixels",
+            "Give its domain as many rows as columns.",
+        )
+    field_mm = config.field_of_view_mm
+    if field_mm is not None and not np.isclose(field_mm, height * scan.pixel_spacing_mm, rtol=1e-5):
+        raise ConfigError(
+            f"the ODL ray transform has a field of view of {height * scan.pixel_spacing_mm:g} mm",
+            f"field_of_view_mm = {field_mm:g}",
+            "Leave field_of_view_mm unset, or correct ray_transform_unit_mm.",
+        )
+    return scan
 
 
 def simulate_slices(

@@ -40,7 +40,7 @@ class DatasetCard(StrictModel):
     """``dataset.json``: everything needed to read the shards, and to make them again."""
 
     format_version: int = schema.DATASET_FORMAT_VERSION
-    geometry: dict[str, Any]  # ParallelBeam.to_dict()
+    geometry: dict[str, Any]  # a geometry's to_dict()
     simulation: dict[str, Any]  # SimulationConfig
     source: dict[str, Any]  # DataConfig
     patients: dict[str, list[str]]  # split -> patients

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from study.data.batches import Columns
 from taskct_core.config import SimulationConfig
 from taskct_core.fresh import columns_of_bases, visits_of_epoch
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 
 if TYPE_CHECKING:
     from taskct_core.fresh import FreshScanner
@@ -35,7 +35,7 @@ class FreshSamples:
         has_tumour: of each sample, by patient and slice; only where a share of tumours is asked for.
     """
 
-    geometry: ParallelBeam
+    geometry: Geometry
     simulation: SimulationConfig
     cpus: int = 0
     has_tumour: NDArray[np.bool_] | None = field(default=None, compare=False)
@@ -60,7 +60,7 @@ class FreshSamples:
 
 
 @lru_cache(maxsize=1)
-def _scanner(geometry: ParallelBeam, simulation: SimulationConfig) -> FreshScanner:
+def _scanner(geometry: Geometry, simulation: SimulationConfig) -> FreshScanner:
     """One a process, since it holds a projector."""
     from taskct_core.fresh import FreshScanner
 

@@ -135,13 +135,18 @@ def in_one_field(
     Args:
         measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
     """
+    from taskct_core.simulation import geometry_of
+
     if not jobs:
         return jobs
     simulation = jobs[0].simulation
     if simulation.field_of_view != "scanner" or simulation.field_of_view_mm is not None:
         return jobs
-    # Without a body anywhere, any field will do.
-    field_mm = smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
+    if simulation.ray_transform is not None:
+        scan = geometry_of(simulation)
+        field_mm = scan.image_shape[0] * scan.pixel_spacing_mm
+    else:  # without a body anywhere, any field will do
+        field_mm = smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
     simulation = simulation.model_copy(update={"field_of_view_mm": field_mm})
     return [replace(job, simulation=simulation) for job in jobs]
 

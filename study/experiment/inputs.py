@@ -18,7 +18,7 @@ from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.errors import DataError, ResourceError
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import geometry_from_dict
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 
 
@@ -50,7 +50,7 @@ def open_inputs(
     feeds = open_feeds(card, workspace.dataset, data_path, fresh)
     return TrialInputs(
         feeds=feeds,
-        geometry=ParallelBeam.from_dict(card.geometry),
+        geometry=geometry_from_dict(card.geometry),
         task_network=str(workspace.task_network),
         data_hash=card.data_hash,
         panel=choose_panel(feeds),
@@ -75,7 +75,7 @@ def fresh_samples(experiment: ExperimentConfig, card: DatasetCard, folder: Path)
         tumours = SplitShards.of(card, folder, "train").column(schema.TUMOUR_PIXELS) > 0
     cpus = simulation_cpus(experiment.execution, experiment.study.max_concurrent_trials, cluster_cpus())
     _require_free_cpu(experiment.execution, cpus)
-    return FreshSamples(ParallelBeam.from_dict(card.geometry), simulation, cpus, tumours)
+    return FreshSamples(geometry_from_dict(card.geometry), simulation, cpus, tumours)
 
 
 def _require_free_cpu(execution: ExecutionConfig, simulating: int) -> None:

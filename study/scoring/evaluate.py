@@ -35,7 +35,7 @@ from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, sli
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError, DataError
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import geometry_from_dict
 from taskct_core.metrics import summarise
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
@@ -183,9 +183,7 @@ def load_trained(
             f"none in {folder}",
             "It failed before its first epoch, or has not finished it yet.",
         )
-    training = build_training(
-        config, geometry=ParallelBeam.from_dict(card.geometry), task_network=task_network
-    )
+    training = build_training(config, geometry=geometry_from_dict(card.geometry), task_network=task_network)
     training.load_state_dict(
         torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)["training"]
     )

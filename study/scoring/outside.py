@@ -15,7 +15,7 @@ from study.data.shards import file_hash
 from taskct_core.contracts.rows import Batch
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import geometry_from_dict
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.weights import load_weights
@@ -75,7 +75,7 @@ class OutsideCheckpoint:
             ConfigError: if the architecture or its parameters are not valid.
             DataError: if the file is missing, unreadable or of another architecture.
         """
-        geometry = ParallelBeam.from_dict(card.geometry)
+        geometry = geometry_from_dict(card.geometry)
         model = build_reconstructor(self.architecture, self.parameters, geometry).eval()
         load_weights(model, str(self.weights), "--checkpoint", "--architecture")
 

@@ -39,7 +39,7 @@ from taskct_core.contracts.files import buffered, open_folder, write_text, write
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
 from taskct_core.errors import DataError, StudyError
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
 from taskct_core.reconstructors import RECONSTRUCTORS
@@ -64,7 +64,7 @@ class TrialInputs:
     """
 
     feeds: dict[str, Feed]
-    geometry: ParallelBeam
+    geometry: Geometry
     task_network: str
     data_hash: str
     panel: Batch = field(default_factory=Batch)

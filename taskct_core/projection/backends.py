@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from taskct_core.geometry import Geometry, ParallelBeam
+from taskct_core.errors import DataError
+from taskct_core.geometry import Geometry, OdlScan, ParallelBeam
 from taskct_core.projection.fastest import PORTABLE, fastest_projectors
 from taskct_core.projection.kernel import KernelProjector
 from taskct_core.projection.symmetric import SymmetricProjector
@@ -40,6 +41,16 @@ def projector_for(geometry: Geometry, dtype: torch.dtype, device: torch.device) 
     """The fastest projector for a geometry; matrices are shared by all who ask in this process."""
     if isinstance(geometry, ParallelBeam) and is_symmetric(geometry):
         return _symmetric(geometry, dtype, device)
+    if isinstance(geometry, OdlScan):
+        from taskct_core.projection.odl_bridge import OdlProjector
+
+        return OdlProjector(geometry)
+    if dtype == torch.float64:
+        raise DataError(
+            "a scan without the eightfold symmetry is projected by ASTRA, which computes in float32",
+            "float64",
+            "Convert it: image.float(); or choose a symmetric scan, which is computed in float64 (docs/physics.md).",
+        )
     from taskct_core.projection.astra_backend import AstraProjector
 
     if isinstance(geometry, ParallelBeam):

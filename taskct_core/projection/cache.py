@@ -2,7 +2,8 @@
 
 Entries are folders of .npy files below ``$TASKCT_CACHE`` or the platform's cache folder, and can be
 deleted whenever no process uses them. An entry appears under its name only when complete, so a killed
-or failed builder leaves nothing that a reader could take for a matrix.
+or failed builder leaves nothing that a reader could take for a matrix. A process that opens an entry
+reads it once and compares its checksums; whatever is damaged is built again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 Arrays = dict[str, NDArray[np.generic]]
-_NAMES_FILE = "arrays.json"  # which arrays an entry has
+_CHECKSUMS_FILE = "arrays.json"  # of the arrays' files, and of the list itself
 
 
 def cache_folder() -> Path:
@@ -73,8 +75,8 @@ def _build_into(entry: Path, build: Callable[[], Arrays]) -> Arrays:
     try:
         for name, array in arrays.items():
             np.save(unfinished / f"{name}.npy", array)
-        names = json.dumps(sorted(arrays))
-        (unfinished / _NAMES_FILE).write_text(names, encoding="utf-8")
+        checksums = {name: _checksum(unfinished / f"{name}.npy") for name in sorted(arrays)}
+        (unfinished / _CHECKSUMS_FILE).write_text(json.dumps(_with_own_checksum(checksums)), encoding="utf-8")
         if entry.exists():  # damaged
             shutil.rmtree(entry)
         unfinished.rename(entry)
@@ -85,10 +87,28 @@ def _build_into(entry: Path, build: Callable[[], Arrays]) -> Arrays:
 
 
 def _read(entry: Path) -> Arrays | None:
-    """An entry's arrays; None where it is missing or damaged, such as by a tidy-up of temporary files."""
+    """An entry's arrays; None where it is missing or not what was written, down to the last bit."""
     try:
-        names = json.loads((entry / _NAMES_FILE).read_text(encoding="utf-8"))
+        listed = json.loads((entry / _CHECKSUMS_FILE).read_text(encoding="utf-8"))
+        checksums = listed["arrays"]
+        if listed != _with_own_checksum(checksums) or any(
+            _checksum(entry / f"{name}.npy") != checksum for name, checksum in checksums.items()
+        ):
+            return None
         # Copy on write: PyTorch wants writable memory, and nobody writes, so all processes share the pages.
-        return {name: np.load(entry / f"{name}.npy", mmap_mode="c") for name in names}
-    except (OSError, ValueError, EOFError):
+        return {name: np.load(entry / f"{name}.npy", mmap_mode="c") for name in checksums}
+    except (OSError, ValueError, EOFError, TypeError, KeyError):
         return None
+
+
+def _with_own_checksum(checksums: dict[str, int]) -> dict[str, Any]:
+    return {"arrays": checksums, "checksum": zlib.crc32(json.dumps(checksums, sort_keys=True).encode())}
+
+
+def _checksum(file: Path) -> int:
+    """CRC-32 of a whole file: quick enough to read an entry's each time that a process opens it."""
+    checksum = 0
+    with file.open("rb", buffering=0) as stream:
+        while block := stream.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

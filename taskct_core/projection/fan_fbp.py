@@ -7,7 +7,6 @@ adjoint of the projection, and is carried out pixel by pixel here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,60 @@ from taskct_core.geometry import FanBeam
 from taskct_core.projection.filters import filter_sinogram
 
 
-def fan_fbp(geometry: FanBeam, sinogram: Tensor, filter_name: str, frequency_scaling: float) -> Tensor:
-    """(batch, 1, angle, detector) -> (batch, 1, height, width), lengths in metres; differentiable.
+class FanFbp:
+    """(batch, angle, detector) -> (batch, height, width), lengths in metres; and its transpose.
+
+    Args:
+        geometry: one that passes ``check_full_circle``.
+    """
+
+    input_name, output_name = "sinogram", "image"
+
+    def __init__(self, geometry: FanBeam, filter_name: str, frequency_scaling: float) -> None:
+        self.input_shape, self.output_shape = geometry.sinogram_shape, geometry.image_shape
+        self.geometry = geometry
+        self._filter = filter_name, frequency_scaling
+        source_m = geometry.source_radius_mm / 1000
+        # The detector as it would be on the axis of rotation.
+        bin_spacing_m = (
+            geometry.bin_spacing_mm / 1000 * geometry.source_radius_mm / _source_to_detector_mm(geometry)
+        )
+        bins_m = (torch.arange(geometry.num_bins) - (geometry.num_bins - 1) / 2) * bin_spacing_m
+        self._obliquity = source_m / torch.hypot(bins_m, torch.tensor(source_m))
+        # Half, since the full circle measures every line twice.
+        self._scale = geometry.angle_spacing_rad / (2 * bin_spacing_m)
+
+    def apply(self, inputs: Tensor) -> Tensor:
+        filtered = filter_sinogram(inputs * self._obliquity.to(inputs), *self._filter)
+        return self._gather(filtered) * self._scale
+
+    def transpose(self, outputs: Tensor) -> Tensor:
+        filtered = filter_sinogram(self._scatter(outputs), *self._filter)
+        return filtered * self._obliquity.to(outputs) * self._scale
+
+    def _gather(self, sinogram: Tensor) -> Tensor:
+        """Sum, for each pixel, the interpolated values of the rays through it, over squared distances."""
+        padded = torch.nn.functional.pad(sinogram, (1, 1))
+        image = sinogram.new_zeros(len(sinogram), int(np.prod(self.geometry.image_shape)))
+        for angle, lower, weight, upper_weight in _rays_through_pixels(self.geometry, sinogram):
+            image += weight * padded[:, angle, lower] + upper_weight * padded[:, angle, lower + 1]
+        return image.unflatten(1, self.geometry.image_shape)
+
+    def _scatter(self, image: Tensor) -> Tensor:
+        """Transpose of ``_gather``."""
+        pixels = image.flatten(1)
+        padded = image.new_zeros(len(image), self.geometry.num_angles, self.geometry.num_bins + 2)
+        for angle, lower, weight, upper_weight in _rays_through_pixels(self.geometry, image):
+            padded[:, angle].index_add_(1, lower, weight * pixels)
+            padded[:, angle].index_add_(1, lower + 1, upper_weight * pixels)
+        return padded[..., 1:-1].contiguous()
+
+
+def check_full_circle(geometry: FanBeam) -> None:
+    """Refuse a scan that filtered back-projection cannot take.
 
     Raises:
-        ConfigError: if the angles are not the full circle's, or the filter is unknown.
+        ConfigError: if the angles are not the full circle's.
     """
     if geometry.angles_rad is not None:
         raise ConfigError(
@@ -30,52 +78,6 @@ def fan_fbp(geometry: FanBeam, sinogram: Tensor, filter_name: str, frequency_sca
             f"{geometry.num_angles} angles of its own",
             "Use taskct_core.classical.cgls, sirt or tv for other angles.",
         )
-    source_m = geometry.source_radius_mm / 1000
-    # The detector as it would be on the axis of rotation.
-    bin_spacing_m = (
-        geometry.bin_spacing_mm / 1000 * geometry.source_radius_mm / _source_to_detector_mm(geometry)
-    )
-    bins_m = (torch.arange(geometry.num_bins) - (geometry.num_bins - 1) / 2) * bin_spacing_m
-    obliquity = (source_m / torch.hypot(bins_m, torch.tensor(source_m))).to(sinogram)
-    filtered = filter_sinogram(sinogram * obliquity, filter_name, frequency_scaling)
-    # Half, since the full circle measures every line twice.
-    scale = geometry.angle_spacing_rad / (2 * bin_spacing_m)
-    return _Gather.apply(filtered[:, 0], geometry)[:, None] * scale
-
-
-class _Gather(torch.autograd.Function):
-    """Sum, for each pixel, the interpolated values of the rays through it, over squared distances."""
-
-    @staticmethod
-    def forward(ctx: Any, sinogram: Tensor, geometry: FanBeam) -> Tensor:
-        ctx.geometry = geometry
-        padded = torch.nn.functional.pad(sinogram, (1, 1))
-        image = sinogram.new_zeros(len(sinogram), int(np.prod(geometry.image_shape)))
-        for angle, lower, weight, upper_weight in _rays_through_pixels(geometry, sinogram):
-            image += weight * padded[:, angle, lower] + upper_weight * padded[:, angle, lower + 1]
-        return image.unflatten(1, geometry.image_shape)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Scatter.apply(gradients[0], ctx.geometry), None
-
-
-class _Scatter(torch.autograd.Function):
-    """Transpose of ``_Gather``."""
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, geometry: FanBeam) -> Tensor:
-        ctx.geometry = geometry
-        pixels = image.flatten(1)
-        padded = image.new_zeros(len(image), geometry.num_angles, geometry.num_bins + 2)
-        for angle, lower, weight, upper_weight in _rays_through_pixels(geometry, image):
-            padded[:, angle].index_add_(1, lower, weight * pixels)
-            padded[:, angle].index_add_(1, lower + 1, upper_weight * pixels)
-        return padded[..., 1:-1].contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Gather.apply(gradients[0], ctx.geometry), None
 
 
 def _rays_through_pixels(geometry: FanBeam, like: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:

@@ -25,6 +25,21 @@ def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float
     Raises:
         ConfigError: if the filter is unknown or the scaling out of range.
     """
+    check_filter(filter_name, frequency_scaling)
+    if sinogram.numel() == 0:  # MKL transforms no empty batch
+        return sinogram.clone()
+    response = _response(sinogram.shape[-1], filter_name, frequency_scaling).to(sinogram)
+    projections = sinogram.flatten(0, -2)
+    at_once = len(projections) if sinogram.is_cuda else PROJECTIONS_AT_ONCE
+    return torch.cat([_convolve(part, response) for part in projections.split(at_once)]).view_as(sinogram)
+
+
+def check_filter(filter_name: str, frequency_scaling: float) -> None:
+    """Refuse what ``filter_sinogram`` does not know.
+
+    Raises:
+        ConfigError: if the filter is unknown or the scaling out of range.
+    """
     if filter_name not in FILTERS:
         raise ConfigError(
             f"an FBP filter must be one of {', '.join(FILTERS)}", repr(filter_name), "Choose one of them."
@@ -33,12 +48,6 @@ def filter_sinogram(sinogram: Tensor, filter_name: str, frequency_scaling: float
         raise ConfigError(
             "frequency_scaling must lie in (0, 1]", f"{frequency_scaling!r}", "1 keeps all frequencies."
         )
-    if sinogram.numel() == 0:  # MKL transforms no empty batch
-        return sinogram
-    response = _response(sinogram.shape[-1], filter_name, frequency_scaling).to(sinogram)
-    projections = sinogram.flatten(0, -2)
-    at_once = len(projections) if sinogram.is_cuda else PROJECTIONS_AT_ONCE
-    return torch.cat([_convolve(part, response) for part in projections.split(at_once)]).view_as(sinogram)
 
 
 def _convolve(projections: Tensor, response: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A reconstructor is an ``nn.Module`` that is called with the batch's tensors named in its class
 attribute ``inputs`` (``("fbp",)`` if it has none) and returns ``(B, 1, H, W)`` normalised attenuation.
-One whose constructor has an argument ``geometry`` receives the scan's ``ParallelBeam``.
+One whose constructor has an argument ``geometry`` receives the scan's ``Geometry``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from taskct_core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-    from taskct_core.geometry import ParallelBeam
+    from taskct_core.geometry import Geometry
 
 RECONSTRUCTORS = {
     # FBP -> image
@@ -38,7 +38,7 @@ _TENSORS = ("fbp", "sinogram")
 
 
 def build_reconstructor(
-    architecture: str, parameters: Mapping[str, Any] | None = None, geometry: ParallelBeam | None = None
+    architecture: str, parameters: Mapping[str, Any] | None = None, geometry: Geometry | None = None
 ) -> nn.Module:
     """Build the reconstructor ``architecture``, a key of ``RECONSTRUCTORS`` or ``package.module:Name``.
 

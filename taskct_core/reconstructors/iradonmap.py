@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.projection import RayTransform
 from taskct_core.projection.filters import filter_sinogram
 from taskct_core.reconstructors.dncnn import DnCNN
@@ -26,7 +26,7 @@ class IRadonMap(nn.Module):
     inputs = ("sinogram",)
     ramp: torch.Tensor
 
-    def __init__(self, geometry: ParallelBeam, width: int = 32, depth: int = 6) -> None:
+    def __init__(self, geometry: Geometry, width: int = 32, depth: int = 6) -> None:
         super().__init__()
         self.transform = RayTransform(geometry)
         self.scale = geometry.angle_spacing_rad / (geometry.pixel_spacing_mm / 1000) ** 2

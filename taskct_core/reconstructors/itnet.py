@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.projection import RayTransform
 from taskct_core.reconstructors.unet import ResidualUNet
 
@@ -22,7 +22,7 @@ class ItNet(nn.Module):
 
     inputs = ("fbp", "sinogram")
 
-    def __init__(self, geometry: ParallelBeam, width: int = 16, iterations: int = 3) -> None:
+    def __init__(self, geometry: Geometry, width: int = 16, iterations: int = 3) -> None:
         super().__init__()
         if iterations < 1:
             raise ValueError("iterations must be at least 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.reconstructors.unrolled import UnitNormTransform, update_network
 
 
@@ -20,7 +20,7 @@ class LearnedGradient(nn.Module):
 
     inputs = ("fbp", "sinogram")
 
-    def __init__(self, geometry: ParallelBeam, width: int = 32, iterations: int = 5, memory: int = 5) -> None:
+    def __init__(self, geometry: Geometry, width: int = 32, iterations: int = 5, memory: int = 5) -> None:
         super().__init__()
         self.transform = UnitNormTransform(geometry)
         self.memory = memory

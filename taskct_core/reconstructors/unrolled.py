@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.projection import RayTransform
 
 
 class UnitNormTransform(nn.Module):
     """The ray transform divided by its norm, so that its adjoint maps residuals back at the image's scale."""
 
-    def __init__(self, geometry: ParallelBeam) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         self.transform = RayTransform(geometry)
         self.norm = self.transform.norm()

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import DataError, TrainingError
-from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry import Geometry
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import evaluate, to_device
@@ -46,7 +46,7 @@ _SINGLE_LOSS = {"image": 0.0, "task": 1.0}  # objective -> the convex alpha that
 def build_training(
     config: TrialConfig,
     *,
-    geometry: ParallelBeam | None,
+    geometry: Geometry | None,
     task_network: TaskNetwork,
     device: torch.device | str = "cpu",
     wrap: Wrap = lambda module: module,

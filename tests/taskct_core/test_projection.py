@@ -248,6 +248,28 @@ def test_fbp_keeps_the_scale_of_a_disc(filter_name: str) -> None:
     assert float(image[..., 44:84, 44:84].mean()) == pytest.approx(1, abs=0.01)
 
 
+GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+ANGLES = {
+    "twice around": np.arange(60) * (2 * np.pi / 60),
+    "golden": np.arange(180) * GOLDEN_ANGLE,
+    "random": np.random.default_rng(0).uniform(-10, 10, 400),
+    "backwards": np.linspace(np.pi, 0, 180, endpoint=False),
+    "each twice": np.repeat((np.arange(90) + 0.5) * (np.pi / 90), 2),
+    "dense in one half": np.concatenate([np.linspace(0, 1.5, 200), np.linspace(1.52, 3.12, 80)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:This scan lacks")
+@pytest.mark.parametrize("name", ANGLES)
+def test_fbp_keeps_the_scale_at_any_angles(name: str) -> None:
+    """60 angles over 360 degrees gave 2.005, golden angles 152.8."""
+    angles = ANGLES[name]
+    scan = dataclasses.replace(TINY, num_angles=len(angles), angles_rad=tuple(angles))
+    transform = RayTransform(scan)
+    image = transform.fbp(transform(disc(scan, 80)), "hann")
+    assert float(image[..., 24:40, 24:40].mean()) == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("ours", "odls"),
     [

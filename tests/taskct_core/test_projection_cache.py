@@ -1,13 +1,18 @@
 """Matrices on disk: concurrent builders, failed builders, folders that cannot be used."""
 
+import dataclasses
+import json
 import multiprocessing
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from taskct_core.geometry import PRESETS
 from taskct_core.projection.cache import cached_arrays
+from taskct_core.projection.symmetric import SymmetricProjector
 
 
 def slow_build(folder: Path) -> dict[str, np.ndarray]:
@@ -71,17 +76,71 @@ def test_a_reader_cannot_change_what_others_read(monkeypatch: pytest.MonkeyPatch
     assert cached_arrays("test", {}, dict)["values"].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "no list"])
+def damage_entry(file: Path, damage: str) -> None:
+    checksums = file.with_name("arrays.json")
+    match damage:
+        case "truncated":
+            file.write_bytes(file.read_bytes()[:200])
+        case "longer":
+            file.write_bytes(file.read_bytes() + b"\0")
+        case "doubled":
+            np.save(file, 2 * np.load(file))
+        case "one bit":
+            values = bytearray(file.read_bytes())
+            values[-5] ^= 1
+            file.write_bytes(values)
+        case "another array's file":
+            file.write_bytes(file.with_name("more.npy").read_bytes())
+        case "missing":
+            file.unlink()
+        case "no checksums":
+            checksums.unlink()
+        case "an earlier version":
+            checksums.write_text('["more", "values"]')
+        case "checksums not JSON":
+            checksums.write_bytes(b"\xff{")
+        case "an array forgotten":
+            listed = json.loads(checksums.read_text())
+            del listed["arrays"]["values"]
+            checksums.write_text(json.dumps(listed))
+
+
+DAMAGES = [
+    "truncated",
+    "longer",
+    "doubled",
+    "one bit",
+    "another array's file",
+    "missing",
+    "no checksums",
+    "an earlier version",
+    "checksums not JSON",
+    "an array forgotten",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str) -> None:
     monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
     build = {"values": np.arange(1000.0), "more": np.arange(3)}
     cached_arrays("test", {}, lambda: build)
     (file,) = tmp_path.glob("test-*/values.npy")
-    if damage == "truncated":
-        file.write_bytes(file.read_bytes()[:200])
-    else:
-        (file if damage == "missing" else file.with_name("arrays.json")).unlink()
+    damage_entry(file, damage)
     assert cached_arrays("test", {}, lambda: build)["values"].tolist() == build["values"].tolist()
     assert cached_arrays("test", {}, dict)["values"].tolist() == build["values"].tolist()  # whole again
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.json", "more.npy", "values.npy"]
+
+
+def test_a_damaged_matrix_does_not_reach_a_projection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Doubled weights were accepted, and every projection doubled."""
+    monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
+    scan = dataclasses.replace(PRESETS["tiny"], image_shape=(10, 10), num_bins=15, num_angles=8)
+    images = torch.rand(1, 10, 10, generator=torch.Generator().manual_seed(0))
+    expected = SymmetricProjector(scan, torch.float32, torch.device("cpu")).project(images)
+    (file,) = tmp_path.glob("rays-*/forward_weights.npy")
+    damage_entry(file, "doubled")
+    actual = SymmetricProjector(scan, torch.float32, torch.device("cpu")).project(images)
+    assert torch.equal(actual, expected)
