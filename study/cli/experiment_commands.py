@@ -59,8 +59,8 @@ def simulate(
 ) -> None:
     """Make low-dose samples from CT volumes: OUTPUT/NAME/data with Parquet shards and dataset.json.
 
-    Volumes come from a LiTS-style folder (volume-N.nii.gz with segmentation-N.nii.gz), DICOM series, or the
-    built-in phantom (`data.source.kind: lits | dicom | phantom`). The split is made by patient. The result
+    Volumes come from NIfTI files of any layout, LiTS's among them, DICOM series, or the built-in phantom
+    (`data.source.kind: lits | nifti | dicom | phantom`); look at them with `taskct inspect` first. The split is made by patient. The result
     depends on the configuration and its seed alone, not on the number of cores.
 
     Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.

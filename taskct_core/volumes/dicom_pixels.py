@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels import get_decoder
+from pydicom.uid import UID
 from scipy import ndimage
 
 from taskct_core.errors import DataError
@@ -87,8 +88,7 @@ def rescaling(file: Path, header: Dataset) -> tuple[float, float]:
 def _check_size(file: Path, header: Dataset, frames: int, rows: int, columns: int) -> None:
     bits = frames * rows * columns * count_of(file, header, "BitsAllocated", 16)
     held = len(value(header, "PixelData") or b"")
-    is_compressed = getattr(header.file_meta.get("TransferSyntaxUID"), "is_compressed", False)
-    most = max(_ALWAYS_FINE, held * _MOST_EXPANSION) if is_compressed else held
+    most = max(_ALWAYS_FINE, held * _MOST_EXPANSION) if _is_compressed(header) else held
     if not (0 < rows <= _LARGEST_EDGE and 0 < columns <= _LARGEST_EDGE) or bits // 8 > most:
         raise DataError(
             "the pixels must be decodable: a file holds the pixels that its header claims, "
@@ -96,6 +96,11 @@ def _check_size(file: Path, header: Dataset, frames: int, rows: int, columns: in
             f"{file}: {frames} x {rows} x {columns} pixels take {bits // 8} bytes, {held} are there",
             "The file is damaged: copy or export it again.",
         )
+
+
+def _is_compressed(header: Dataset) -> bool:
+    syntax = UID(str(header.file_meta.get("TransferSyntaxUID")))
+    return bool(syntax.is_transfer_syntax and syntax.is_compressed)
 
 
 def _lacks_decoder(syntax: object) -> bool:

@@ -26,6 +26,7 @@ _LEAST_TISSUE = 0.02  # of all voxels
 _LEAST_SOFT = 0.5  # of the tissue
 _MOST_DENSE = 0.3  # of the tissue
 _MOST_DENSE_WITHOUT_AIR = 0.12
+_MOST_BETWEEN = 0.35  # of the measured voxels, darker than fat and brighter than air
 _LEAST_RANGE_HU = 20
 _CLIPPED_SHARE = 0.03  # of the measured voxels at exactly the lowest value
 _CLIPPED_BONE_HU, _CLIPPED_BONE_SHARE = 600, 0.0005
@@ -114,7 +115,7 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
         return _refused(
             f"at most {limit:.0%} of a body lies above {_DENSE_HU} HU, as bone does",
             f"{dense:.0%} of the body lies above {_DENSE_HU} HU; {spread}",
-            _likely_offset(middle),
+            _likely_offset(float(np.median(tissue[tissue > _DENSE_HU]))),
         )
     soft = np.mean((tissue > SOFT_HU[0]) & (tissue < SOFT_HU[1]))
     if soft < _LEAST_SOFT:
@@ -128,6 +129,12 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
 def _clipped_window(anatomy: Anatomy) -> Finding | None:
     """Padding is the only air: the values may have been clipped to a window inside the field of view."""
     measured = anatomy.hu[anatomy.measured]
+    between = float(np.mean((measured > _AIR_RANGE_HU[1]) & (measured < SOFT_HU[0])))
+    if between > _MOST_BETWEEN:
+        return _refused(
+            f"without air, at most {_MOST_BETWEEN:.0%} of a scan lies between {_AIR_RANGE_HU[1]} and {SOFT_HU[0]} HU, as lungs do",
+            f"{between:.0%} of what was measured does, and air near -1000 HU is missing",
+        )
     low, high = float(measured.min()), float(measured.max())
     share = float(np.mean(measured == low))
     is_fat = _FAT_HU[0] <= low <= _FAT_HU[1] and high > _CLIPPED_BONE_HU

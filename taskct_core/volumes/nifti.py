@@ -6,6 +6,7 @@ The header is believed only as far as the file can hold what it claims, so that 
 from __future__ import annotations
 
 import gzip
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _MOST_EXPANSION = 1032  # of deflate: a compressed byte gives at most so many
 _MOST_VOXELS = 2**31  # eight times the largest LiTS volume
 _CHUNK = 1 << 20
+_GRAVE = 40  # NiBabel's level of faults that it cannot mend
+_QUIET = logging.getLogger("taskct.nifti")  # of what it mends it would log every line
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
 _HEADERS = {348: (Nifti1Header, b"n+1\0", 344), 540: (Nifti2Header, b"n+2\0", 4)}  # size: class, magic, place
 _MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
@@ -124,7 +129,9 @@ def _read_header(file: Path) -> Nifti1Header:
             "Convert Analyze and .hdr/.img pairs to .nii.gz.",
         )
     try:
-        return kind(start[:size], check=True)
+        header = kind(start[:size], check=False)
+        header.check_fix(logger=_QUIET, error_level=_GRAVE)
+        return header
     except Exception as error:  # a mutated header fails in many ways inside NiBabel
         raise _unreadable(file, error) from None
 

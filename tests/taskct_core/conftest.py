@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import torch
 
 from taskct_core.config import TaskNetworkConfig
 from taskct_core.geometry import ParallelBeam
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves helper modules to be found
 
 Batch = dict[str, Any]
 
