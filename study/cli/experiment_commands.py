@@ -60,8 +60,9 @@ def simulate(
     """Make low-dose samples from CT volumes: OUTPUT/NAME/data with Parquet shards and dataset.json.
 
     Volumes come from NIfTI files of any layout, LiTS's among them, DICOM series, or the built-in phantom
-    (`data.source.kind: lits | nifti | dicom | phantom`); look at them with `taskct inspect` first. The split is made by patient. The result
-    depends on the configuration and its seed alone, not on the number of cores.
+    (`data.source.kind: lits | nifti | dicom | phantom`); look at them with `taskct inspect` first.
+    The split is made by patient. The result depends on the configuration and its seed alone, not on the number of
+    cores.
 
     Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.
     """
