@@ -129,22 +129,22 @@ def _not_hu(anatomy: Anatomy) -> Finding | None:
 def _clipped_window(anatomy: Anatomy) -> Finding | None:
     """Padding is the only air: the values may have been clipped to a window inside the field of view."""
     measured = anatomy.hu[anatomy.measured]
+    low, high = float(measured.min()), float(measured.max())
+    share = float(np.mean(measured == low))
+    is_fat = _FAT_HU[0] <= low <= _FAT_HU[1] and high > _CLIPPED_BONE_HU
+    if share >= _CLIPPED_SHARE and not is_fat:
+        return _refused(
+            "a CT holds air near -1000 HU inside its field of view, not only as padding",
+            f"the lowest value beside padding is {low:g}, of {share:.0%} of the voxels measured; the highest {high:g}",
+            "The values look clipped to a window or shifted: use the original file.",
+        )
     between = float(np.mean((measured > _AIR_RANGE_HU[1]) & (measured < SOFT_HU[0])))
     if between > _MOST_BETWEEN:
         return _refused(
             f"without air, at most {_MOST_BETWEEN:.0%} of a scan lies between {_AIR_RANGE_HU[1]} and {SOFT_HU[0]} HU, as lungs do",
             f"{between:.0%} of what was measured does, and air near -1000 HU is missing",
         )
-    low, high = float(measured.min()), float(measured.max())
-    share = float(np.mean(measured == low))
-    is_fat = _FAT_HU[0] <= low <= _FAT_HU[1] and high > _CLIPPED_BONE_HU
-    if share < _CLIPPED_SHARE or is_fat:
-        return None
-    return _refused(
-        "a CT holds air near -1000 HU inside its field of view, not only as padding",
-        f"the lowest value beside padding is {low:g}, of {share:.0%} of the voxels measured; the highest {high:g}",
-        "The values look clipped to a window or shifted: use the original file.",
-    )
+    return None
 
 
 def _check_labelled_hu(anatomy: Anatomy) -> Iterator[Finding]:
