@@ -10,7 +10,7 @@ scans are Ray Data's, on one CPU. Medians over turns taken one after another, wi
 ``psnr_gain_db``, ``dice_gain``: fresh against stored samples after equal steps on 4 phantom patients, of the weights
 that validation on 4 others prefers; means over seeds.
 ``shuffle_correlation``, ``patients_per_batch_share``, ``stream_over_pyarrow``, ``memory_growth_mb``: see
-``stream_quality``.
+``support/stream_quality.py``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -31,17 +32,17 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import numpy as np
 import torch
 from bench_record import write_result
-from small_study import SETTINGS, prepare
-from streaming import measure as measure_stream
+from small_study import SETTINGS, prepare_here, table_feed
+from stream_quality import measure_stream
 
 from study.cluster.ray_session import ray_session
 from study.data.batches import Share
-from study.data.feed import Feed, open_feeds
+from study.data.feed import Feed
+from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
-from study.experiment.inputs import fresh_samples
 from taskct_core import schema
-from taskct_core.config import TrialConfig
+from taskct_core.config import SimulationConfig, TrialConfig
 from taskct_core.contracts.rows import Batch
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -61,7 +62,7 @@ class Setting:
         self, folder: Path, preset: str, patients: int, slices: int, epochs: int, **simulation: Any
     ) -> None:
         source = {"kind": "phantom", "patients": patients, "slices_per_patient": slices, "pixels": 256}
-        self.experiment, workspace, self.card = prepare(
+        _experiment, workspace, self.card = prepare_here(
             folder,
             preset,
             data={"source": source, "split": {"train": 0.5, "validation": 0.5, "test": 0.0}},
@@ -70,12 +71,11 @@ class Setting:
         )
         self.network, _ = load_task_network(workspace.task_network)
         shards = SplitShards.of(self.card, workspace.dataset, "train")
-        fresh = fresh_samples(self.experiment, self.card, workspace.dataset)
-        assert fresh is not None
-        memory = open_feeds(self.card, workspace.dataset, "memory")
-        self.validation = memory["validation"]
+        self.geometry = ParallelBeam.from_dict(self.card.geometry)
+        fresh = FreshSamples(self.geometry, SimulationConfig.parse(self.card.simulation))
+        self.validation = table_feed(self.card, workspace.dataset, "validation")
         self.train: dict[str, Feed] = {
-            "stored": memory["train"],
+            "stored": table_feed(self.card, workspace.dataset, "train"),
             "fresh": StreamFeed(shards, fresh),
             "fresh_ray": StreamFeed(shards, replace(fresh, cpus=1)),
         }
@@ -83,8 +83,7 @@ class Setting:
     def training(self, **changes: Any) -> Training:
         """The U-Net of the default width, untrained."""
         config = TrialConfig(mode="reconstruction_only", alpha=0.0, batch_size=BATCH_SIZE, **changes)
-        geometry = ParallelBeam.from_dict(self.card.geometry)
-        return build_training(config, geometry=geometry, task_network=self.network)
+        return build_training(config, geometry=self.geometry, task_network=self.network)
 
 
 def throughput(folder: Path, preset: str, rounds: int) -> dict[str, float]:
@@ -121,7 +120,7 @@ def _endless(feed: Feed, seed: int, epochs: int, first: int = 1) -> Iterator[Bat
 
 def gain(folder: Path, preset: str, steps: int, seeds: int) -> dict[str, float]:
     """Scores after equal steps on fresh and on stored samples."""
-    setting = Setting(folder / "gain", preset, patients=8, slices=12, epochs=12, photons_per_ray=1024.0)
+    setting = Setting(folder / "gain", preset, patients=8, slices=6, epochs=12, photons_per_ray=1024.0)
     scores = {way: [_trained(setting, way, steps, seed) for seed in range(seeds)] for way in WAYS[:2]}
 
     def mean(way: str, column: str) -> float:
@@ -172,7 +171,9 @@ def main() -> None:
         "stream": lambda folder: measure_stream(folder, "small", arguments.samples, arguments.rounds),
     }
     result: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if arguments.only != "gain":
+            stack.enter_context(ray_session(num_cpus=2))
         for name, part in parts.items():
             if arguments.only in (None, name):
                 found = part(Path(folder) / name)

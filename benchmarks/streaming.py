@@ -4,7 +4,7 @@
     python benchmarks/streaming.py --preset lodopab --samples 10000 --json result.json   # flat keys
 
 ``StreamFeed`` gives epochs of a dataset of more samples than it ever holds, in turn with plain pyarrow reading the same
-shards in the order of the disk. For the keys, see ``stream_quality``.
+shards in the order of the disk. For the keys, see ``support/stream_quality.py``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import torch
 from bench_record import write_result
-from small_study import SETTINGS
-from stream_quality import many_patients, stream_quality
+from stream_quality import measure_stream
 
 from study.cluster.ray_session import ray_session
-from study.config import ExperimentConfig
-from study.data.simulate import simulate
-
-
-def measure(folder: Path, preset: str, samples: int, rounds: int) -> dict[str, float]:
-    """Simulate some phantoms, make many patients of them, and stream those. Needs a Ray session."""
-    source = {"kind": "phantom", "patients": 12, "slices_per_patient": 16, "pixels": 128}
-    simulation = {"preset": preset, "fresh": False}
-    values = SETTINGS | {"output": str(folder), "simulation": simulation, "data": {"source": source}}
-    card = simulate(ExperimentConfig.parse(values), folder / "phantoms")
-    return stream_quality(many_patients(card, folder / "phantoms", folder / "many", samples), rounds)
 
 
 def main() -> None:
@@ -47,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
-        result = measure(Path(folder), arguments.preset, arguments.samples, arguments.rounds)
+        result = measure_stream(Path(folder), arguments.preset, arguments.samples, arguments.rounds)
     for name, value in result.items():
         print(f"{name:>24}: {value:.3f}")
     if arguments.json:

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from study.config import ExperimentConfig
-from study.data.dataset import DatasetCard
-from study.data.simulate import simulate
-from study.experiment.pretrain import pretrain
+from study.data.dataset import DatasetCard, load_card, write_card
+from study.data.feed import TableFeed
+from study.data.shards import read_shard
+from study.data.simulate import dataset_card, simulate
+from study.data.simulate_patient import measure_patient, simulate_patient
+from study.data.simulation_plan import in_one_field, plan
+from study.experiment.pretrain import pretrain, train_task_network
 from study.experiment.workspace import Workspace
 
 SETTINGS: dict[str, Any] = {
@@ -19,11 +23,44 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def prepare_here(
+    folder: Path, preset: str, **sections: Any
+) -> tuple[ExperimentConfig, Workspace, DatasetCard]:
+    """What ``prepare`` makes, in this process and without Ray."""
+    experiment, workspace = _of(folder, preset, sections)
+    patients, jobs = plan(experiment, workspace.dataset)
+    jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
+    write_card(workspace.dataset, dataset_card(experiment, patients, [simulate_patient(job) for job in jobs]))
+    card = load_card(workspace.dataset)
+    feeds = {split: table_feed(card, workspace.dataset, split) for split in card.shards if card.shards[split]}
+    training = train_task_network(
+        experiment.task_network,
+        feeds,
+        workspace.task_network,
+        data_hash=card.data_hash,
+        patients=card.patients,
+        device="cpu",
+        threads=1,
+    )
+    for _epoch in training:
+        pass
+    return experiment, workspace, card
+
+
+def table_feed(card: DatasetCard, folder: Path, split: str) -> TableFeed:
+    """A split in this process's memory."""
+    return TableFeed([read_shard(path) for path in card.shard_paths(folder, split)])
+
+
 def prepare(folder: Path, preset: str, **sections: Any) -> tuple[ExperimentConfig, Workspace, DatasetCard]:
     """Simulate the experiment and train its task network. Needs a Ray session."""
-    values = SETTINGS | {"output": str(folder), "simulation": {"preset": preset}} | sections
-    experiment = ExperimentConfig.parse(values)
-    workspace = Workspace.of(experiment)
+    experiment, workspace = _of(folder, preset, sections)
     card = simulate(experiment, workspace.dataset)
     list(pretrain(experiment, card, workspace))
     return experiment, workspace, card
+
+
+def _of(folder: Path, preset: str, sections: dict[str, Any]) -> tuple[ExperimentConfig, Workspace]:
+    values = SETTINGS | {"output": str(folder), "simulation": {"preset": preset}} | sections
+    experiment = ExperimentConfig.parse(values)
+    return experiment, Workspace.of(experiment)

@@ -10,19 +10,40 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from small_study import SETTINGS
 
-from study.data.batches import Batch, Share, to_batch
+from study.config import ExperimentConfig
+from study.data.batches import Share, to_batch
 from study.data.dataset import DatasetCard
 from study.data.shards import from_table, read_shard, to_table, write_shard
+from study.data.simulate import simulate
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
+from taskct_core.contracts.rows import Batch
 
 BATCH_SIZE = 8
-_WARM_UP = 1_500  # samples until every process and buffer has its size
+_WARM_UP = 1_500  # samples until they come steadily
+_BATCHES_A_LOOK = 50
 
 
-def many_patients(card: DatasetCard, folder: Path, target: Path, samples: int) -> SplitShards:
+def measure_stream(folder: Path, preset: str, samples: int, rounds: int) -> dict[str, float]:
+    """Simulate some phantoms, make many patients of them, and stream those, in turn with plain pyarrow. Needs Ray.
+
+    ``shuffle_correlation``: of a sample's place in the epoch with its place on disk, the largest of all epochs.
+    ``patients_per_batch_share``: patients that a batch meets, over those it meets in a true shuffle.
+    ``stream_over_pyarrow``: samples a second of the stream, over those that pyarrow reads in one process in the order
+    of the disk; medians of rates without their start. ``memory_growth_mb``: the most that all processes together hold
+    (proportional set sizes) in the second half of an epoch, beyond the most in the first half.
+    """
+    source = {"kind": "phantom", "patients": 12, "slices_per_patient": 16, "pixels": 128}
+    simulation = {"preset": preset, "fresh": False}
+    values = SETTINGS | {"output": str(folder), "simulation": simulation, "data": {"source": source}}
+    card = simulate(ExperimentConfig.parse(values), folder / "phantoms")
+    return _stream_quality(_many_patients(card, folder / "phantoms", folder / "many", samples), rounds)
+
+
+def _many_patients(card: DatasetCard, folder: Path, target: Path, samples: int) -> SplitShards:
     """The training samples of a dataset again and again, as other patients', in ``target``: so many samples."""
     tables = [read_shard(path) for path in card.shard_paths(folder, "train")]
     entries, total = [], 0
@@ -42,25 +63,20 @@ def many_patients(card: DatasetCard, folder: Path, target: Path, samples: int) -
     return SplitShards.of(copy, target, "train")
 
 
-def stream_quality(shards: SplitShards, rounds: int) -> dict[str, float]:
-    """Streamed epochs and passes of plain pyarrow in turn.
-
-    ``shuffle_correlation``: of a sample's place in the epoch with its place on disk, the largest of all epochs.
-    ``patients_per_batch_share``: patients that a batch meets, over those it meets in a true shuffle.
-    ``stream_over_pyarrow``: samples a second of the stream, over those that pyarrow reads in one process in the order
-    of the disk; medians of rates without their start. ``memory_growth_mb``: of all processes together (proportional
-    set sizes), from the first 1,500 samples of the first epoch to its end.
-    """
+def _stream_quality(shards: SplitShards, rounds: int) -> dict[str, float]:
+    """An epoch whose memory is watched, then streamed epochs and passes of plain pyarrow in turn."""
     feed = StreamFeed(shards)
+
+    def epoch_of(number: int) -> Iterator[Batch]:
+        return feed.shuffled(BATCH_SIZE, seed=0, epoch=number, share=Share())
+
     patients = np.repeat(np.arange(len(shards.order.samples)), shards.order.samples)
     first_place = np.cumsum([0, *shards.order.samples])
-    ratios, correlations, mixed, growth = [], [], [], 0.0
+    growth_mb = _memory_growth_mb(epoch_of(0), len(patients))
+    ratios, correlations, mixed = [], [], []
     for epoch in range(1, rounds + 1):
-        meter = _Meter(watches_memory=epoch == 1)
-        batches = feed.shuffled(BATCH_SIZE, seed=0, epoch=epoch, share=Share())
-        places = [_places(batch, first_place) for batch in meter.of(batches)]
-        ratios.append(meter.rate / _pyarrow_rate(shards))
-        growth = growth or meter.memory_growth_mb
+        places, rate = _steadily(_places(batch, first_place) for batch in epoch_of(epoch))
+        ratios.append(rate / _steadily(_places(batch, first_place) for batch in _with_pyarrow(shards))[1])
         order = np.concatenate(places)
         correlations.append(abs(float(np.corrcoef(np.arange(len(order)), order)[0, 1])))
         true_shuffle = np.random.default_rng(epoch).permutation(len(order))
@@ -70,35 +86,29 @@ def stream_quality(shards: SplitShards, rounds: int) -> dict[str, float]:
         "shuffle_correlation": max(correlations),
         "patients_per_batch_share": min(mixed),
         "stream_over_pyarrow": float(np.median(ratios)),
-        "memory_growth_mb": growth,
+        "memory_growth_mb": growth_mb,
     }
 
 
-class _Meter:
-    """The rate at which batches come, and the memory that it takes, once they come steadily."""
-
-    def __init__(self, watches_memory: bool) -> None:
-        self._watches_memory = watches_memory
-        self.rate = 0.0
-        self.memory_growth_mb = 0.0
-
-    def of(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        samples, start, memory = 0, 0.0, 0.0
-        for batch in batches:
-            samples += len(batch[schema.LABELS])
-            if not start and samples >= _WARM_UP:
-                memory = _memory_mb() if self._watches_memory else 0.0
-                start, warm = time.perf_counter(), samples
-            yield batch
-        self.rate = (samples - warm) / (time.perf_counter() - start)
-        self.memory_growth_mb = _memory_mb() - memory if self._watches_memory else 0.0
+def _steadily(batches: Iterable[np.ndarray]) -> tuple[list[np.ndarray], float]:
+    """The batches, and how many samples a second come once the first have."""
+    taken, samples, start, warm = [], 0, 0.0, 0
+    for batch in batches:
+        taken.append(batch)
+        samples += len(batch)
+        if not start and samples >= _WARM_UP:
+            start, warm = time.perf_counter(), samples
+    return taken, (samples - warm) / (time.perf_counter() - start)
 
 
-def _pyarrow_rate(shards: SplitShards) -> float:
-    meter = _Meter(watches_memory=False)
-    for _ in meter.of(_with_pyarrow(shards)):
-        pass
-    return meter.rate
+def _memory_growth_mb(batches: Iterable[Batch], samples: int) -> float:
+    """The most memory in the second half of an epoch, beyond the most in the first."""
+    halves: tuple[list[float], list[float]] = ([], [])
+    for number, batch in enumerate(batches):
+        if number % _BATCHES_A_LOOK == 0:
+            halves[number * BATCH_SIZE >= samples / 2].append(_memory_mb())
+        del batch
+    return max(halves[1]) - max(halves[0])
 
 
 def _with_pyarrow(shards: SplitShards) -> Iterator[Batch]:
@@ -108,7 +118,7 @@ def _with_pyarrow(shards: SplitShards) -> Iterator[Batch]:
 
 
 def _places(batch: Batch, first_place: np.ndarray) -> np.ndarray:
-    """Where the samples of a batch lie on disk; see ``many_patients``."""
+    """Where the samples of a batch lie on disk; see ``_many_patients``."""
     return first_place[np.array(batch[schema.PATIENT], int)] + np.array(batch[schema.SLICE_INDEX])
 
 
