@@ -144,7 +144,9 @@ def _trained(setting: Setting, way: str, steps: int, seed: int) -> dict[str, flo
         training.train_epoch(islice(batches, steps // SCORINGS))
         rows = training.evaluate(setting.validation.ordered(16, share=Share()))
         training.keep(rows, summarise(rows))
-    return summarise(training.kept.rows)
+    scores = summarise(training.kept.rows)
+    print(f"{way}, seed {seed}: {scores[schema.PRIMARY_PSNR]:.2f} dB", file=sys.stderr, flush=True)
+    return scores
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ _IMAGES = (schema.FULL_DOSE, schema.FBP, schema.SINOGRAM)
 
 
 class Share(StrictModel):
-    """Which part of each split a worker sees: every ``world_size``-th sample from ``rank`` on."""
+    """Which of the workers that share each split sees it; ``EpochOrder`` says what is whose."""
 
     rank: int = 0
     world_size: int = 1
