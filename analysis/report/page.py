@@ -11,14 +11,16 @@ import jinja2
 import plotly.offline
 from plotly.utils import PlotlyJSONEncoder
 
+from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES
-from analysis.report.image_grid import image_grid
+from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.report.methods_text import methods_text
 from analysis.report.table_html import front_html, methods_html, trials_html
 from analysis.report.trial_cards import filters, trial_cards, trial_key
 from analysis.results_table import ResultsTable
 from analysis.summary import summarise
 from analysis.unavailable import NotApplicable, attempt
+from taskct_core.hounsfield import LIVER_WINDOW_HU
 
 # Anchor -> (heading, short name in the navigation).
 SECTIONS = {
@@ -39,7 +41,7 @@ KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 
 def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str:
     """The whole page as text; nothing in it is fetched from elsewhere. See ``write_report``."""
-    grid = image_grid(table)
+    grid = _image_grid(table)
     return (
         environment()
         .get_template("page.html")
@@ -97,6 +99,24 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             shown["height"] = figure["layout"]["height"]
         sections[spec.section].append(shown)
     return sections
+
+
+def _image_grid(table: ResultsTable) -> dict[str, Any]:
+    """``{"rows": [{"caption", "cells"}]}`` (a cell for each source), or ``{"reason"}``."""
+    found = attempt(compute_image_panels, table)
+    if found.missing is not None:
+        return {"reason": found.missing.reason}
+    rows = [
+        {"caption": caption, "cells": [_shown_cell(cell) for cell in cells]}
+        for caption, cells in found.needed.rows.items()
+    ]
+    return {"rows": rows, "window": LIVER_WINDOW_HU, "error_hu": panels.ERROR_HU}
+
+
+def _shown_cell(cell: Cell) -> dict[str, Any]:
+    pictures = {"image": cell.image, "mask": cell.mask, "error": cell.error}
+    uris = {name: None if picture is None else panels.data_uri(picture) for name, picture in pictures.items()}
+    return {"title": cell.title, "why": cell.why, "trial": cell.trial, "scores": cell.scores, **uris}
 
 
 def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
