@@ -5,10 +5,12 @@ from __future__ import annotations
 import yaml
 
 from analysis.results_table import ResultsTable
+from taskct_core.contracts.yaml_loader import read_yaml
+from taskct_core.errors import DataError
 
 
 def runnable_config(table: ResultsTable, trial: int) -> str | None:
-    """The YAML that trains a trial again on the study's data, None where its configuration is not stored.
+    """The YAML that trains a trial again on the study's data, None where its configuration is not stored, or damaged.
 
     It goes to a folder of its own, ``<output>/<study>-trial-0003``, and takes dataset and task network
     from where the study's experiment keeps them.
@@ -16,7 +18,10 @@ def runnable_config(table: ResultsTable, trial: int) -> str | None:
     stored = table.folder.trial(trial).config
     if trial < 0 or not stored.is_file():
         return None
-    values = yaml.safe_load(stored.read_text(encoding="utf-8", errors="replace"))
+    try:
+        values = read_yaml(stored, "Restore it from a copy.")
+    except DataError:
+        return None
     if not isinstance(values, dict):
         return None
     experiment = dict(table.study.config)

@@ -65,9 +65,22 @@ def read_slices(table: ResultsTable) -> PanelSlices:
         raise Unavailable(
             f"The study folder holds no {StudyFolder.panel_slices}, so there are no images to show."
         )
-    slices = read_json(folder.panel_slices, "Export the study again.")
-    truth = read_arrays(folder.panel_truth).get("label") if folder.panel_truth.is_file() else None
+    try:
+        slices = read_json(folder.panel_slices, "Export the study again.")
+        truth = read_arrays(folder.panel_truth).get("label") if folder.panel_truth.is_file() else None
+    except DataError as error:
+        raise Unavailable(f"There are no images to show: {error}") from None
+    if not isinstance(slices, list) or not all(_is_slice(shown) for shown in slices):
+        raise Unavailable(f"{StudyFolder.panel_slices} does not list slices, so there are no images to show.")
+    if truth is not None and len(truth) != len(slices):
+        raise Unavailable(
+            f"{StudyFolder.panel_truth} holds labels of other slices: there are no images to show."
+        )
     return PanelSlices(slices, truth)
+
+
+def _is_slice(shown: object) -> bool:
+    return isinstance(shown, dict) and {S.PATIENT, S.SLICE_INDEX, S.SPLIT} <= set(shown)
 
 
 def panel_key(table: ResultsTable, trial: int) -> str:

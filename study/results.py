@@ -7,14 +7,14 @@ while trials are running: it takes what is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import yaml
 
+from study.provenance import config_hash
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from taskct_core import schema
@@ -22,12 +22,22 @@ from taskct_core.contracts.files import write_bytes
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import EpochRow, epoch_row, read_rows
 from taskct_core.contracts.tables import read_table, with_format, write_table
+from taskct_core.contracts.yaml_loader import read_yaml
+from taskct_core.errors import DataError
 
-_REDO_SAMPLES = "Delete it: the slices of that method stay out of the tables until it is scored again."
+_REDO = (
+    "Restore it from a copy; without it the tables lack what it held. `taskct evaluate` scores a trial again."
+)
+
+
+OnDamage = Callable[[DataError], None]
 
 
 def export_results(
-    study_folder: StudyFolder | Path, name: str, trials: Iterable[TrialRecord]
+    study_folder: StudyFolder | Path,
+    name: str,
+    trials: Iterable[TrialRecord],
+    on_damage: OnDamage = lambda error: None,
 ) -> pd.DataFrame:
     """Write the tables of a study from what its trials have left so far, and return the results.
 
@@ -35,13 +45,15 @@ def export_results(
         study_folder: of the study.
         name: of the study, for its column.
         trials: as the study's storage knows them.
+        on_damage: called for each file that cannot be read; what it held is left out, everything else is not.
     """
     study = StudyFolder.at(study_folder)
-    rows = _reference_rows(study)
+    files = _Files(on_damage)
+    rows = [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in files.rows(study.references)]
     sample_files = [study.reference_samples]
     for record in trials:
         folder = study.trial(record.trial)
-        rows += _trial_rows(folder, record)
+        rows += _trial_rows(folder, record, files)
         if record.status != schema.PRUNED:
             sample_files.append(folder.samples)
             _collect_panel(folder.panel, study.panel(record.trial))
@@ -49,12 +61,42 @@ def export_results(
     if results.empty:
         return results
     _write_results(study.results, results)
-    samples = [
-        read_table(path, next_step=_REDO_SAMPLES).to_pandas() for path in sample_files if path.is_file()
-    ]
+    samples = [table for path in sample_files for table in files.tables(path)]
     if samples:
         _write_results(study.samples, pd.concat(samples, ignore_index=True))
     return results
+
+
+class _Files:
+    """Reads what trials left; a damaged file is told of and costs what it held."""
+
+    def __init__(self, on_damage: OnDamage) -> None:
+        self._on_damage = on_damage
+
+    def rows(self, path: Path) -> list[EpochRow]:
+        found: list[EpochRow] = self._or([], lambda: read_rows(path))
+        return found
+
+    def tables(self, path: Path) -> list[pd.DataFrame]:
+        """The table, alone in a list; none where there is no such file."""
+        if not path.is_file():
+            return []
+        found: list[pd.DataFrame] = self._or([], lambda: [read_table(path, next_step=_REDO).to_pandas()])
+        return found
+
+    def config(self, path: Path, rows: list[EpochRow]) -> dict[str, Any] | None:
+        """A trial's configuration, if it is the one that its rows were trained with; None where it is not known."""
+        if not path.is_file():
+            return None
+        known: dict[str, Any] | None = self._or(None, lambda: _read_config(path, rows))
+        return known
+
+    def _or(self, default: Any, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except DataError as error:
+            self._on_damage(error)
+            return default
 
 
 def _collect_panel(source: Path, target: Path) -> None:
@@ -67,17 +109,18 @@ def _write_results(path: Path, frame: pd.DataFrame) -> None:
     write_table(path, with_format(table, schema.RESULTS_FORMAT_VERSION))
 
 
-def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[EpochRow]:
+def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list[EpochRow]:
     reason = record.reason if record.status == schema.FAIL else None
-    state = {schema.STATUS: record.status, schema.FAILURE_REASON: reason} | _config_columns(folder)
+    state: dict[str, Any] = {schema.STATUS: record.status, schema.FAILURE_REASON: reason}
     if record.status == schema.PRUNED:  # its worker may have trained on until it was stopped
         rows = epoch_log.read(folder, record.last_epoch)
     else:
         rows = epoch_log.read(folder)
-        rows += [row for row in read_rows(folder.final) if row[schema.SPLIT] == "test"]
+        rows += [row for row in files.rows(folder.final) if row.get(schema.SPLIT) == "test"]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]
+    state |= _config_columns(folder, record, files, rows)
     # A trainable of the user's own need not log what its folder tells.
     told = {
         schema.TRIAL: record.trial,
@@ -87,14 +130,26 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord) -> list[EpochRow]:
     return [epoch_row(told, row, state) for row in rows]
 
 
-def _config_columns(folder: TrialFolder) -> dict[str, Any]:
-    """A trial's configuration as flat columns; architecture parameters stand beside the rest."""
-    if not folder.config.is_file():
-        return {}
-    values = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    values |= values.pop("architecture_parameters", {})
+def _read_config(path: Path, rows: list[EpochRow]) -> dict[str, Any]:
+    values = read_yaml(path, _REDO)
+    trained_with = rows[-1].get(schema.CONFIG_HASH) if rows else None
+    if not isinstance(values, dict) or (trained_with and config_hash(values) != trained_with):
+        raise DataError(
+            f"{path.name} must be what the trial was trained with", f"{path}, which is not", _REDO
+        )
+    return values
+
+
+def _config_columns(
+    folder: TrialFolder, record: TrialRecord, files: _Files, rows: list[EpochRow]
+) -> dict[str, Any]:
+    """A trial's configuration as flat columns, with its architecture's parameters beside the rest.
+
+    Where its file is damaged, what the search drew for it is known all the same.
+    """
+    values = files.config(folder.config, rows)
+    if values is None:
+        values = dict(record.values) if folder.config.is_file() else {}
+    parameters = values.pop("architecture_parameters", None)
+    values |= parameters if isinstance(parameters, dict) else {}
     return {f"{schema.CONFIG_PREFIX}{name}": value for name, value in values.items()}
-
-
-def _reference_rows(study: StudyFolder) -> list[EpochRow]:
-    return [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in read_rows(study.references)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.contracts.study_card import StudyCard
+from taskct_core.errors import DataError
 from taskct_core.schema import COMPLETE, FAIL, PRUNED
 
 # Exporting reads every trial's log: with many trials, not after each of them.
@@ -76,7 +78,10 @@ class SearchStage(Stage[SearchStep]):
         card = StudyFolder(self.folder).card
         if not card.is_file():
             return False
-        known = StudyCard.read(card)
+        try:
+            known = StudyCard.read(card)
+        except DataError:  # it is written anew when the study is opened
+            return False
         same = (
             known.config == recorded(config)
             and known.dataset.get("data_hash") == self.experiment.dataset.data_hash
@@ -188,6 +193,7 @@ class _Exporter:
         self._name = experiment.name
         self._folder = folder
         self._last = 0.0
+        self._told: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, TrialFinished) and time.monotonic() - self._last > _SECONDS_BETWEEN_EXPORTS:
@@ -195,5 +201,11 @@ class _Exporter:
 
     def export(self) -> None:
         records = read_records(load_study(self._folder))
-        export_results(self._folder, self._name, [record for record in records if record.status != WAITING])
+        begun = [record for record in records if record.status != WAITING]
+        export_results(self._folder, self._name, begun, self._tell)
         self._last = time.monotonic()
+
+    def _tell(self, error: DataError) -> None:
+        if error.received not in self._told:
+            self._told.add(error.received)
+            warnings.warn(str(error), stacklevel=2)

@@ -27,14 +27,14 @@ from study.scoring.outside import OutsideCheckpoint
 from study.scoring.references import IMAGES
 from study.search.storage.records import best_records
 from study.trials.plugins import own_scores
-from study.trials.trial import read_trial_config
+from study.trials.trial import read_checkpoint, read_trial_config
 from taskct_core import schema
-from taskct_core.contracts.files import buffered, open_folder, write_whole
+from taskct_core.contracts.files import open_folder, write_whole
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
-from taskct_core.errors import ConfigError, DataError
+from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.geometry import geometry_from_dict
 from taskct_core.metrics import summarise
 from taskct_core.registry import BUILT_IN_ONLY, Trust
@@ -184,9 +184,15 @@ def load_trained(
             "It failed before its first epoch, or has not finished it yet.",
         )
     training = build_training(config, geometry=geometry_from_dict(card.geometry), task_network=task_network)
-    training.load_state_dict(
-        torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)["training"]
-    )
+    checkpoint = read_checkpoint(folder)
+    try:
+        training.load_state_dict(checkpoint["training"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            "a trial's checkpoint must fit its configuration",
+            f"{folder.checkpoint} beside {folder.config} ({first_line(error)})",
+            "Restore both from one copy.",
+        ) from None
     training.use_kept()
     return training
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
@@ -27,6 +28,7 @@ from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows
 from taskct_core.contracts.tables import read_table
+from taskct_core.errors import DataError
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
 from taskct_core.task_networks import load_task_network
@@ -46,12 +48,11 @@ def write_references(
     """Score the references on the validation and test slices, but for those that the folder has already.
 
     ``on_row`` is called with the scores of each reference on each split: TV and SIRT take minutes, so each is
-    kept as soon as it is scored.
+    kept as soon as it is scored. Where the files are damaged, all are scored again.
     """
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
     study = StudyFolder.at(study_folder)
-    rows = read_rows(study.references)
-    samples = _known_samples(study, {row[schema.METHOD] for row in rows})
+    rows, samples = _known(study)
     for number, (method, make) in enumerate(_references(inputs).items(), start=1):
         if any(row[schema.METHOD] == method for row in rows):
             continue
@@ -77,14 +78,19 @@ def write_references(
         write_rows(study.references, rows)
 
 
-def _known_samples(study: StudyFolder, methods: set[str]) -> list[SliceRow]:
-    """Rows of the slices of references that are scored already."""
-    if not methods:
-        return []
-    next_step = f"Delete it and {StudyFolder.references}: the references are then scored again."
-    samples = read_table(study.reference_samples, next_step=next_step).to_pandas()
-    rows: list[SliceRow] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
-    return rows
+def _known(study: StudyFolder) -> tuple[list[EpochRow], list[SliceRow]]:
+    """Rows of the references that are scored already, and of their slices; none where a file is damaged."""
+    try:
+        rows = read_rows(study.references)
+        if not rows:
+            return [], []
+        samples = read_table(study.reference_samples).to_pandas()
+        methods = {row[schema.METHOD] for row in rows}
+        slices: list[SliceRow] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
+    except (DataError, KeyError) as error:
+        warnings.warn(f"The references are scored again: {error}", stacklevel=2)
+        return [], []
+    return rows, slices
 
 
 def _hashes(inputs: TrialInputs, task_network_hash: str) -> dict[str, str]:

@@ -7,14 +7,15 @@ logged twice (a trial that was killed between checkpoint and report trains it ag
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from taskct_core.contracts.files import is_remote, write_bytes
 from taskct_core.contracts.folders import TrialFolder
-from taskct_core.contracts.rows import EpochRow, from_json, to_json
+from taskct_core.contracts.rows import EpochRow, epoch_row, first_row, to_json
 from taskct_core.schema import EPOCH, KEPT_EPOCH
 
 
@@ -45,7 +46,7 @@ def append(folder: TrialFolder | str | Path, row: Mapping[str, object]) -> None:
 def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> list[EpochRow]:
     """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
 
-    A line that a kill cut short is no row. Of several rows for one epoch the last counts. Rows after ``last_epoch``
+    What a kill or a bad disk left of a line is no row; of two lines that were joined, both are. Of several rows for one epoch the last counts. Rows after ``last_epoch``
     are left out.
     """
     path = TrialFolder.at(folder).epoch_log
@@ -53,13 +54,28 @@ def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> lis
         return []
     rows: dict[int, EpochRow] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = from_json(line)
-        except ValueError:
-            continue
-        if EPOCH in row:
-            rows[int(row[EPOCH])] = row
+        for row in _rows_of(line):
+            rows[row[EPOCH]] = row
     return [rows[epoch] for epoch in sorted(rows) if last_epoch is None or epoch <= last_epoch]
+
+
+def _rows_of(line: str) -> Iterator[EpochRow]:
+    """The rows of a line of the log, up to what is damaged of it."""
+    rest = line.strip()
+    while rest:
+        try:
+            row, end = first_row(rest)
+        except (ValueError, RecursionError):
+            return
+        epoch = row.get(EPOCH)
+        if _is_whole(epoch):
+            yield epoch_row(row, {EPOCH: int(epoch)})
+        rest = rest[end:].strip()
+
+
+def _is_whole(epoch: Any) -> TypeGuard[int | float]:
+    is_number = isinstance(epoch, int | float) and not isinstance(epoch, bool)
+    return is_number and math.isfinite(epoch) and epoch == int(epoch)
 
 
 def kept_row(rows: list[EpochRow]) -> EpochRow:

@@ -15,6 +15,7 @@ folder that has a checkpoint, it reports the epochs it has and goes on after the
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,8 @@ from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
-from taskct_core.errors import DataError, StudyError
+from taskct_core.contracts.yaml_loader import read_yaml
+from taskct_core.errors import ConfigError, DataError, StudyError, first_line
 from taskct_core.geometry import Geometry
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
@@ -158,7 +160,11 @@ def _restore(training: Training, folder: TrialFolder, identity: EpochRow) -> tup
     """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
     if not folder.checkpoint.is_file():
         return 0, 0.0
-    checkpoint = torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)
+    try:
+        checkpoint = read_checkpoint(folder)
+    except DataError as error:  # all that it held follows from the configuration: it is trained again
+        warnings.warn(f"{error.received}: the trial begins anew", stacklevel=2)
+        return 0, 0.0
     for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
         if checkpoint["identity"][name] != identity[name]:
             raise DataError(
@@ -168,6 +174,24 @@ def _restore(training: Training, folder: TrialFolder, identity: EpochRow) -> tup
             )
     training.load_state_dict(checkpoint["training"])
     return int(checkpoint["epoch"]), float(checkpoint["seconds"])
+
+
+def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
+    """A trial's checkpoint: ``training``, ``identity``, ``epoch`` and ``seconds``.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        # weights_only: a pickle from elsewhere must not run code here.
+        checkpoint = torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)
+        return {name: checkpoint[name] for name in ("training", "identity", "epoch", "seconds")}
+    except Exception as error:  # PyTorch's reader raises whatever a damaged file leads it to
+        raise DataError(
+            f"{TrialFolder.checkpoint} must be a whole checkpoint",
+            f"{folder.checkpoint} ({type(error).__name__}: {first_line(error)})",
+            "Run the study again with the trial's folder removed, or restore it from a copy.",
+        ) from None
 
 
 def _save_checkpoint(
@@ -282,6 +306,13 @@ def read_trial_config(folder: TrialFolder | Path, trust: Trust = BUILT_IN_ONLY) 
         raise DataError(
             f"a trial folder must hold {TrialFolder.config}", str(folder), "Name a folder under trials/."
         )
-    config = TrialConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    next_step = "Restore it from a copy; `taskct study run` writes it for trials that go on."
+    values = read_yaml(path, next_step)
+    try:
+        config = TrialConfig.parse(values)
+    except ConfigError as error:
+        raise DataError(
+            f"{path.name} must be a trial's configuration", f"{path} ({error})", next_step
+        ) from None
     require_trusted(config, trust, path)
     return config

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from taskct_core.contracts.files import read_json, write_text
+from taskct_core.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,16 +123,16 @@ def to_json(row: Mapping[str, object], indent: int | None = None) -> str:
     return json.dumps(_encoded(row), indent=indent, allow_nan=False)
 
 
-def from_json(text: str | bytes) -> EpochRow:
-    """The inverse of ``to_json``.
+def first_row(text: str) -> tuple[EpochRow, int]:
+    """The row that a text begins with, the inverse of ``to_json``, and where in the text it ends.
 
     Raises:
-        ValueError: if the text is no JSON object.
+        ValueError: if the text begins with no JSON object.
     """
-    row = json.loads(text)
+    row, end = json.JSONDecoder().raw_decode(text)
     if not isinstance(row, dict):
         raise ValueError(f"a row must be a JSON object, not {type(row).__name__}")
-    return _decoded(row)
+    return _decoded(row), end
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
@@ -145,7 +146,13 @@ def read_rows(path: Path) -> list[EpochRow]:
     Raises:
         DataError: if the file is damaged.
     """
-    return [_decoded(row) for row in read_json(path, "Delete it and run again.")] if path.is_file() else []
+    if not path.is_file():
+        return []
+    next_step = "Delete it and run again."
+    rows = read_json(path, next_step)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path.name} must hold a list of rows", f"{path}: {type(rows).__name__}", next_step)
+    return [_decoded(row) for row in rows]
 
 
 def _encoded(value: Any) -> Any:

@@ -1,0 +1,224 @@
+"""One damaged file costs what it held: a clear word, the rest goes on, and what can be rebuilt is."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from study.results import export_results
+from study.scoring.evaluate import evaluate_study
+from study.scoring.references import write_references
+from study.search.lock import read_driver, study_lock
+from study.search.storage.records import TrialRecord
+from study.trials import epoch_log
+from study.trials.panels import choose_panel
+from study.trials.trial import TrialInputs, Worker, run_trial
+from taskct_core import schema
+from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
+from taskct_core.contracts.rows import read_rows
+from taskct_core.errors import DataError, TaskctError
+from taskct_core.geometry import geometry_from_dict
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "half": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "zeroed": lambda content: bytes(len(content)),
+    "not text": lambda content: b"\xff\xfe" + content,
+    "another thing": lambda content: b"[1, 2]\n",
+}
+TRIAL_FILES = ("config.yaml", "final.json", "samples.parquet", "metrics.jsonl", "panel.npz", "checkpoint.pt")
+STUDY_FILES = (
+    "study.json",
+    "references.json",
+    "references-samples.parquet",
+    "results.parquet",
+    "samples.parquet",
+    "evaluations.parquet",
+    "evaluation-samples.parquet",
+    "panels/slices.json",
+    "panels/truth.npz",
+    "panels/fbp.npz",
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(small: Any) -> TrialInputs:
+    feeds = {split: small.feed(split) for split in schema.SPLITS}
+    return TrialInputs(
+        feeds=feeds,
+        geometry=geometry_from_dict(small.card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=small.card.data_hash,
+        panel=choose_panel(feeds),
+    )
+
+
+def record(trial: int) -> TrialRecord:
+    values = {"alpha": 0.1 + trial}
+    return TrialRecord(trial, schema.COMPLETE, values, {}, 2, None, 0, None, None, True)
+
+
+RECORDS = [record(0), record(1)]
+
+
+@pytest.fixture(scope="module")
+def whole(small: Any, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder of two trained trials, with its tables, references, panels and evaluations."""
+    folder = tmp_path_factory.mktemp("damage") / "study"
+    for trial in (0, 1):
+        config = small.experiment.trial.model_copy(update={"alpha": 0.1 + 0.5 * trial})
+        run_trial(config, StudyFolder(folder).trial(trial).path, inputs, Worker(), lambda row: None, trial)
+    write_references(folder, inputs)
+    export_results(folder, "damaged", RECORDS)
+    record = {
+        "name": "damaged",
+        "objectives": [schema.PRIMARY_DICE, schema.PRIMARY_PSNR],
+        "dataset": {"patients": small.card.patients},
+        "folders": {
+            "dataset": str(small.workspace.dataset),
+            "task_network": str(small.workspace.task_network),
+        },
+    }
+    StudyFolder(folder).card.write_text(json.dumps(record))
+    evaluate_study(folder, trials=[1])
+    return folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "study")
+
+
+def spoil(path: Path, damage: str) -> None:
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", TRIAL_FILES)
+def test_a_damaged_file_of_a_trial_costs_no_other_trial(name: str, damage: str, folder: Path) -> None:
+    complete = export_results(folder, "damaged", RECORDS)
+    path = StudyFolder(folder).trial(0).path / name
+    spoil(path, damage)
+    told: list[DataError] = []
+    results = export_results(folder, "damaged", RECORDS, told.append)
+    kept, whole = (
+        table[table[schema.TRIAL] != 0].dropna(axis=1, how="all").reset_index(drop=True)
+        for table in (results, complete)
+    )
+    pd.testing.assert_frame_equal(kept, whole, check_like=True, check_dtype=False)
+    if name in ("config.yaml", "final.json", "samples.parquet"):
+        assert all(str(path) in error.received and error.next_step for error in told) and told
+    if name == "config.yaml":  # what the search drew is known to the storage
+        trial = results[results[schema.TRIAL] == 0]
+        assert (trial[f"{schema.CONFIG_PREFIX}alpha"] == 0.1).all()
+    if damage == "zeroed":  # the slow part, once a file
+        assert analysis.write_report(folder).is_file()
+        assert len(evaluate_study(folder, trials=[1])) == 3
+    if name in ("config.yaml", "checkpoint.pt"):
+        score(folder, trial=0)
+
+
+def score(folder: Path, trial: int) -> None:
+    """A score or a clear word."""
+    try:
+        evaluate_study(folder, trials=[trial])
+    except TaskctError as error:
+        assert error.next_step
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", STUDY_FILES)
+def test_a_damaged_file_of_a_study_is_rebuilt_or_told(
+    name: str, damage: str, folder: Path, inputs: TrialInputs
+) -> None:
+    spoil(folder / name, damage)
+    if damage == "zeroed":
+        try:
+            analysis.write_report(folder)
+        except TaskctError as error:
+            assert error.next_step and Path(name).name in str(error)
+        score(folder, trial=1)
+    told: list[DataError] = []
+    export_results(folder, "damaged", RECORDS, told.append)
+    if name.startswith("references"):
+        assert told
+        before = {row[schema.METHOD] for row in read_rows_or_none(folder)}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            write_references(folder, inputs)
+        assert any("scored again" in str(warning.message) for warning in caught) or before
+        rows = read_rows(StudyFolder(folder).references)
+        assert {row[schema.METHOD] for row in rows} == {"full_dose", "fbp"}
+        told.clear()
+        export_results(folder, "damaged", RECORDS, told.append)
+        assert not told
+
+
+def read_rows_or_none(folder: Path) -> list[Any]:
+    try:
+        return list(read_rows(StudyFolder(folder).references))
+    except DataError:
+        return []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_trial_with_a_damaged_checkpoint_is_trained_again(
+    damage: str, small: Any, inputs: TrialInputs, folder: Path
+) -> None:
+    """All that it held follows from configuration and seed."""
+    trial = StudyFolder(folder).trial(0)
+    before = epoch_log.read(trial)
+    spoil(trial.checkpoint, damage)
+    config = small.experiment.trial.model_copy(update={"alpha": 0.1})
+    with pytest.warns(UserWarning, match="begins anew"):
+        run_trial(config, trial.path, inputs, Worker(), lambda row: None)
+    after = epoch_log.read(trial)
+    assert [row[schema.LOSS] for row in after] == [row[schema.LOSS] for row in before]
+
+
+# --- single lines -----------------------------------------------------------------------------------
+
+LINES = {
+    "an epoch that is null": (b'{"epoch": null}', [1, 2]),
+    "an epoch that is text": (b'{"epoch": "two"}', [1, 2]),
+    "an epoch that is half": (b'{"epoch": 1.5}', [1, 2]),
+    "an epoch that is true": (b'{"epoch": true, "loss": 9}', [1, 2]),
+    "an infinite epoch": (b'{"epoch": "inf"}', [1, 2]),
+    "no object": (b"[1, 2]", [1, 2]),
+    "zeros": (bytes(50), [1, 2]),
+    "a blank line": (b"", [1, 2]),
+    "two joined lines": (b'{"epoch": 3}{"epoch": 4}', [1, 2, 3, 4]),
+    "a row and half of one": (b'{"epoch": 3}{"epo', [1, 2, 3]),
+    "deep nesting": (b'{"epoch": ' + b"[" * 100_000, [1, 2]),
+    "a long number": (b'{"epoch": ' + b"9" * 5000 + b"}", [1, 2]),
+}
+
+
+@pytest.mark.parametrize(("line", "epochs"), LINES.values(), ids=LINES)
+def test_a_damaged_line_of_an_epoch_log_costs_that_line(
+    line: bytes, epochs: list[int], tmp_path: Path
+) -> None:
+    epoch_log.append(tmp_path, {"epoch": 1, "loss": 0.5})
+    path = tmp_path / TrialFolder.epoch_log
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    epoch_log.append(tmp_path, {"epoch": 2, "loss": 0.4})
+    rows = epoch_log.read(tmp_path)
+    assert [row["epoch"] for row in rows] == epochs
+    assert rows[0]["loss"] == 0.5 and math.isfinite(rows[1]["loss"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{", bytes(80), b"[]", b"null", b'{"host": 1}', b'{"a": 2}'])
+def test_a_damaged_lock_is_nobodys(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / Folder.lock).write_bytes(content)
+    assert read_driver(tmp_path) is None
+    with study_lock(tmp_path):
+        assert read_driver(tmp_path) is not None
