@@ -7,9 +7,12 @@ entrypoint, kept off preemptible nodes by ``execution.driver_resource``. Submitt
 from __future__ import annotations
 
 import asyncio
+import http.client
 import shlex
 import shutil
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,7 @@ from taskct_core.contracts.files import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 from taskct_core.redaction import redacted
 
+_SECONDS_TO_ANSWER = 10.0
 _REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."
 
 
@@ -50,6 +54,7 @@ def submit(
     with _packed(config, working_dir) as (folder, name), _cluster_errors(address):
         from ray.job_submission import JobSubmissionClient
 
+        _require_answer(address)
         client = JobSubmissionClient(address)
         job = client.submit_job(
             entrypoint=_entrypoint(name, overrides),
@@ -57,6 +62,22 @@ def submit(
             entrypoint_resources=driver_resources(experiment.execution) or None,
         )
     return client, job
+
+
+def _require_answer(address: str) -> None:
+    """Ask once with a limit: Ray's client waits for ever for one that accepts a connection and says nothing.
+
+    Raises:
+        OSError: if nobody answers.
+    """
+    if not address.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(address, timeout=_SECONDS_TO_ANSWER).close()
+    except urllib.error.HTTPError:  # an answer, such as that a token is wanted
+        return
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"what listens there does not speak HTTP ({first_line(error)})") from None
 
 
 def follow(client: Any, job: str, show: Callable[[str], None]) -> None:

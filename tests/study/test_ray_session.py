@@ -19,6 +19,7 @@ import pytest
 from study.cluster import ray_session
 from study.cluster.private_files import keep_token_private, session_folder
 from study.config import ExperimentConfig
+from study.experiment import submit as submission
 from study.experiment.experiment import Experiment
 from taskct_core.errors import ResourceError
 
@@ -207,6 +208,17 @@ def test_an_address_where_somebody_else_listens_is_told_soon(
     ):
         pass
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("answer", [None, b"* 1 ready\r\n"])
+def test_a_dashboard_that_does_not_answer_is_told_soon(
+    answer: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "_SECONDS_TO_ANSWER", 0.5)
+    config = tmp_path / "experiment.yaml"
+    config.write_text(f"output: {tmp_path}\n")
+    with listener(answer) as address, pytest.raises(ResourceError, match="cluster's dashboard"):
+        submission.submit(config, [], f"http://{address}")
 
 
 def test_a_gpu_that_is_not_there_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
