@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from taskct_core.contracts.files import read_json, write_json
 from taskct_core.errors import DataError, first_line
 from taskct_core.redaction import all_redacted
 from taskct_core.schema import Direction
-
-# Old files hold null for what was not known.
-Record = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 
 
 class StudyCard(BaseModel):
@@ -35,11 +32,11 @@ class StudyCard(BaseModel):
     name: str = ""
     objectives: list[str] = []
     directions: dict[str, Direction] = {}
-    config: Record = {}
-    dataset: Record = {}
-    task_network: Record = {}
+    config: dict[str, Any] = {}
+    dataset: dict[str, Any] = {}
+    task_network: dict[str, Any] = {}
     folders: dict[str, str] = {}
-    provenance: dict[str, str] = {}
+    provenance: dict[str, Any] = {}
 
     @classmethod
     def read(cls, path: Path) -> StudyCard:
@@ -49,6 +46,8 @@ class StudyCard(BaseModel):
             DataError: if it is no JSON object of this form.
         """
         values = read_json(path, "Export the study again.")
+        if isinstance(values, dict):  # null stands for what was not known
+            values = {name: value for name, value in values.items() if value is not None}
         try:
             return cls.model_validate(all_redacted(values))
         except ValidationError as error:

@@ -122,7 +122,14 @@ def test_tables_and_arrays_come_back(tmp_path: Path) -> None:
 
 def test_study_cards_of_every_age_are_read(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
-    old = {"name": "old", "dataset": None, "config": {"study": {"trials": 5}}, "something": [1]}
+    old = {
+        "name": "old",
+        "dataset": None,
+        "objectives": None,
+        "folders": None,
+        "config": {"study": {"trials": 5}},
+        "something": [1],
+    }
     write_text(path, json.dumps(old))
     card = StudyCard.read(path)
     assert (card.name, card.dataset, card.objectives, card.planned_trials) == ("old", {}, [], 5)
