@@ -126,7 +126,8 @@ def _liver_weights(config: SimulationConfig, geometry: Geometry) -> NDArray[np.f
     height, width = geometry.image_shape
     angles = 2 * math.pi * np.arange(LIVER_POINTS) / LIVER_POINTS
     points = torch.zeros(LIVER_POINTS, 1, height, width)
-    radius = LIVER_RADIUS_MM / geometry.pixel_spacing_mm
+    # A field smaller than the liver region, as of a small animal or a cut-out, holds what it holds of it.
+    radius = min(LIVER_RADIUS_MM / geometry.pixel_spacing_mm, (min(height, width) - 1) / 2)
     rows = np.rint((height - 1) / 2 + radius * np.cos(angles)).astype(int)
     columns = np.rint((width - 1) / 2 + radius * np.sin(angles)).astype(int)
     points[np.arange(LIVER_POINTS), 0, rows, columns] = 1

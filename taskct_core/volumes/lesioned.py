@@ -18,6 +18,7 @@ from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_l
 from taskct_core.phantom.tissues import Tissue
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import LIVER, TUMOUR
+from taskct_core.volumes.sources import read_volume
 from taskct_core.volumes.volume import Volume, VolumeReference
 
 VESSEL_SCALE_MM = 1.3  # liver structures wider than this are flattened under a lesion; noise is narrower
@@ -47,8 +48,13 @@ class LesionedReference(VolumeReference):
     def label_files(self) -> tuple[Path, ...]:
         return self.base.label_files
 
+    @property
+    def looks_itself(self) -> bool:
+        """Yes: what is plausible is judged by the real liver."""
+        return True
+
     def read(self) -> Volume:
-        volume = self.base.read()
+        volume = read_volume(self.base)
         rng = random_stream(self.seed, self.draw, self.base.patient)
         hu, labels = insert_lesions(volume.hu, volume.labels, volume.spacing_mm, rng)
         return replace(

@@ -76,6 +76,11 @@ class VolumeReference(ABC):
         """Those of ``files`` that hold the labels."""
         return ()
 
+    @property
+    def looks_itself(self) -> bool:
+        """Whether ``read`` looks at the source's volume, before it puts something into it."""
+        return False
+
     @abstractmethod
     def read(self) -> Volume:
         """Read or make the volume.

@@ -251,3 +251,8 @@ def test_photons_are_lodopabs_where_no_dose_is_given() -> None:
     assert SimulationConfig().photons_per_ray == 4096
     assert SimulationConfig(noise_hu=20).photons_per_ray is None
     assert photons_per_ray(SimulationConfig(), with_field_of_view(PRESETS["small"], 380)) == 4096
+
+
+def test_a_field_smaller_than_the_liver_region_has_a_dose_in_words_too() -> None:
+    config = SimulationConfig(preset="tiny", field_of_view_mm=50.0)
+    assert 0 < cylinder_noise_hu(config, geometry_of(config), 4096.0) < math.inf
