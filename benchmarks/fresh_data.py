@@ -16,13 +16,14 @@ that validation on 4 others prefers; means over seeds.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def throughput(folder: Path, preset: str, rounds: int) -> dict[str, float]:
             training.train_epoch(islice(streams[way], samples // BATCH_SIZE))
             if turn:  # the first starts Ray's processes and fills the read-ahead
                 rates[way].append(1 / (time.perf_counter() - start))
+    for stream in streams.values():
+        stream.close()
     shares = {way: float(np.median(np.divide(rates[way], rates["stored"]))) for way in WAYS}
     suffix = "" if preset == "small" else f"_{preset}"
     return {
@@ -110,12 +113,10 @@ def throughput(folder: Path, preset: str, rounds: int) -> dict[str, float]:
     }
 
 
-def _endless(feed: Feed, seed: int, epochs: int, first: int = 1) -> Iterator[Batch]:
+def _endless(feed: Feed, seed: int, epochs: int) -> Generator[Batch, None, None]:
     """Epoch after epoch."""
-    return chain.from_iterable(
-        feed.shuffled(BATCH_SIZE, seed=seed, epoch=epoch, share=Share(), more=first + epochs - 1 - epoch)
-        for epoch in range(first, first + epochs)
-    )
+    for epoch in range(1, 1 + epochs):
+        yield from feed.shuffled(BATCH_SIZE, seed=seed, epoch=epoch, share=Share(), more=epochs - epoch)
 
 
 def gain(folder: Path, preset: str, steps: int, seeds: int) -> dict[str, float]:
@@ -144,6 +145,7 @@ def _trained(setting: Setting, way: str, steps: int, seed: int) -> dict[str, flo
         training.train_epoch(islice(batches, steps // SCORINGS))
         rows = training.evaluate(setting.validation.ordered(16, share=Share()))
         training.keep(rows, summarise(rows))
+    batches.close()
     scores = summarise(training.kept.rows)
     print(f"{way}, seed {seed}: {scores[schema.PRIMARY_PSNR]:.2f} dB", file=sys.stderr, flush=True)
     return scores
@@ -163,7 +165,9 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["throughput", "lodopab", "gain", "stream"], help="one of its parts"
     )
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument(
+        "--json", type=Path, help="write the result here; with --only, beside the other parts"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts: dict[str, Callable[[Path], dict[str, float]]] = {
@@ -172,7 +176,9 @@ def main() -> None:
         "gain": lambda folder: gain(folder, arguments.gain_preset, arguments.steps, arguments.seeds),
         "stream": lambda folder: measure_stream(folder, "small", arguments.samples, arguments.rounds),
     }
-    result: dict[str, float] = {}
+    result: dict[str, Any] = {}
+    if arguments.only and arguments.json and arguments.json.is_file():
+        result = json.loads(arguments.json.read_text(encoding="utf-8"))  # the other parts' results stay
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if arguments.only != "gain":
             stack.enter_context(ray_session(num_cpus=2))
