@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import io
 import sys
@@ -11,9 +12,10 @@ import typer
 from rich.console import Console
 
 from study.cli import experiment_commands, inspect_command, report_commands, study_commands
-from taskct_core.errors import TaskctError
+from taskct_core.errors import ResourceError, TaskctError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
+_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 app = typer.Typer(
     name="taskct",
@@ -65,6 +67,17 @@ def main() -> None:
         app()
     except TaskctError as error:
         _show(error)
+        sys.exit(_BAD_INPUT)
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRORS:
+            raise
+        _show(
+            ResourceError(
+                "an output must be writable and have space left",
+                f"{error.filename or 'the output'}: {error.strerror}",
+                "Free space or name another output, and run the same command again.",
+            )
+        )
         sys.exit(_BAD_INPUT)
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted. The same command continues where it was.")

@@ -9,7 +9,8 @@ import typer
 
 from study.cli.options import TrustOption
 from study.cli.study_commands import StudyFolder
-from taskct_core.contracts.files import open_folder
+from taskct_core.contracts import folders
+from taskct_core.contracts.files import check_file_writable, check_writable, open_folder
 
 
 def evaluate(
@@ -59,7 +60,9 @@ def evaluate(
     from study.cli import study_actions
 
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
-    study_actions.evaluate_trials(study_actions.find_study(folder), data, trial, split, audit, outside, trust)
+    study = study_actions.find_study(folder)
+    check_writable(study)
+    study_actions.evaluate_trials(study, data, trial, split, audit, outside, trust)
 
 
 def report(
@@ -79,6 +82,7 @@ def report(
     from study.cli import study_actions
 
     study = study_actions.find_study(folder)
+    check_file_writable(study / folders.StudyFolder.report if out is None else open_folder(out))
     if watch:
         study_actions.watch_study_report(study, out, whereabouts)
     else:
@@ -105,6 +109,7 @@ def compare(
     """
     from study.cli import study_actions
 
+    check_file_writable(open_folder(out))
     study_actions.write_study_comparison(
         [study_actions.find_study(folder) for folder in folders], out, side_by_side
     )
@@ -123,4 +128,5 @@ def export(
     """
     from study.cli import study_actions
 
+    check_writable(out.absolute())
     study_actions.export_study(study_actions.find_study(folder), out, figures or ["svg"])

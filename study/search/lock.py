@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 
-from taskct_core.contracts.files import create_exclusively, is_remote, write_json
+from taskct_core.contracts.files import create_exclusively, is_remote, remove_partials, write_json
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 
@@ -130,6 +130,7 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = _acquire(folder, what)
+    remove_partials(folder)
     stop = threading.Event()
     heartbeat = threading.Thread(target=_beat_until, args=(stop, lock), daemon=True, name="study-heartbeat")
     heartbeat.start()

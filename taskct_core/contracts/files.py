@@ -9,14 +9,16 @@ Credentials and endpoints come from the environment (``AWS_...``), which every n
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.redaction import redacted
 
 _PROBE_BYTES = 4096
+_PARTIAL = ".partial"
 _LOCAL = ("file://", "local://")
 
 
@@ -76,8 +79,11 @@ def check_writable(folder: Path) -> None:
         place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     probe = place / f".taskct-{uuid.uuid4().hex}"
     try:
-        probe.write_bytes(bytes(_PROBE_BYTES))
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            with suppress(Exception):  # a full disk keeps the empty file
+                probe.unlink()
     except Exception as error:  # each storage's client has errors of its own
         raise ConfigError(
             "an output must be a folder that may be written and has space left",
@@ -85,6 +91,17 @@ def check_writable(folder: Path) -> None:
             "Name another output. Of a URL, check that the bucket exists, and the credentials and endpoint in the "
             "environment.",
         ) from None
+
+
+def check_file_writable(file: Path) -> None:
+    """As :func:`check_writable`, for a file that a command will write after it has computed for long.
+
+    Raises:
+        ConfigError: if it cannot be written, or is a folder.
+    """
+    if file.is_dir():
+        raise ConfigError("an output file must not be a folder", str(file), "Name a file in it.")
+    check_writable(file.parent if is_remote(file) else file.absolute().parent)
 
 
 def is_remote(path: object) -> bool:
@@ -96,7 +113,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file, then move it into place.
 
     A reader sees the old file or the whole new one; after a crash at worst a ``.partial`` file is left
-    beside a local ``path``, which no reader looks at and the next write replaces. What belongs into a remote
+    beside a local ``path``, which no reader looks at and ``remove_partials`` removes. What belongs into a remote
     folder is filled on this machine and uploaded.
     """
     if is_remote(path):
@@ -106,7 +123,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             upload(temporary, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{_host()}-{os.getpid()}{_PARTIAL}")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
@@ -114,6 +131,32 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what processes of this host that are gone left half written in a local folder and below it."""
+    if is_remote(folder):
+        return
+    for partial in folder.rglob(f".*{_PARTIAL}"):
+        owner = partial.name.removesuffix(_PARTIAL).rpartition(".")[2]
+        host, _, process = owner.rpartition("-")
+        if process.isdecimal() and host in ("", _host()) and not _is_alive(int(process)):
+            partial.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """This host in eight letters, which tell nothing of it."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
