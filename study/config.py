@@ -90,6 +90,7 @@ def trust_of(experiment: ExperimentConfig) -> Trust:
     space = experiment.study.space
     named = [
         experiment.task_network.architecture,
+        experiment.simulation.ray_transform,
         experiment.trial.model_dump(),
         experiment.study.objectives,
         load(space, {}, "search space") if isinstance(space, str) else space,

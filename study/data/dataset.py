@@ -23,6 +23,8 @@ from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
+from taskct_core.geometry import PRESETS, Geometry, geometry_from_dict
+from taskct_core.registry import Trust
 
 _NAMED = 5  # of many damaged shards
 
@@ -65,6 +67,16 @@ class DatasetCard(StrictModel):
         """The columns of a stored sample, which all splits have."""
         optional = {schema.SINOGRAM} if not self.has_sinogram else set()
         return [name for name in SAMPLE_COLUMNS if name not in {*schema.BASE_COLUMNS, *optional}]
+
+    def scan(self, trust: Trust) -> Geometry:
+        """The geometry that the samples were scanned in.
+
+        Raises:
+            ConfigError: if it is an ODL ray transform, whose name would run code, and that is not trusted.
+        """
+        if (ray_transform := self.geometry.get("ray_transform")) is not None:
+            trust.require(str(ray_transform), PRESETS, "ray transform", DatasetFolder.card)
+        return geometry_from_dict(self.geometry)
 
     @property
     def scanner_text(self) -> str:

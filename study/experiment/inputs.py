@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.cluster.ray_session import cluster_cpus
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard
 from study.data.feed import open_feeds
 from study.data.fresh_samples import FreshSamples
@@ -18,7 +18,6 @@ from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.errors import DataError, ResourceError
-from taskct_core.geometry import geometry_from_dict
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 
 
@@ -50,7 +49,7 @@ def open_inputs(
     feeds = open_feeds(card, workspace.dataset, data_path, fresh)
     return TrialInputs(
         feeds=feeds,
-        geometry=geometry_from_dict(card.geometry),
+        geometry=card.scan(trust),
         task_network=str(workspace.task_network),
         data_hash=card.data_hash,
         panel=choose_panel(feeds),
@@ -75,7 +74,7 @@ def fresh_samples(experiment: ExperimentConfig, card: DatasetCard, folder: Path)
         tumours = SplitShards.of(card, folder, "train").column(schema.TUMOUR_PIXELS) > 0
     cpus = simulation_cpus(experiment.execution, experiment.study.max_concurrent_trials, cluster_cpus())
     _require_free_cpu(experiment.execution, cpus)
-    return FreshSamples(geometry_from_dict(card.geometry), simulation, cpus, tumours)
+    return FreshSamples(card.scan(trust_of(experiment)), simulation, cpus, tumours)
 
 
 def _require_free_cpu(execution: ExecutionConfig, simulating: int) -> None:

@@ -35,7 +35,6 @@ from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, sli
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError, DataError, first_line
-from taskct_core.geometry import geometry_from_dict
 from taskct_core.metrics import summarise
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
@@ -126,7 +125,7 @@ def evaluate_study(
     for number, (method, column) in enumerate(IMAGES.items(), start=1):
         scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
     if outside is not None:
-        scorer.score_outside(outside)
+        scorer.score_outside(outside, trust)
     for trial in trials:
         scorer.score_trial(study.trial(trial), trial, trust)
     frame = pd.DataFrame(scorer.rows)
@@ -157,8 +156,8 @@ class _Scorer:
         scores = summarise(scored) | own_scores(self._objectives, scored)
         self.rows.append(epoch_row(identity, self._shared, scores))
 
-    def score_outside(self, outside: OutsideCheckpoint) -> None:
-        reconstruct, parameters = outside.load(self._card)
+    def score_outside(self, outside: OutsideCheckpoint, trust: Trust) -> None:
+        reconstruct, parameters = outside.load(self._card, trust)
         identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
         self.score({**identity, CHECKPOINT_HASH: outside.content_hash}, reconstruct)
 
@@ -183,7 +182,7 @@ def load_trained(
             f"none in {folder}",
             "It failed before its first epoch, or has not finished it yet.",
         )
-    training = build_training(config, geometry=geometry_from_dict(card.geometry), task_network=task_network)
+    training = build_training(config, geometry=card.scan(trust), task_network=task_network)
     checkpoint = read_checkpoint(folder)
     try:
         training.load_state_dict(checkpoint["training"])

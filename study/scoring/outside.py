@@ -15,9 +15,9 @@ from study.data.shards import file_hash
 from taskct_core.contracts.rows import Batch
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import geometry_from_dict
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
+from taskct_core.registry import Trust
 from taskct_core.weights import load_weights
 
 
@@ -68,15 +68,14 @@ class OutsideCheckpoint:
         """Of the file of weights."""
         return file_hash(self.weights)
 
-    def load(self, card: DatasetCard) -> tuple[Callable[[Batch], torch.Tensor], int]:
+    def load(self, card: DatasetCard, trust: Trust) -> tuple[Callable[[Batch], torch.Tensor], int]:
         """How it makes images ``(B, 1, H, W)`` of a batch, and how many numbers it has learned.
 
         Raises:
-            ConfigError: if the architecture or its parameters are not valid.
+            ConfigError: if the architecture or its parameters are not valid, or the dataset's scan is not trusted.
             DataError: if the file is missing, unreadable or of another architecture.
         """
-        geometry = geometry_from_dict(card.geometry)
-        model = build_reconstructor(self.architecture, self.parameters, geometry).eval()
+        model = build_reconstructor(self.architecture, self.parameters, card.scan(trust)).eval()
         load_weights(model, str(self.weights), "--checkpoint", "--architecture")
 
         @torch.no_grad()

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
-from study.config import ExperimentConfig
+from study.config import ExperimentConfig, trust_of
 from study.data.dataset import load_card
 from study.data.simulate import dataset_card, simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
@@ -25,6 +26,9 @@ from taskct_core import schema
 from taskct_core.config import SimulationConfig
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, StudyError
+from taskct_core.geometry import OdlScan
+from taskct_core.projection import RayTransform
+from taskct_core.registry import BUILT_IN_ONLY
 from taskct_core.volumes.body import MARGIN_MM
 
 
@@ -268,3 +272,45 @@ def test_the_scanner_is_told_in_a_line(small) -> None:
     ranged = small.card.model_copy(update={"dose": {"noise_hu": (20.0, 40.0)}, "field_of_view_mm": None})
     assert ranged.scanner_text == "Scanner: field of view scanner; dose: noise hu 20 to 40"
     assert small.card.model_copy(update={"dose": {}}).scanner_text.endswith("dose: not recorded")
+
+
+OWN_SCANNER = """
+import numpy as np, odl
+
+def ray_transform():
+    images = odl.uniform_discr([-0.2] * 2, [0.2] * 2, (64, 64), dtype="float32")
+    geometry = odl.applications.tomo.Parallel2dGeometry(
+        odl.uniform_partition(0, np.pi, 60), odl.uniform_partition(-0.29, 0.29, 95))
+    return odl.applications.tomo.RayTransform(images, geometry, impl="astra_cpu")
+"""
+
+
+def test_an_odl_ray_transform_is_the_scanner_of_a_dataset(
+    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its geometry is the card's, and whoever opens the dataset has to trust the name."""
+    (tmp_path / "own_scanner_of_a_dataset.py").write_text(OWN_SCANNER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "own_scanner_of_a_dataset:ray_transform"
+    simulation = small.experiment.simulation.model_dump() | {
+        "ray_transform": name,
+        "field_of_view_mm": None,
+        "num_angles": None,
+        "inverse_crime_guard": False,
+        "store_sinogram": True,
+    }
+    experiment = _with(small.experiment, simulation=simulation)
+    jobs = _jobs(experiment, tmp_path / "data")
+    assert all(job.simulation.field_of_view_mm == pytest.approx(400) for job in jobs)
+    manifests = [simulate_patient(job) for job in jobs]
+    card = dataset_card(experiment, plan(experiment, tmp_path / "data")[0], manifests)
+    scan = card.scan(trust_of(experiment))
+    assert isinstance(scan, OdlScan)
+    assert (scan.image_shape, scan.sinogram_shape) == ((64, 64), (60, 95))
+    rows = pq.read_table(tmp_path / "data" / card.shards["train"][0].path).to_pylist()
+    image = torch.tensor(rows[0][schema.FULL_DOSE]).reshape(1, 1, 64, 64)
+    sinogram = torch.tensor(rows[0][schema.SINOGRAM]).reshape(1, 1, 60, 95)
+    noise_free = RayTransform(scan)(image)
+    assert float((sinogram - noise_free).norm() / noise_free.norm()) < 0.2
+    with pytest.raises(ConfigError, match="run code of whoever made the folder"):
+        card.scan(BUILT_IN_ONLY)
