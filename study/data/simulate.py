@@ -75,8 +75,9 @@ def carry_out(
         if card != load_card(plan.folder):
             write_card(plan.folder, card)
         return card
+    card = dataset_card(plan.experiment, plan.patients, manifests)
     check_no_twins(manifests)
-    write_card(plan.folder, dataset_card(plan.experiment, plan.patients, manifests))
+    write_card(plan.folder, card)
     card = load_card(plan.folder)
     _remove_unlisted(plan, card)
     return card

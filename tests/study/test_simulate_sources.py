@@ -42,8 +42,9 @@ def simulated(experiment: ExperimentConfig, folder: Path) -> tuple[list[Manifest
     patients, jobs = plan(experiment, folder)
     jobs = in_one_field(jobs, lambda jobs: (measure_patient(job) for job in jobs))
     manifests = [simulate_patient(job) for job in jobs]
+    card = dataset_card(experiment, patients, manifests)
     check_no_twins(manifests)
-    return manifests, dataset_card(experiment, patients, manifests)
+    return manifests, card
 
 
 def test_two_studies_of_one_person_are_refused_in_two_splits_and_kept_together_by_shares(
