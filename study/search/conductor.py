@@ -36,6 +36,7 @@ from study.search.storage.records import (
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import EpochRow
+from taskct_core.redaction import redacted
 from taskct_core.schema import EPOCH, RUNNING
 
 _Optuna = optuna.trial.TrialState
@@ -193,6 +194,7 @@ class Conductor:
                 twice, the second time when the trial waits for its restart already: that is one error.
         """
         state = self._begun[trial]
+        error = redacted(error)  # it is stored, and a library's error may quote a URL with its password
         if is_fatal:
             state.error, state.is_fatal = error, True
             return

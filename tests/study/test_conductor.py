@@ -264,3 +264,13 @@ def test_a_driver_without_its_lock_proposes_and_ends_nothing(tmp_path: Path) -> 
 def test_the_search_knows_no_ray_outside_its_tune_folder() -> None:
     code = "import sys, study.run, study.search.tune; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_reason_of_a_failure_tells_no_password(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1)
+    search.train(search.suggest(), 1)
+    search.conductor.fail(0, "no answer from postgresql://anna:s3cr3t@db/s", is_fatal=True)
+    search.conductor.complete(0)
+    (record,) = search.records
+    assert record.reason == "no answer from postgresql://anna:***@db/s"
+    assert b"s3cr3t" not in StudyFolder(tmp_path).journal.read_bytes()
