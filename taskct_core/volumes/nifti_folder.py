@@ -47,6 +47,7 @@ def nifti_patients(
     templates = _templates(labels)
     found = _named(folder, images)
     overrides.check_used(list(found))
+    _refuse_template_without_file(folder, list(found), templates)
     return [
         _patient(folder, name, file, labels, templates, classes, unlabelled, overrides)
         for name, file in found.items()
@@ -63,6 +64,17 @@ def _templates(labels: Labels | None) -> dict[str, str]:
                 'Example: labels: "labelsTr/{name}.nii.gz".',
             )
     return templates
+
+
+def _refuse_template_without_file(folder: Path, names: list[str], templates: Mapping[str, str]) -> None:
+    """A patient may lack a tumour file, but all of them only by a typing error."""
+    template = templates.get("tumour")
+    if template and not any((folder / template.replace("{name}", name)).is_file() for name in names):
+        raise DataError(
+            "source.labels must name files that some patient has",
+            f"tumour: {folder / template}, which no patient has",
+            "Correct the path, or leave tumour out of source.labels.",
+        )
 
 
 def _named(folder: Path, images: str) -> dict[str, Path]:

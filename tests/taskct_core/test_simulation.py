@@ -252,8 +252,12 @@ def test_photons_are_drawn_from_the_range() -> None:
 
 
 def test_a_cut_body_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="p1: the field of view cuts the body in 3 of 3 slices"):
+    with pytest.warns(UserWarning, match="p1: the field of view cuts the body in 3 of 3 slices.*scanner"):
         simulate(TINY.model_copy(update={"field_of_view": "crop"}))
+    cut = {"hu": body(slices=3)[0][:, 30:66, 30:66], "labels": np.zeros((3, 36, 36), np.uint8)}
+    for policy in ("resize", "true_size"):  # these take the whole slice already: no setting gives more
+        with pytest.warns(UserWarning, match="The scan's own slices end there, so no setting brings it back"):
+            simulate(TINY.model_copy(update={"field_of_view": policy}), **cut)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         simulate(TINY)

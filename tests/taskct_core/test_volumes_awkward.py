@@ -336,6 +336,8 @@ def test_one_mask_file_a_structure(tmp_path: Path) -> None:
         nifti_of((LABELS == TUMOUR).astype(np.uint8)), tmp_path / "a" / "segmentations" / "tumour.nii.gz"
     )
     labels = {name: "{name}/segmentations/" + name + ".nii.gz" for name in ("liver", "tumour")}
+    mistyped = labels | {"tumour": "{name}/segmentation/tumour.nii.gz"}
+    assert "no patient has" in refusal(tmp_path, "nifti", images="*/ct.nii.gz", labels=mistyped)
     first, second = list_patients("nifti", tmp_path, images="*/ct.nii.gz", labels=labels)
     assert is_right(read_volume(first)) and is_right(
         read_volume(second), labels=(LABELS > 0).astype(np.uint8)
