@@ -18,7 +18,7 @@ import yaml
 from torch import nn
 
 from study.cli.app import main
-from study.config import ExperimentConfig, load_experiment, trust_of
+from study.config import ExperimentConfig, load_experiment, recorded, trust_of
 from study.trials.executors import trusted_task
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
@@ -233,7 +233,7 @@ def test_trust_is_not_recorded_with_the_study(tmp_path: Path) -> None:
     (tmp_path / "experiment.yaml").write_text("name: x\n")
     experiment = load_experiment(tmp_path / "experiment.yaml", trust=True)
     assert trust_of(experiment) == Trust(trust_of(ExperimentConfig()).plugins, everything=True)
-    assert "trust" not in experiment.model_dump_json()
+    assert "trust" not in recorded(experiment)
 
 
 @pytest.mark.parametrize("field", ["architecture", "image_loss", "task_loss"])

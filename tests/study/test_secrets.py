@@ -13,7 +13,7 @@ from study.config import ExperimentConfig, recorded
 from study.experiment.submit import submit
 from study.provenance import source_of
 from study.run import load_study
-from study.search import storage
+from study.search.storage import opening as storage
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
