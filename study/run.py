@@ -37,7 +37,6 @@ from study.search.storage.records import PLAN, TrialRecord, best_records, read_r
 from study.trials.plugins import metric_directions
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.schema import RUNNING
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ class StudySummary:
     trials: list[TrialRecord]
     front: list[TrialRecord]  # completed, feasible trials that no other dominates
     seconds: float  # of this call
-    interrupted: bool  # whether trials were left RUNNING, to be continued by the next call
+    interrupted: bool  # whether trials are left to be run or continued, by the next call
+    timed_out: bool = False  # whether that is because `timeout` was over
 
 
 def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -> StudySummary:
@@ -119,11 +119,24 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             lock.check,
             both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event)),
         )
-        told = {"trials": rules.trials, "max_concurrent": executor.max_concurrent, "epochs": plan.epochs}
+        told = {
+            "trials": rules.trials,
+            "max_concurrent": executor.max_concurrent,
+            "epochs": plan.epochs,
+            "timeout": rules.timeout,
+            "trial_timeout": rules.trial_timeout,
+        }
         study.set_user_attr(PLAN, told)
         if conductor.remaining():
             executor.run(conductor)
-        return _summarise(folder, study, started)
+        return StudySummary(
+            folder,
+            read_records(study),
+            best_records(study),
+            seconds=time.monotonic() - started,
+            interrupted=not conductor.is_finished,
+            timed_out=conductor.time_is_up and not conductor.is_finished,
+        )
 
 
 def load_study(folder: Path) -> optuna.Study:
@@ -172,6 +185,8 @@ def _rules(plan: StudyPlan, executor: Executor, space: SearchSpace, study: optun
         # A grid has each combination once, and nothing to put in the place of one that was enqueued as well.
         replaces_duplicates=config.sampler.name != "grid",
         reports_wait=executor.reports_wait,
+        timeout=config.timeout,
+        trial_timeout=config.trial_timeout,
     )
 
 
@@ -184,9 +199,3 @@ def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) 
     if config.sampler.name != "grid":
         return config.trials
     return min(config.trials, queued + sum(1 for _ in space.grid(config.sampler.grid_points)))
-
-
-def _summarise(folder: Path, study: optuna.Study, started: float) -> StudySummary:
-    trials = read_records(study)
-    interrupted = any(record.status == RUNNING for record in trials)
-    return StudySummary(folder, trials, best_records(study), time.monotonic() - started, interrupted)

@@ -1,5 +1,33 @@
 """The ``taskct`` command line. Importing it is fast: each command imports what it needs when it runs."""
 
-from study.cli.app import main
+from __future__ import annotations
+
+import sys
+
+from study.interruption import Interruption, TimeIsUp
+
+_TIME_IS_UP = 124  # as of timeout(1)
+
+
+def main() -> None:
+    """Run the program, which nothing ends with a traceback that its user could have caused.
+
+    Exit codes: 2 for bad input, 124 when ``study.timeout`` is over, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    with Interruption() as interruption:  # before anything else is imported: that takes a moment, too
+        try:
+            from study.cli.app import run
+
+            code = run()
+        except KeyboardInterrupt:
+            code = interruption.exit_code
+        except TimeIsUp as over:
+            print(over, file=sys.stderr)
+            code = _TIME_IS_UP
+        if interruption.signal is not None or code == interruption.exit_code:
+            interruption.tell()
+            code = interruption.exit_code
+    sys.exit(code)
+
 
 __all__ = ["main"]

@@ -14,7 +14,7 @@ from rich.console import Console
 from study.cli import experiment_commands, inspect_command, report_commands, study_commands
 from taskct_core.errors import ResourceError, TaskctError
 
-_BAD_INPUT, _INTERRUPTED = 2, 130
+_BAD_INPUT = 2
 _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 app = typer.Typer(
@@ -60,14 +60,18 @@ app.command("compare")(report_commands.compare)
 app.command("export")(report_commands.export)
 
 
-def main() -> None:
-    """Run the program; a ``TaskctError`` becomes a message and exit code 2, never a traceback."""
+def run() -> int:
+    """Run a command; a ``TaskctError`` becomes a message, never a traceback.
+
+    Returns:
+        The exit code. Typer turns Ctrl-C into 130 without a word; :func:`study.cli.main` has that.
+    """
     _say_what_can_be_said()
     try:
         app()
     except TaskctError as error:
         _show(error)
-        sys.exit(_BAD_INPUT)
+        return _BAD_INPUT
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
@@ -78,10 +82,10 @@ def main() -> None:
                 "Free space or name another output, and run the same command again.",
             )
         )
-        sys.exit(_BAD_INPUT)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command continues where it was.")
-        sys.exit(_INTERRUPTED)
+        return _BAD_INPUT
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
 def _say_what_can_be_said() -> None:

@@ -18,10 +18,11 @@ from study.experiment.search import ReferenceScored, SearchStage, SearchStep
 from study.experiment.simulate import PatientStep, SimulateStage
 from study.experiment.stage import Stage, complete
 from study.experiment.train import TrainStage
+from study.interruption import TimeIsUp
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
-from taskct_core.schema import METHOD, REFERENCE_SETTINGS, SPLIT, SPLITS
+from taskct_core.schema import COMPLETE, FAIL, METHOD, PRUNED, REFERENCE_SETTINGS, SPLIT, SPLITS
 from taskct_core.task_networks import load_task_network_card
 
 
@@ -152,6 +153,14 @@ def _search(stage: SearchStage) -> None:
         complete(stage, show, lambda: _session(stage.experiment))
     summary = stage.summary
     assert summary is not None
+    if summary.timed_out:
+        ended = sum(trial.status in (COMPLETE, PRUNED, FAIL) for trial in summary.trials)
+        raise TimeIsUp(
+            f"The time is up (study.timeout = {study.timeout:g} s) with {ended} of {study.trials} trials ended. "
+            "The same command continues."
+        )
+    if summary.interrupted:  # Ray Tune ends in order after Ctrl-C; nothing may follow
+        raise KeyboardInterrupt
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {stage.folder}  ({counts}; {summary.seconds:.0f} s)")

@@ -25,7 +25,17 @@ StudyFolder = Annotated[
 
 
 @app.command()
-def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption = False) -> None:
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Stop after so long (study.timeout); the same command continues."
+        ),
+    ] = None,
+    trust: TrustOption = False,
+) -> None:
     """Run the experiment's search, or continue it: OUTPUT/NAME/study.
 
     Kill it whenever you like: the same command continues it, finished trials are kept, and half-finished ones
@@ -34,7 +44,8 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
     """
     from study.config import load_experiment
 
-    experiment = load_experiment(config, overrides, trust=trust)
+    limits = [] if timeout is None else [f"study.timeout={timeout}"]
+    experiment = load_experiment(config, [*(overrides or []), *limits], trust=trust)
     from study.cli import stages  # takes seconds, which a mistake in the configuration need not wait for
 
     folder = stages.run_search(experiment)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from study.cluster.private_files import keep_token_private, session_folder
+from study.interruption import handlers_kept
 from taskct_core.errors import ResourceError, first_line
 
 # Read when Ray is imported and by its processes at their start, so they must be set before either.
@@ -72,10 +73,11 @@ def ray_session(
     if session_is_open():
         yield
         return
-    if address is None:
-        _start(num_cpus)
-    else:
-        _join(address)
+    with handlers_kept():
+        if address is None:
+            _start(num_cpus)
+        else:
+            _join(address)
     import ray
 
     _quiet_ray_data()

@@ -6,6 +6,8 @@ Reads the study's storage, ``driver.lock`` and the epoch logs of running trials;
 from __future__ import annotations
 
 import statistics
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +28,15 @@ from study.search.storage.records import (
     read_records,
 )
 from study.trials import epoch_log
+from taskct_core.contracts.files import is_remote
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
-from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING
+from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING, SECONDS
 
 State = Literal["running", "finished", "stopped"]
 FINAL_STATES = (COMPLETE, PRUNED, FAIL)
+# A trial without an epoch for so long, and for so many of its epochs, is called one without progress.
+STALLED_SECONDS, STALLED_EPOCHS = 600.0, 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,14 @@ class RunningTrial:
     epoch: int  # 0 before the first
     epochs: int | None  # that it shall have; None if unknown
     row: EpochRow
+    idle_seconds: float | None  # since it was proposed or logged an epoch; None where that is not known
+    epoch_seconds: float  # that an epoch of it took so far; 0 before the first
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it makes no progress: for minutes, and for many times what its epochs took."""
+        limit = max(STALLED_SECONDS, STALLED_EPOCHS * self.epoch_seconds)
+        return self.idle_seconds is not None and self.idle_seconds > limit
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class StudyStatus:
     front: list[TrialRecord]
     hypervolume_share: float | None  # of the box between the worst and best values seen; None if undefined
     failures: list[TrialRecord]
+    timeout: float | None  # seconds after which its driver stops
+    trial_timeout: float | None  # seconds that an attempt at a trial may take
     seconds_left: float | None  # estimated; None before the first trial ended, or when nothing runs
 
 
@@ -87,18 +102,41 @@ class StatusReader:
             directions=directions,
             trials=total,
             counts=counts,
-            running=[self._running(record, plan) for record in records if record.status == RUNNING],
+            running=[
+                self._running(r, plan, driver if alive else None) for r in records if r.status == RUNNING
+            ],
             front=best_records(study),
             hypervolume_share=_hypervolume_share(records, directions),
             failures=[record for record in records if record.status == FAIL],
+            timeout=plan.get("timeout"),
+            trial_timeout=plan.get("trial_timeout"),
             seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
         )
 
-    def _running(self, record: TrialRecord, plan: dict[str, Any]) -> RunningTrial:
+    def _running(self, record: TrialRecord, plan: dict[str, Any], driver: Driver | None) -> RunningTrial:
         rows = epoch_log.read(StudyFolder(self._folder).trial(record.trial))
-        row = rows[-1] if rows else {}
-        epochs = record.values.get("epochs", plan.get("epochs"))
-        return RunningTrial(record.trial, record.values, row.get(EPOCH, 0), epochs, row)
+        row = rows[-1] if rows else EpochRow()
+        epoch = row.get(EPOCH, 0)
+        return RunningTrial(
+            record.trial,
+            record.values,
+            epoch,
+            record.values.get("epochs", plan.get("epochs")),
+            row,
+            idle_seconds=self._idle_seconds(record.trial, driver),
+            epoch_seconds=row.get(SECONDS, 0.0) / max(epoch, 1),
+        )
+
+    def _idle_seconds(self, trial: int, driver: Driver | None) -> float | None:
+        """How long ago the driver proposed or adopted a trial, or the trial logged an epoch."""
+        log = StudyFolder(self._folder).trial(trial).epoch_log
+        if driver is None or is_remote(log):
+            return None
+        proposed = self._study.get_trials(deepcopy=False)[trial].datetime_start
+        times = [driver.since, proposed.timestamp() if proposed else 0.0]
+        with suppress(FileNotFoundError):
+            times.append(log.stat().st_mtime)
+        return time.time() - max(times)
 
 
 def study_status(folder: Path) -> StudyStatus:

@@ -25,6 +25,7 @@ def draw_status(status: StudyStatus) -> RenderableType:
     parts: list[RenderableType] = [_head(status)]
     if status.running:
         parts.append(_running_table(status.running, list(status.directions)))
+    parts.extend(_stalled(trial) for trial in status.running if trial.is_stalled)
     if status.front:
         parts.append(_front_table(status.front, list(status.directions)))
     parts.extend(_failure(record) for record in status.failures[-ROWS_SHOWN:])
@@ -71,6 +72,10 @@ def _head(status: StudyStatus) -> Text:
         text.append(f"  hypervolume: {status.hypervolume_share:.3f} of the box of values seen")
     if status.seconds_left is not None:
         text.append(f"  about {format_duration(status.seconds_left)} left")
+    if status.timeout is not None:
+        text.append(f"  stops after {format_duration(status.timeout)}")
+    if status.trial_timeout is not None:
+        text.append(f"  a trial fails after {format_duration(status.trial_timeout)}")
     return text
 
 
@@ -91,6 +96,12 @@ def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
         epoch = f"{trial.epoch} of {trial.epochs}" if trial.epochs else str(trial.epoch)
         table.add_row(str(trial.trial), epoch, *values, escape(describe_values(trial.values)))
     return table
+
+
+def _stalled(trial: RunningTrial) -> Text:
+    took = f"; its epochs took {format_duration(trial.epoch_seconds)}" if trial.epoch_seconds else ""
+    idle = format_duration(trial.idle_seconds or 0.0)
+    return Text(f"trial {trial.trial} makes no progress: no epoch for {idle}{took}", style="yellow")
 
 
 def _front_table(front: list[TrialRecord], objectives: list[str]) -> Table:

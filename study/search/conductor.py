@@ -13,6 +13,7 @@ and each epoch of a trial is judged once, however often it is reported.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,8 @@ class Rules:
         max_retries: of a trial, however many drivers it has seen.
         replaces_duplicates: whether a trial that would repeat an earlier one gives way to another proposal.
         reports_wait: whether a trial waits for the decision on each epoch before it trains on.
+        timeout: seconds after which nothing more is proposed by this driver.
+        trial_timeout: seconds that one attempt at a trial may take; it fails then.
     """
 
     judge: Judge
@@ -61,6 +64,8 @@ class Rules:
     max_retries: int = 0
     replaces_duplicates: bool = True
     reports_wait: bool = True
+    timeout: float | None = None
+    trial_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class TrialState:
     error: str | None = None  # the last of them
     is_fatal: bool = False  # whether it would meet it again
     is_restarting: bool = False  # whether it met an error and has not reported since
+    started: float | None = None  # when the attempt that runs began, by the conductor's clock
 
     @property
     def number(self) -> int:
@@ -106,6 +112,7 @@ class Conductor:
         pruner: with nothing observed yet.
         check_lock: raises if this driver may no longer write.
         on_event: called with what happens to each trial.
+        clock: seconds of a clock that is never set.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class Conductor:
         pruner: Pruner | None = None,
         check_lock: Callable[[], None] = lambda: None,
         on_event: OnEvent = ignore,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.rules = rules
@@ -125,6 +133,8 @@ class Conductor:
         self._pruner = pruner or NeverPrune()
         self._check_lock = check_lock
         self._on_event = on_event
+        self._clock = clock
+        self._began = clock()
         self._is_exhausted = False
         self._begun = {t.number: self._state_of(t) for t in self._trials() if t.state == _Optuna.RUNNING}
         self._replay()
@@ -141,13 +151,25 @@ class Conductor:
         """Whether every trial has a final state; :meth:`suggest` found nothing more to propose."""
         return self._is_exhausted and not self._begun
 
+    @property
+    def time_is_up(self) -> bool:
+        """Whether ``timeout`` is over: trials that run are to be left RUNNING, for another driver."""
+        return self.rules.timeout is not None and self._clock() - self._began >= self.rules.timeout
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no trial is left to be run, continued or ended."""
+        return not self._begun and self.remaining() == 0
+
     def suggest(self) -> Proposal | None:
         """The next trial to run: one left RUNNING, one waiting, or a new one.
 
         Returns:
-            ``None`` if none remains, as far as is known: a trial that runs may have to be proposed again.
+            ``None`` if the time is up, or none remains, as far as is known: a trial that runs may have to be proposed
+            again.
         """
-        while not self._is_exhausted:  # executors ask again and again; storage need not be read each time
+        # Executors ask again and again; storage need not be read each time.
+        while not (self._is_exhausted or self.time_is_up):
             self._check_lock()
             state, is_adopted = self._next()
             if state is None:
@@ -162,6 +184,18 @@ class Conductor:
             self._on_event(TrialStarted(state.number, state.values, is_adopted))
             return Proposal(state.number, self.folder.trial(state.number), state.values)
         return None
+
+    def started(self, trial: int) -> None:
+        """Take note that an attempt at the trial begins to run: its time counts from now on."""
+        self._begun[trial].started = self._clock()
+
+    def overdue(self) -> list[int]:
+        """Trials whose attempt has taken longer than it may; each is told once, and is to be stopped and completed."""
+        late = [number for number, state in self._begun.items() if self._is_overdue(state)]
+        for number in late:
+            reason = f"its time is up: not done after study.trial_timeout = {self.rules.trial_timeout:g} s"
+            self.fail(number, reason, is_fatal=True)
+        return late
 
     def report(self, trial: int, row: EpochRow) -> bool:
         """Take note of an epoch that the trial has logged; a trial that starts again reports its earlier ones again.
@@ -195,6 +229,8 @@ class Conductor:
         """
         state = self._begun[trial]
         error = redacted(error)  # it is stored, and a library's error may quote a URL with its password
+        if state.is_fatal:  # whatever comes after it
+            return
         if is_fatal:
             state.error, state.is_fatal = error, True
             return
@@ -223,6 +259,7 @@ class Conductor:
         )  # what happens to a trial that is being stopped is no failure
         if failed and self.retries_left(trial) >= 0 and not state.is_fatal:
             state.is_out = state.is_restarting = False
+            state.started = None
             self._is_exhausted = False
             return
         self._check_lock()
@@ -234,6 +271,12 @@ class Conductor:
         # Where telling failed (a full disk), this is called again, so nothing is forgotten before it succeeded.
         del self._begun[trial]
         self._on_event(TrialFinished(trial, outcome.status, outcome.objectives, outcome.reason))
+
+    def _is_overdue(self, state: TrialState) -> bool:
+        limit = self.rules.trial_timeout
+        if limit is None or state.started is None or state.is_fatal or not state.is_out:
+            return False
+        return self._clock() - state.started >= limit
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

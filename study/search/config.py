@@ -55,6 +55,8 @@ class StudyConfig(StrictModel):
     constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
     max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
     max_concurrent_trials: Count = 1
+    timeout: Positive | None = None  # seconds: then `study run` stops, and the same command continues
+    trial_timeout: Positive | None = None  # seconds of one attempt at a trial, which then fails
     storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
     mlflow: str | None = None  # tracking URI of an MLflow server that trials are logged to
     seed: Annotated[int, Field(ge=0)] = 0

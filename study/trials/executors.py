@@ -11,7 +11,9 @@ Both call ``study.trials.trial.run_trial``, so a configuration and its seed give
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,9 +233,21 @@ def fit_in_train(
         ),
     )
     try:
-        trainer.fit()
+        _off_the_main_thread(trainer.fit)
     except TrainingFailedError as error:
         raise _worker_error(error) from error
+
+
+def _off_the_main_thread(function: Callable[[], object]) -> None:
+    """Run it where Ray Train leaves Ctrl-C to us: its own handler ends the process as if all had been done."""
+    if threading.current_thread() is not threading.main_thread():
+        function()
+        return
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ray-train")
+    try:
+        pool.submit(function).result()
+    finally:
+        pool.shutdown(wait=False)  # after Ctrl-C it ends with the session
 
 
 def _worker_error(error: Exception) -> Exception:

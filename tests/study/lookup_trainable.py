@@ -116,6 +116,16 @@ def die_once(at_epoch: int) -> Callable[[Path, int], None]:
     return fault
 
 
+def hang(at_epoch: int) -> Callable[[Path, int], None]:
+    """A fault that never comes to an end."""
+
+    def fault(folder: Path, epoch: int) -> None:
+        while epoch == at_epoch:
+            time.sleep(3600)
+
+    return fault
+
+
 def fill_disk(at_epoch: int) -> Callable[[Path, int], None]:
     """A fault that leaves no room for the epoch log: whatever is written to it meets a full disk."""
 

@@ -51,6 +51,7 @@ class InThisProcess:
 
     def run(self, conductor: Conductor) -> None:
         while (proposal := conductor.suggest()) is not None:
+            conductor.started(proposal.trial)
             for row in self.rows(proposal):
                 if not conductor.report(proposal.trial, row):
                     break

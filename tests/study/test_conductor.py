@@ -51,6 +51,7 @@ class Search:
             begin_study(folder, None, ["maximize", "maximize"])
         self.events: list[Event] = []
         self.lock_is_lost = False
+        self.now = 0.0
         self.study = open_study(folder, writable=True)
         self.study.sampler = optuna.samplers.RandomSampler(seed=0)
         defaults = {"trials": 3, "epochs": EPOCHS, "max_retries": 2}
@@ -62,6 +63,7 @@ class Search:
             pruner,
             check_lock=self.check_lock,
             on_event=self.events.append,
+            clock=lambda: self.now,
         )
 
     def check_lock(self) -> None:
@@ -235,6 +237,52 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
         0,
         1,
     )
+
+
+def test_a_trial_that_takes_too_long_fails_with_the_reason(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=2, trial_timeout=60.0)
+    slow, quick = search.suggest(), search.suggest()
+    search.now = 1000.0  # of waiting for a node
+    search.conductor.started(slow.trial)
+    search.train(slow, 2)
+    search.now += 30.0
+    search.conductor.started(quick.trial)
+    search.train(quick)
+    search.now += 31.0
+    assert search.conductor.overdue() == [slow.trial]
+    assert search.conductor.overdue() == []  # it is told once
+    search.conductor.fail(slow.trial, "its process was killed")
+    search.conductor.complete(slow.trial, failed=True)
+    search.conductor.complete(quick.trial)
+    assert [record.status for record in search.records] == [FAIL, COMPLETE]
+    assert "study.trial_timeout = 60 s" in str(search.records[0].reason)
+    assert search.records[0].last_epoch == 2
+
+
+def test_a_new_attempt_has_its_own_time(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=1, trial_timeout=60.0)
+    for _ in range(2):
+        proposal = search.suggest()
+        search.conductor.started(proposal.trial)
+        search.now += 50.0
+        assert search.conductor.overdue() == []
+        search.conductor.fail(proposal.trial, "died")
+        search.conductor.complete(proposal.trial, failed=True)
+
+
+def test_when_the_time_is_up_nothing_more_is_proposed(tmp_path: Path) -> None:
+    search = Search(tmp_path, trials=3, timeout=100.0)
+    search.train(search.suggest())
+    search.conductor.complete(0)
+    half = search.suggest()
+    search.train(half, 2)
+    search.now = 100.0
+    assert search.conductor.time_is_up and search.conductor.suggest() is None
+    assert not search.conductor.is_done and not search.conductor.is_finished
+    assert [record.status for record in search.records] == [COMPLETE, RUNNING]
+    later = Search(tmp_path, trials=3, timeout=100.0)
+    assert [record.status for record in later.run()] == [COMPLETE] * 3
+    assert later.conductor.is_finished
 
 
 def test_a_trial_that_could_not_be_ended_is_ended_when_asked_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from lookup_trainable import (
     die_once,
     fill_disk,
+    hang,
     lookup_trainable,
     raise_always,
     raise_once,
@@ -114,6 +115,23 @@ def test_an_interrupt_leaves_trials_to_be_continued(tmp_path: Path) -> None:
     assert [record.status for record in summary.trials] == [COMPLETE, RUNNING]
     continued, events = run(tmp_path, trials=3)
     assert [event.adopted for event in events if isinstance(event, TrialStarted)] == [True, False]
+    assert table(continued.trials) == table(run_here(study_config(trials=3), tmp_path / "plain").trials)
+
+
+def test_a_trial_that_hangs_is_killed_when_its_time_is_up(tmp_path: Path) -> None:
+    faults = {0: hang(at_epoch=2)}
+    summary, _ = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=2, trial_timeout=5.0)
+    assert [(r.status, r.retries) for r in summary.trials] == [(FAIL, 0), (COMPLETE, 0)]
+    assert "study.trial_timeout = 5 s" in str(summary.trials[0].reason) and summary.trials[0].last_epoch == 1
+
+
+def test_a_study_stops_when_its_time_is_up_and_goes_on_later(tmp_path: Path) -> None:
+    slow = lookup_trainable(EPOCHS, seconds_per_epoch=1.0)
+    summary, _ = run(tmp_path, slow, trials=3, timeout=8.0)
+    assert summary.timed_out and summary.interrupted
+    assert summary.trials and len([r for r in summary.trials if r.status == COMPLETE]) < 3
+    continued, _ = run(tmp_path, trials=3)
+    assert not continued.interrupted
     assert table(continued.trials) == table(run_here(study_config(trials=3), tmp_path / "plain").trials)
 
 

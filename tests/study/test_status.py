@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from study.monitor.status_view import draw_status
 from study.search.events import EpochReported, Event, TrialStarted
 from study.search.lock import study_lock
 from study.search.storage.opening import open_study
-from taskct_core.contracts.folders import Folder
+from taskct_core.contracts.folders import Folder, StudyFolder
 from taskct_core.errors import StudyError
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
 
@@ -85,6 +87,26 @@ def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:
     status = study_status(tmp_path)
     assert status.state == "stopped"
     assert "last sign of life 1:00:00 ago" in text(status)
+
+
+def test_a_trial_without_progress_is_named(tmp_path: Path) -> None:
+    die(tmp_path, trials=2)
+    log = StudyFolder(tmp_path).trial(1).epoch_log
+    with study_lock(tmp_path):
+        assert not study_status(tmp_path).running[0].is_stalled
+        long_ago = time.time() - 3600
+        os.utime(log, (long_ago, long_ago))
+        assert not study_status(tmp_path).running[0].is_stalled  # it was adopted just now
+        trial = dataclasses.replace(study_status(tmp_path).running[0], idle_seconds=3600.0)
+        assert trial.is_stalled and not dataclasses.replace(trial, epoch_seconds=1000.0).is_stalled
+    status = dataclasses.replace(study_status(tmp_path), running=[trial])
+    assert "trial 1 makes no progress: no epoch for 1:00:00" in text(status)
+
+
+def test_the_limits_of_time_are_shown(tmp_path: Path) -> None:
+    run_here(study_config(trials=1, timeout=7200, trial_timeout=1800), tmp_path)
+    shown = text(study_status(tmp_path))
+    assert "stops after 2:00:00" in shown and "a trial fails after 0:30:00" in shown
 
 
 def test_a_reader_follows_a_study(tmp_path: Path) -> None:

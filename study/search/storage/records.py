@@ -23,7 +23,7 @@ RETRY_OF = "retry_of"  # the failed trial that this one repeats
 ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
 
 # User attribute of the Optuna study: what its latest driver set out to do.
-PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ...}
+PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ...}
 
 WAITING = "WAITING"  # queued; the other states are named as in the schema
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from study.cluster.ray_session import ray_session
+from study.interruption import handlers_kept
 from study.search.conductor import Conductor
 from taskct_core.contracts.files import scratch_folder
 from taskct_core.contracts.folders import StudyFolder
@@ -45,18 +47,22 @@ class TuneExecutor:
     reports_wait: bool = True
 
     def run(self, conductor: Conductor) -> None:
-        """Run trials until the conductor proposes no more, or an interrupt leaves some RUNNING.
+        """Run trials until the conductor proposes no more, or Ctrl-C or the end of its time leaves some RUNNING.
 
         Raises:
             ResourceError: if the last Ray node died; run again, the study continues.
         """
         os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
-        with scratch_folder(conductor.folder.path, StudyFolder.tune_scratch) as scratch, ray_session():
+        with (
+            scratch_folder(conductor.folder.path, StudyFolder.tune_scratch) as scratch,
+            ray_session(),
+            handlers_kept(),
+        ):
             from ray import tune
 
             from study.search.tune.adapters import StudyScheduler, StudySearcher
-            from study.search.tune.node_watch import NodeWatch
+            from study.search.tune.watch import OutOfTime, StudyWatch
             from study.trials.failures import report_fatal_errors
 
             tune_config = tune.TuneConfig(
@@ -72,11 +78,12 @@ class TuneExecutor:
                 name=scratch.name,
                 storage_path=str(scratch.parent),
                 failure_config=tune.FailureConfig(max_failures=conductor.rules.max_retries),
-                callbacks=[NodeWatch()],
+                callbacks=[StudyWatch(conductor)],
                 verbose=0,
             )
             guarded = tune.with_resources(report_fatal_errors(self.trainable), self.resources)
-            tune.Tuner(guarded, tune_config=tune_config, run_config=run_config).fit()
+            with suppress(OutOfTime):
+                tune.Tuner(guarded, tune_config=tune_config, run_config=run_config).fit()
 
 
 def _name(trial: Any) -> str:
