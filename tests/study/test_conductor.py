@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from lookup_trainable import SPACE, row_at
 from studies import EPOCHS
 
 from study.search.conductor import Conductor, Proposal, Rules
+from study.search.config import SamplerConfig
 from study.search.events import Event, TrialErrored, TrialFinished, TrialStarted
 from study.search.judgement import Judge
 from study.search.pruners.pruner import Pruner
+from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.storage.opening import begin_study, open_study
 from study.search.storage.records import TrialRecord, read_records
@@ -53,7 +54,7 @@ class Search:
         self.lock_is_lost = False
         self.now = 0.0
         self.study = open_study(folder, writable=True)
-        self.study.sampler = optuna.samplers.RandomSampler(seed=0)
+        self.study.sampler = make_sampler(SamplerConfig(name="random"), SearchSpace.parse(SPACE), 0)
         defaults = {"trials": 3, "epochs": EPOCHS, "max_retries": 2}
         self.conductor = Conductor(
             self.study,
