@@ -254,10 +254,9 @@ class Conductor:
         A trial that ``failed`` for its last error, with retries left, is proposed again before any other.
         """
         state = self._begun[trial]
-        failed = (
-            failed and state.pruned is None
-        )  # what happens to a trial that is being stopped is no failure
-        if failed and self.retries_left(trial) >= 0 and not state.is_fatal:
+        # What happens to a trial that is being stopped is no further failure.
+        failed = failed and state.pruned is None and not state.is_fatal
+        if failed and self.retries_left(trial) >= 0:
             state.is_out = state.is_restarting = False
             state.started = None
             self._is_exhausted = False

@@ -257,7 +257,7 @@ def test_a_trial_that_takes_too_long_fails_with_the_reason(tmp_path: Path) -> No
     search.conductor.complete(quick.trial)
     assert [record.status for record in search.records] == [FAIL, COMPLETE]
     assert "study.trial_timeout = 60 s" in str(search.records[0].reason)
-    assert search.records[0].last_epoch == 2
+    assert (search.records[0].last_epoch, search.records[0].retries) == (2, 0)
 
 
 def test_a_new_attempt_has_its_own_time(tmp_path: Path) -> None:
