@@ -108,6 +108,10 @@ class StudyLock:
         owner = read_driver(self._folder)
         if owner is not None and owner.token == self._driver.token:
             Folder(self._folder).lock.unlink(missing_ok=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up the kernel's lock alone, as a process that dies does."""
         if self._kernel_lock is not None:
             os.close(self._kernel_lock)
 
@@ -129,7 +133,7 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
         StudyError: if a living driver holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _acquire(folder, what)
+    lock = acquire(folder, what)
     remove_partials(folder)
     stop = threading.Event()
     heartbeat = threading.Thread(target=_beat_until, args=(stop, lock), daemon=True, name="study-heartbeat")
@@ -155,7 +159,12 @@ def _parse(values: dict[str, Any]) -> Driver:
     return Driver(**{field.name: values[field.name] for field in fields(Driver) if field.name in values})
 
 
-def _acquire(folder: Path, what: str) -> StudyLock:
+def acquire(folder: Path, what: str = "study") -> StudyLock:
+    """Take the lock, without a heartbeat.
+
+    Raises:
+        StudyError: if a living driver holds it.
+    """
     kernel_lock = None if is_remote(folder) else _lock_in_kernel(folder, what)
     try:
         owner = read_driver(folder)

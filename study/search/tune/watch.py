@@ -29,6 +29,9 @@ class StudyWatch(Callback):
         self._conductor = conductor
         self._next_look = 0.0
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see the adapters
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._conductor.started(trial.config["trial"])
 
