@@ -1,0 +1,54 @@
+"""Faults by schedule: a few hundred find nothing, and a defect put in for the purpose is found by some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from fault_schedules import SETTINGS, reference, run_schedule
+
+from study.search import conductor
+from study.search.lock import StudyLock
+from study.search.storage import opening
+from study.trials import epoch_log
+
+SCHEDULES = 200
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def test_no_schedule_of_faults_violates_what_is_promised(tmp_path: Path) -> None:
+    found = {seed: problems for seed in range(SCHEDULES) if (problems := run_schedule(seed, tmp_path))}
+    assert found == {}
+
+
+DEFECTS = {
+    "a torn journal is not mended": (opening, "_mend_journal", lambda path: None),
+    "a lost lock is not noticed": (StudyLock, "check", lambda self: None),
+    "a torn epoch log is appended to": (epoch_log, "_ends_torn", lambda file: False),
+    "duplicates are not told from storage": (conductor, "twin_of", lambda number, trials: None),
+}
+
+
+@pytest.mark.parametrize(("place", "name", "defect"), DEFECTS.values(), ids=DEFECTS)
+def test_a_defect_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str, defect: object
+) -> None:
+    for setting in SETTINGS:
+        reference(setting, tmp_path)  # without the defect
+    monkeypatch.setattr(place, name, defect)
+    for seed in range(10 * SCHEDULES):
+        try:
+            if run_schedule(seed, tmp_path):
+                return
+        except Exception:  # what a defect leads to need be no error of ours
+            return
+    pytest.fail("no schedule found it")
