@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from study.monitor.events import Event, TrialFinished, TrialStarted
 from study.search import lock as lock_module
 from study.search.conductor import Conductor, Proposal, Rules
 from study.search.config import StudyConfig
+from study.search.events import Event, TrialFinished, TrialStarted
 from study.search.judgement import Judge
 from study.search.pruners import make_pruner
 from study.search.samplers import make_sampler
