@@ -92,13 +92,13 @@ class Disk:
         folder: that lies on it.
         draw: random numbers of the schedule.
         faults: number of a write -> what happens there.
-        on_write: called at each write, before its fault.
+        on_write: called at each write, before its fault, with the file and its size before.
     """
 
     folder: Path
     draw: random.Random
     faults: dict[int, str] = field(default_factory=dict)
-    on_write: Callable[[], None] = lambda: None
+    on_write: Callable[[str, int], None] = lambda path, before: None
     writes: int = 0
     is_stolen: bool = False  # whether the lock has vanished under its driver
 
@@ -109,7 +109,7 @@ class Disk:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         size, before = os.fstat(descriptor).st_size, self._sizes.get(path, 0)
         self.writes += 1
-        self.on_write()
+        self.on_write(os.path.relpath(path, self.folder), before)
         fault = self.faults.pop(self.writes, "none")
         if fault in ("torn", "full", "broken"):
             size = before + self.draw.randrange(size - before + 1)
@@ -207,7 +207,7 @@ class Reference:
 
     table: list[tuple[Any, ...]]
     disks: list[dict[str, bytes]]
-    appended: list[tuple[str, int]]  # by which write: file, and its size before
+    written: list[tuple[str, int]]  # by which write: file, and its size before
 
 
 def table(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
@@ -221,22 +221,18 @@ def reference(setting: Setting, room: Path) -> Reference:
     folder = room / f"reference-{SETTINGS.index(setting)}"
     folder.mkdir()
     disks: list[dict[str, bytes]] = []
-    disk = Disk(folder, random.Random(0), on_write=lambda: disks.append(_files(folder)))
+    written: list[tuple[str, int]] = []
+
+    def keep(path: str, before: int) -> None:
+        disks.append(_files(folder))
+        written.append((path, before))
+
+    disk = Disk(folder, random.Random(0), on_write=keep)
     with mock.patch.object(os, "fsync", disk.fsync):
         Driver(setting, disk).run()
     found = table(read_records(open_study(folder)))
-    appended = []
-    for before, after in zip([{}, *disks], disks, strict=False):
-        changed = [name for name in after if after[name] != before.get(name)]
-        grown = [
-            name
-            for name in changed
-            if after[name].startswith(before.get(name, b"")) and ".partial" not in name
-        ]
-        name = grown[-1] if grown else ""
-        appended.append((name, len(before.get(name, b""))))
     shutil.rmtree(folder)
-    return Reference(found, disks, appended)
+    return Reference(found, disks, written)
 
 
 def run_schedule(seed: int, room: Path) -> list[str]:
@@ -283,8 +279,8 @@ def _leave_first_driver(folder: Path, clean: Reference, draw: random.Random) -> 
     write = draw.randrange(len(clean.disks))
     files = dict(clean.disks[write])
     fault = draw.choice(("kill", "torn", "torn", "lost"))
-    name, before = clean.appended[write]
-    if fault == "torn" and name:
+    name, before = clean.written[write]
+    if fault == "torn" and name in files:
         files[name] = files[name][: before + draw.randrange(len(files[name]) - before + 1)]
     journal = StudyFolder.journal
     if fault == "lost" and journal in files:  # the disk had only said that these were safe
