@@ -30,13 +30,13 @@ class Interruption:
         self.signal: signal.Signals | None = None
 
     def __enter__(self) -> Self:
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # what is left to do is to leave
+        for number, handler in self._before.items():
+            # After an interruption, what is left to do is to leave.
+            signal.signal(number, signal.SIG_IGN if self.signal is not None else handler)
 
     @property
     def exit_code(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from study.cli.app import main
+from study.cli import main
 from taskct_core.contracts.folders import DatasetFolder, TaskNetworkFolder
 
 SHAPE = (24, 24, 4)

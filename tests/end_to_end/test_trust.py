@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import nn
 
-from study.cli.app import main
+from study.cli import main
 from study.config import ExperimentConfig, load_experiment, recorded, trust_of
 from study.trials.executors import trusted_task
 from study.trials.trial import TrialInputs, Worker, run_trial

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.cli.app import main
+from study.cli import main
 from study.search.lock import study_lock
 from taskct_core.contracts.files import check_writable, remove_partials, write_text, write_whole
 from taskct_core.contracts.folders import StudyFolder
