@@ -16,7 +16,7 @@ from study.trials.executors import simulation_cpus
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs
 from taskct_core import schema
-from taskct_core.config import SimulationConfig
+from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import DataError, ResourceError
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 
@@ -54,6 +54,7 @@ def open_inputs(
         data_hash=card.data_hash,
         panel=choose_panel(feeds),
         trust=trust,
+        fresh=fresh_text(fresh.simulation.fresh_draw) if fresh is not None else "",
     )
 
 
@@ -75,6 +76,11 @@ def fresh_samples(experiment: ExperimentConfig, card: DatasetCard, folder: Path)
     cpus = simulation_cpus(experiment.execution, experiment.study.max_concurrent_trials, cluster_cpus())
     _require_free_cpu(experiment.execution, cpus)
     return FreshSamples(card.scan(trust_of(experiment)), simulation, cpus, tumours)
+
+
+def fresh_text(draw: FreshDrawConfig) -> str:
+    """How training samples are drawn anew, for messages of what has changed."""
+    return ", ".join(f"{name} {value}" for name, value in draw.model_dump(mode="json").items())
 
 
 def _require_free_cpu(execution: ExecutionConfig, simulating: int) -> None:

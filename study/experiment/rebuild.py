@@ -59,11 +59,12 @@ class _Origin:
     directions: dict[str, str]  # objective -> maximize or minimize
     data_hash: str
     network_hash: str
+    has_bases: bool
 
     def fingerprint(self, space: SearchSpace) -> dict[str, str]:
         return {
             **search_fingerprint(self.experiment.study, space, self.directions),
-            **study_fingerprint(self.experiment, self.data_hash, self.network_hash),
+            **study_fingerprint(self.experiment, self.data_hash, self.network_hash, self.has_bases),
         }
 
 
@@ -152,7 +153,7 @@ def _read_origin(folder: Path, trust: Trust) -> _Origin:
     experiment = ExperimentConfig.parse(card.config)
     if isinstance(experiment.study.space, str):
         trust.require(experiment.study.space, _BUILT_IN_SPACES, "search space", path)
-    return _Origin(experiment, dict(card.directions), *hashes)
+    return _Origin(experiment, dict(card.directions), *hashes, bool(card.dataset.get("has_bases")))
 
 
 def _read_trials(

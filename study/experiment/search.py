@@ -11,7 +11,7 @@ from pathlib import Path
 
 from study.config import ExperimentConfig, recorded
 from study.experiment.experiment import Experiment
-from study.experiment.inputs import fresh_samples, open_inputs
+from study.experiment.inputs import fresh_samples, fresh_text, open_inputs
 from study.experiment.preflight import check_before_study
 from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
@@ -121,7 +121,7 @@ def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: 
     plan = StudyPlan(
         config.study,
         workspace.study,
-        fingerprint=study_fingerprint(config, inputs.data_hash, network_hash),
+        fingerprint=study_fingerprint(config, inputs.data_hash, network_hash, experiment.dataset.has_bases),
         epochs=config.trial.epochs,
         directions=metric_directions(config.study.objectives),
     )
@@ -175,12 +175,23 @@ def _prepare(experiment: Experiment, inputs: TrialInputs, on_step: OnStep) -> No
     write_references(workspace.study, inputs, lambda row: on_step(ReferenceScored(row)))
 
 
-def study_fingerprint(experiment: ExperimentConfig, data_hash: str, network_hash: str) -> dict[str, str]:
-    """What must stay the same while the study lives, beside what the search itself watches."""
+def study_fingerprint(
+    experiment: ExperimentConfig, data_hash: str, network_hash: str, has_bases: bool = False
+) -> dict[str, str]:
+    """What must stay the same while the study lives, beside what the search itself watches.
+
+    Args:
+        experiment: whose study it is.
+        data_hash: of its dataset.
+        network_hash: of its task network.
+        has_bases: whether the dataset holds what fresh samples are drawn from; those made before do not.
+    """
+    fresh = experiment.simulation.fresh and has_bases
     return {
         "data": data_hash,
         "task network": network_hash,
         "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
+        **({"fresh samples": fresh_text(experiment.simulation.fresh_draw)} if fresh else {}),
         "metric policy": schema.POLICY_TEXT,
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),
     }

@@ -63,6 +63,7 @@ class TrialInputs:
         evaluation_batch_size: slices scored at a time.
         objectives: columns that the study optimises; a user's own are computed from the rows of the slices.
         trust: which plug-ins may be imported that the task network's folder or the study's storage names.
+        fresh: how the samples of the train split are drawn anew; empty: they are the stored ones.
     """
 
     feeds: dict[str, Feed]
@@ -73,6 +74,7 @@ class TrialInputs:
     evaluation_batch_size: int = 16
     objectives: tuple[str, ...] = ()
     trust: Trust = BUILT_IN_ONLY
+    fresh: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def run_trial(
     }
     if worker.is_first:
         write_trial_config(folder, config)
-    done, seconds = _restore(training, folder, identity)
+    done, seconds = _restore(training, folder, identity, inputs.fresh)
     for row in epoch_log.read(folder):
         if row[schema.EPOCH] <= done:
             report(row)
@@ -145,7 +147,7 @@ def run_trial(
         row = epoch_row(identity, here, measured, provenance(str(worker.device)))
         if worker.is_first:
             epoch_log.append(folder, row)
-            _save_checkpoint(training, folder, identity, epoch, seconds)
+            _save_checkpoint(training, folder, identity, epoch, seconds, inputs.fresh)
         report(row)
     _finish(training, folder, inputs, worker, epoch_row(identity, {schema.SECONDS: seconds}))
 
@@ -156,7 +158,7 @@ def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
     write_text(TrialFolder.at(folder).config, text)
 
 
-def _restore(training: Training, folder: TrialFolder, identity: EpochRow) -> tuple[int, float]:
+def _restore(training: Training, folder: TrialFolder, identity: EpochRow, fresh: str) -> tuple[int, float]:
     """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
     if not folder.checkpoint.is_file():
         return 0, 0.0
@@ -172,12 +174,18 @@ def _restore(training: Training, folder: TrialFolder, identity: EpochRow) -> tup
                 f"{identity[name][:12]} for the checkpoint of {checkpoint['identity'][name][:12]} in {folder}",
                 "Use another output folder, or delete this one to start anew.",
             )
+    if checkpoint["fresh"] != fresh:
+        raise DataError(
+            "a trial continues only with samples drawn as those that it began with",
+            f"{fresh or 'stored samples'} for the checkpoint of {checkpoint['fresh'] or 'stored samples'} in {folder}",
+            "Restore simulation.fresh and fresh_draw, use another output folder, or delete this one to start anew.",
+        )
     training.load_state_dict(checkpoint["training"])
     return int(checkpoint["epoch"]), float(checkpoint["seconds"])
 
 
 def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
-    """A trial's checkpoint: ``training``, ``identity``, ``epoch`` and ``seconds``.
+    """A trial's checkpoint: ``training``, ``identity``, ``epoch``, ``seconds`` and ``fresh``.
 
     Raises:
         DataError: if it cannot be read.
@@ -185,7 +193,12 @@ def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
     try:
         # weights_only: a pickle from elsewhere must not run code here.
         checkpoint = torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)
-        return {name: checkpoint[name] for name in ("training", "identity", "epoch", "seconds")}
+        fresh = checkpoint.get(
+            "fresh", ""
+        )  # absent from those of earlier versions, which had stored samples alone
+        return {name: checkpoint[name] for name in ("training", "identity", "epoch", "seconds")} | {
+            "fresh": fresh
+        }
     except Exception as error:  # PyTorch's reader raises whatever a damaged file leads it to
         raise DataError(
             f"{TrialFolder.checkpoint} must be a whole checkpoint",
@@ -195,9 +208,15 @@ def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
 
 
 def _save_checkpoint(
-    training: Training, folder: TrialFolder, identity: EpochRow, epoch: int, seconds: float
+    training: Training, folder: TrialFolder, identity: EpochRow, epoch: int, seconds: float, fresh: str
 ) -> None:
-    checkpoint = {"training": training.state_dict(), "identity": identity, "epoch": epoch, "seconds": seconds}
+    checkpoint = {
+        "training": training.state_dict(),
+        "identity": identity,
+        "epoch": epoch,
+        "seconds": seconds,
+        "fresh": fresh,
+    }
     write_whole(folder.checkpoint, lambda temporary: torch.save(checkpoint, temporary))
 
 

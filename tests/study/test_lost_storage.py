@@ -270,3 +270,17 @@ def test_a_rebuild_is_refused_where_a_driver_runs_or_nothing_is_known(tmp_path: 
     (tmp_path / StudyFolder.card).write_text('{"config": {}}')
     with pytest.raises(StudyError, match=StudyFolder.card):
         rebuild_study(tmp_path)
+
+
+def test_a_study_keeps_how_its_samples_are_drawn() -> None:
+    def fingerprint(has_bases: bool, **simulation: Any) -> dict[str, str]:
+        experiment = ExperimentConfig.parse({"name": "lost", "simulation": simulation})
+        return study_fingerprint(experiment, "data", "network", has_bases)
+
+    drawn = fingerprint(True)
+    assert "turn_degrees" in drawn["fresh samples"]
+    assert fingerprint(True, fresh_draw={"turn_degrees": 90}) != drawn
+    stored = fingerprint(False)  # of a dataset made before, whose studies know no such entry
+    assert (
+        stored == fingerprint(True, fresh=False) == {k: v for k, v in drawn.items() if k != "fresh samples"}
+    )

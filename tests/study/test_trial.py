@@ -174,6 +174,15 @@ def _raise_killed(*arguments: object) -> None:
     raise Killed
 
 
+def test_a_trial_does_not_go_on_with_samples_drawn_otherwise(
+    small, inputs: TrialInputs, tmp_path: Path
+) -> None:
+    run_trial(_config(small, epochs=1), tmp_path, inputs, Worker(), lambda row: None)
+    with pytest.raises(DataError, match=r"drawn as.*turn_degrees 5.*stored samples"):
+        fresh = dataclasses.replace(inputs, fresh="turn_degrees 5")
+        run_trial(_config(small, epochs=1), tmp_path, fresh, Worker(), lambda row: None)
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(small, inputs: TrialInputs, tmp_path: Path) -> None:
     run_trial(_config(small), tmp_path, inputs, Worker(), lambda row: None)
     with pytest.raises(DataError, match="config hash"):
