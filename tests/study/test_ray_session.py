@@ -51,6 +51,17 @@ with ray_session(num_cpus=2):
     sys.stdin.readline()
 assert not session_is_open()
 """
+
+
+@pytest.fixture(autouse=True)
+def no_open_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of other files that ran in this process before may have left the shared Ray open; it is to outlive these."""
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+
 AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 

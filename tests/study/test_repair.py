@@ -31,14 +31,16 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def write_patient(folder: Path, number: str, liver_value: int = 100) -> None:
+def write_patient(folder: Path, number: str, liver_value: int | None = None) -> None:
+    """No two are the same CT, which would be refused."""
     folder.mkdir(exist_ok=True)
+    liver_value = liver_value or 80 + sum(map(ord, number)) % 40
     hu = np.full((32, 32, 4), -1000, np.int16)
     hu[6:26, 6:26] = 40
     hu[8:16, 8:16] = liver_value
     labels = np.zeros(hu.shape, np.uint8)
     labels[8:16, 8:16] = 1
-    affine = np.diag([-8.0, -8.0, 5.0, 1.0])
+    affine = np.diag([-5.0, -5.0, 5.0, 1.0])
     nib.save(nib.Nifti1Image(hu, affine), folder / f"volume-{number}.nii")
     nib.save(nib.Nifti1Image(labels, affine), folder / f"segmentation-{number}.nii")
 
