@@ -27,6 +27,9 @@ def main() -> None:
         if interruption.signal is not None or code == interruption.exit_code:
             interruption.tell()
             code = interruption.exit_code
+            # CPython remembers that Ctrl-C left code which was run from a string, as dataclasses run theirs when they are
+            # imported, and would end by the signal instead of with the code; the next such code that ends well clears it.
+            exec("")
     sys.exit(code)
 
 

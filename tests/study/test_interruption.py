@@ -48,16 +48,19 @@ def wait_for_handlers(process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+QUICKSTART = Path(__file__).parents[2] / "study" / "quickstart.yaml"
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2, 0.6])
 def test_a_signal_while_the_program_starts_is_one_line(tmp_path: Path, number: int, delay: float) -> None:
-    process = start("study", "run", str(Path("configs/quickstart.yaml")), "--set", f"output={tmp_path}")
+    process = start("study", "run", str(QUICKSTART), "--set", f"output={tmp_path}")
     wait_for_handlers(process)
     time.sleep(delay)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    if process.returncode == 2 and LINE not in err:
+    if err.startswith("Error:"):  # no dataset: it ends by itself, perhaps just when the signal comes
         pytest.skip("the command had ended")
     assert (process.returncode, err, out) == (128 + number, LINE, "")
 
