@@ -84,6 +84,7 @@ def test_two_workers_train_as_one_with_twice_the_batch(small, inputs: TrialInput
         assert b[schema.PRIMARY_PSNR] == pytest.approx(a[schema.PRIMARY_PSNR], abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("workers", [2, 3, 4, 5])
 def test_several_workers_score_every_slice_once_as_one_does(
