@@ -205,8 +205,9 @@ def test_outside_checkpoints_that_cannot_be_scored(finished: tuple) -> None:
 
 
 def _reconstructor_of(trial: Path, file: Path) -> Path:
+    """The weights that the trial is scored by: those of the epoch that validation preferred."""
     checkpoint = torch.load(trial / "checkpoint.pt", weights_only=True)
-    safetensors.torch.save_file(checkpoint["training"]["reconstructor"], file)
+    safetensors.torch.save_file(checkpoint["training"]["kept"]["weights"]["reconstructor"], file)
     return file
 
 

@@ -103,5 +103,5 @@ def test_a_signal_in_the_middle_of_a_study_leaves_it_unfinished(
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (128 + number, LINE)
-    assert "epoch 1:" in out and "Next:" not in out and "Study:" not in out
+    assert "trial 0  starts" in out and "Next:" not in out and "Study:" not in out
     assert [record.status for record in read_records(load_study(study))] == [RUNNING]
