@@ -4,7 +4,7 @@
     python benchmarks/dose_table.py --json result.json  # flat keys
 
 A water cylinder of 300 mm is scanned by each preset with a field of 400 mm. ``noise``: standard deviation of FBP in the
-liver region, predicted (``taskct_core.exposure``) and measured over draws. ``bias``: mean difference from the
+liver region, predicted (``taskct_core.simulation.exposure``) and measured over draws. ``bias``: mean difference from the
 noise-free FBP in the middle of an ellipse of water as large as a wide patient, 280 x 380 mm, with the default logarithm
 and with zero replacement alone.
 """
@@ -24,10 +24,10 @@ from bench_record import write_result
 from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
-from taskct_core.exposure import LIVER_RADIUS_MM, dose_in_words
 from taskct_core.hounsfield import MU_AIR, MU_MAX, MU_WATER
 from taskct_core.schema import FBP
-from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.simulation.exposure import LIVER_RADIUS_MM, dose_in_words
+from taskct_core.simulation.slices import geometry_of, simulate_slices
 
 FIELD_MM = 400.0
 PHOTONS = {

@@ -104,7 +104,7 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
 
 
 class FreshDrawConfig(StrictModel):
-    """How a training slice changes from epoch to epoch where ``simulation.fresh`` is on; see ``taskct_core.fresh``."""
+    """How a training slice changes from epoch to epoch where ``simulation.fresh`` is on."""
 
     turn_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # at most, either way
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.1  # at most so much larger or smaller, relative
@@ -130,7 +130,7 @@ class SimulationConfig(StrictModel):
     # package.module:function that makes an odl RayTransform, which is the scanner then in place of the preset
     ray_transform: str | None = None
     ray_transform_unit_mm: Positive = 1000.0  # length unit of its spaces: metres
-    # The dose in one of three words (taskct_core.exposure); a pair is a range drawn per slice.
+    # The dose in one of three words (taskct_core.simulation.exposure); a pair is a range drawn per slice.
     photons_per_ray: Dose | None = None  # mean count of an unattenuated ray; 4096 where no word is given
     dose_fraction: Dose | None = None  # of the reference dose
     noise_hu: Dose | None = None  # in the liver region of a 300 mm water cylinder

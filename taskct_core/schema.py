@@ -37,7 +37,7 @@ FIELD_OF_VIEW_POLICIES = {
     "true_size": "the whole slice at its own width; pixels differ between patients",
 }
 
-# What fresh samples are drawn from (taskct_core.fresh); columns of train shards that were simulated with
+# What fresh samples are drawn from (taskct_core.simulation.fresh); columns of train shards that were simulated with
 # ``fresh``. The grid has half of the scanner's pixel spacing and the same centre.
 BASE_HU = "base_hu"  # int16 (height, width), Hounsfield units
 BASE_LABELS = "base_labels"  # uint8 (height, width)

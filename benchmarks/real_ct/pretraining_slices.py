@@ -30,8 +30,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, write_card
 from study.data.shards import to_table, write_shard
 from taskct_core import schema
-from taskct_core.dose import normalise_hu
 from taskct_core.geometry import PRESETS
+from taskct_core.simulation.photons import normalise_hu
 from taskct_core.volumes.lesioned import insert_lesions
 
 TEST_PATIENTS = ("10049", "10067")

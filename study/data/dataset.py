@@ -53,7 +53,7 @@ class DatasetCard(StrictModel):
         False  # whether train shards hold what fresh samples are drawn from, schema.BASE_COLUMNS
     )
     field_of_view_mm: float | None = None  # edge that all patients share; None: each has its own
-    dose: dict[str, float | tuple[float, float]] = {}  # taskct_core.exposure.dose_in_words
+    dose: dict[str, float | tuple[float, float]] = {}  # taskct_core.simulation.exposure.dose_in_words
     warnings: list[str] = []
     shards: dict[str, list[ShardEntry]]  # split -> shards
     data_hash: str  # of all shards' bytes

@@ -1,6 +1,6 @@
 """The train split scanned anew in every epoch: which samples an epoch visits, and the scan of each.
 
-A scan follows from (seed, epoch, patient, slice) and the number of the visit, see ``taskct_core.fresh``: who makes
+A scan follows from (seed, epoch, patient, slice) and the number of the visit, see ``taskct_core.simulation.fresh``: who makes
 it, and where, changes nothing.
 """
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from study.data.batches import Columns
 from taskct_core.config import SimulationConfig
-from taskct_core.fresh import columns_of_bases, visits_of_epoch
 from taskct_core.geometry import Geometry
+from taskct_core.simulation.fresh import columns_of_bases, visits_of_epoch
 
 if TYPE_CHECKING:
-    from taskct_core.fresh import FreshScanner
+    from taskct_core.simulation.fresh import FreshScanner
 
 VISIT = "visit"  # column of bases: which of the epoch's visits to the sample this is
 
@@ -62,6 +62,6 @@ class FreshSamples:
 @lru_cache(maxsize=1)
 def _scanner(geometry: Geometry, simulation: SimulationConfig) -> FreshScanner:
     """One a process, since it holds a projector."""
-    from taskct_core.fresh import FreshScanner
+    from taskct_core.simulation.fresh import FreshScanner
 
     return FreshScanner(geometry, simulation)

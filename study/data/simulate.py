@@ -172,8 +172,8 @@ def dataset_card(
     Raises:
         DataError: if the train split, or a validation split with patients, has no slices.
     """
-    from taskct_core.exposure import dose_in_words
-    from taskct_core.simulation import geometry_of
+    from taskct_core.simulation.exposure import dose_in_words
+    from taskct_core.simulation.slices import geometry_of
 
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
     counts: dict[str, dict[str, int]] = {

@@ -210,7 +210,7 @@ def _shard(
 def _write_slices(
     path: Path, volume: Volume, body: BodyBox | None, indices: list[int], job: PatientJob
 ) -> str:
-    from taskct_core.simulation import simulate_slices
+    from taskct_core.simulation.slices import simulate_slices
 
     labels = volume.labels[indices]
     samples = simulate_slices(

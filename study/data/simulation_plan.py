@@ -135,7 +135,7 @@ def in_one_field(
     Args:
         measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
     """
-    from taskct_core.simulation import geometry_of
+    from taskct_core.simulation.slices import geometry_of
 
     if not jobs:
         return jobs

@@ -15,10 +15,10 @@ from study.data.shards import file_hash
 from taskct_core.contracts.rows import Batch
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
+from taskct_core.networks import load_weights
 from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.registry import Trust
-from taskct_core.weights import load_weights
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
 from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
-from taskct_core.classical import CLASSICAL, tune
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows
@@ -31,6 +30,7 @@ from taskct_core.contracts.tables import read_table
 from taskct_core.errors import DataError
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
+from taskct_core.reconstructors.classical import CLASSICAL, tune
 from taskct_core.task_networks import load_task_network
 from taskct_core.training import evaluate
 

@@ -76,7 +76,7 @@ def check_full_circle(geometry: FanBeam) -> None:
         raise ConfigError(
             "filtered back-projection of a fan beam needs the full circle at half offset, angles_rad=None",
             f"{geometry.num_angles} angles of its own",
-            "Use taskct_core.classical.cgls, sirt or tv for other angles.",
+            "Use taskct_core.reconstructors.classical.cgls, sirt or tv for other angles.",
         )
 
 

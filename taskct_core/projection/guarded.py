@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from taskct_core.geometry import Geometry, OdlScan, ParallelBeam
+from taskct_core.geometry.resampling import linear_interpolation
 from taskct_core.projection.backends import projector_for
 from taskct_core.projection.matrices import guarded_matrix
 from taskct_core.projection.symmetric import by_angle, multiply
 from taskct_core.projection.symmetry import fold_image, is_symmetric, unfold_sinogram
-from taskct_core.resampling import linear_interpolation
 
 GUARD_PIXELS = 1000  # LoDoPaB-CT's
 

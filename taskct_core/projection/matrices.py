@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from taskct_core.geometry import ParallelBeam
+from taskct_core.geometry.resampling import linear_interpolation
 from taskct_core.projection.cache import Arrays, cached_arrays
 from taskct_core.projection.joseph import joseph_matrix
 from taskct_core.projection.symmetry import base_bins
-from taskct_core.resampling import linear_interpolation
 
 MATRIX_VERSION = 5  # raise it when weights, their order or their files change
 

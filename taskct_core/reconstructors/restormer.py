@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monai.networks.nets.restormer import Restormer
 
-from taskct_core.padding import PadToMultiple
+from taskct_core.networks import PadToMultiple
 from taskct_core.reconstructors.residual import Residual
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from monai.networks.nets import BasicUNet
 
-from taskct_core.padding import PadToMultiple
+from taskct_core.networks import PadToMultiple
 from taskct_core.reconstructors.residual import Residual
 
 

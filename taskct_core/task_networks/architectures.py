@@ -8,7 +8,7 @@ from __future__ import annotations
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet
 from torch import nn
 
-from taskct_core.padding import PadToMultiple
+from taskct_core.networks import PadToMultiple
 
 
 def unet(num_classes: int, width: int = 16) -> nn.Module:

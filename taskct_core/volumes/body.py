@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening, label
 
-from taskct_core.field_of_view import BODY_HU
+from taskct_core.geometry.field_of_view import BODY_HU
 
 COARSE_MM = 4.0  # edge of the areas whose means are looked at; thin shells of tables vanish in them
 PART_SHARE = 0.05  # of the largest part's area, from which on a part counts as body: an arm, but no cable

@@ -22,8 +22,8 @@ from study.trials.executors import simulation_cpus
 from taskct_core import schema
 from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import ResourceError
-from taskct_core.fresh import FreshScanner
 from taskct_core.geometry import ParallelBeam
+from taskct_core.simulation.fresh import FreshScanner
 
 Key = tuple[str, int]
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from scipy.sparse.linalg import lsqr
 
-from taskct_core.classical import CANDIDATES, CLASSICAL, cgls, sirt, tune, tv, tv_objective
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import FanBeam, ParallelBeam
 from taskct_core.projection import RayTransform
 from taskct_core.projection.astra_backend import astra_geometries
 from taskct_core.projection.joseph import joseph_matrix
+from taskct_core.reconstructors.classical import CANDIDATES, CLASSICAL, cgls, sirt, tune, tv, tv_objective
 
 SCAN = ParallelBeam(
     image_shape=(32, 32), pixel_spacing_mm=8.0, num_bins=47, bin_spacing_mm=8.0, num_angles=48

@@ -13,13 +13,13 @@ from scipy.stats import poisson
 
 from taskct_core.config import SimulationConfig
 from taskct_core.errors import ConfigError
-from taskct_core.exposure import bow_tie, cylinder_noise_hu, dose_in_words, photons_per_ray
 from taskct_core.geometry import PRESETS, ParallelBeam, with_field_of_view
 from taskct_core.hounsfield import MU_MAX, MU_WATER, mu_to_hu
-from taskct_core.logarithm import observe_low_counts
 from taskct_core.projection import RayTransform
 from taskct_core.schema import FBP, FULL_DOSE, PHOTONS_PER_RAY
-from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.simulation.exposure import bow_tie, cylinder_noise_hu, dose_in_words, photons_per_ray
+from taskct_core.simulation.photons import observe_low_counts
+from taskct_core.simulation.slices import geometry_of, simulate_slices
 
 FIELD_MM = 400.0
 SCANNER = SimulationConfig(preset="tiny", field_of_view_mm=FIELD_MM, photons_per_ray=2e5)

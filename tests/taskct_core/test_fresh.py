@@ -12,11 +12,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import ConfigError
-from taskct_core.fresh import FreshScanner, visits_of_epoch
-from taskct_core.fresh_base import FINER
 from taskct_core.geometry import ParallelBeam
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
-from taskct_core.movement import Movement, Mover, draw_movement
 from taskct_core.schema import (
     BASE_HU,
     BASE_LABELS,
@@ -31,7 +28,10 @@ from taskct_core.schema import (
     TUMOUR,
     TUMOUR_PIXELS,
 )
-from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.simulation.fresh import FreshScanner, visits_of_epoch
+from taskct_core.simulation.fresh_base import FINER
+from taskct_core.simulation.movement import Movement, Mover, draw_movement
+from taskct_core.simulation.slices import geometry_of, simulate_slices
 from taskct_core.volumes.body import body_box
 
 SCANNER = SimulationConfig(preset="tiny", field_of_view_mm=320, store_sinogram=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.panels import to_hu
-from taskct_core.dose import normalise_hu
 from taskct_core.hounsfield import AIR_HU, LIVER_WINDOW_HU, MU_AIR, MU_MAX, MU_WATER, hu_to_mu, mu_to_hu
+from taskct_core.simulation.photons import normalise_hu
 
 ROOT = Path(__file__).parents[2]
 CONSTANTS = {

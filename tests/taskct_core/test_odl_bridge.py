@@ -15,16 +15,16 @@ import torch
 from odl.applications.tomo.backends.astra_cpu import AstraCpuImpl
 from odl.core.diagnostics import OperatorTest
 
-from taskct_core.classical import cgls
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import MU_MAX
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS, FanBeam, OdlScan, ParallelBeam, geometry_from_dict
 from taskct_core.projection import RayTransform
 from taskct_core.projection.guarded import project_guarded
 from taskct_core.projection.odl_bridge import odl_scan, operator_of, to_odl
 from taskct_core.reconstructors import build_reconstructor
-from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.reconstructors.classical import cgls
+from taskct_core.simulation.photons import MU_MAX
+from taskct_core.simulation.slices import geometry_of, simulate_slices
 
 tomo = odl.applications.tomo
 TINY = PRESETS["tiny"]

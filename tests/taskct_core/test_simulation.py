@@ -27,7 +27,7 @@ from taskct_core.schema import (
     SINOGRAM,
     SLICE_INDEX,
 )
-from taskct_core.simulation import geometry_of, simulate_slices
+from taskct_core.simulation.slices import geometry_of, simulate_slices
 from taskct_core.volumes.body import COARSE_MM, BodyBox, body_box
 
 TINY = SimulationConfig(preset="tiny", store_sinogram=True, field_of_view="resize")
@@ -109,7 +109,7 @@ def test_crop_of_512_pixels_is_lodopabs_central_362() -> None:
     config = SimulationConfig(
         preset="lodopab", field_of_view="crop", dequantisation_noise=False, inverse_crime_guard=False
     )
-    from taskct_core.field_of_view import field_of_view
+    from taskct_core.geometry.field_of_view import field_of_view
 
     view = field_of_view("crop", hu.shape[1:], (0.7, 0.7), geometry_of(config))
     np.testing.assert_array_equal(view.image(hu[0].astype(float)), hu[0, 75:-75, 75:-75])

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from taskct_core.config import FreshDrawConfig
-from taskct_core.fresh_base import FINER
 from taskct_core.hounsfield import AIR_HU
+from taskct_core.simulation.fresh_base import FINER
 
 Positions = NDArray[np.float32]
 
@@ -66,7 +66,7 @@ def draw_movement(
 
 
 class Mover:
-    """Takes images and labels on the scanner's pixels from bases (``taskct_core.fresh_base``) and a movement.
+    """Takes images and labels on the scanner's pixels from bases (``taskct_core.simulation.fresh_base``) and a movement.
 
     Args:
         pixels: edge of the scanner's image.

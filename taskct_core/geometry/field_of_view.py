@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.geometry import Geometry
+from taskct_core.geometry.resampling import resampling
 from taskct_core.hounsfield import AIR_HU
-from taskct_core.resampling import resampling
 from taskct_core.schema import BACKGROUND, UNLABELLED
 
 LODOPAB_CROP = 362 / 512  # share of the slice's edge

@@ -4,14 +4,15 @@
     draw = FreshScanner(geometry, simulation)                                           # once a process
     samples = draw(bases, seed=seed, epoch=epoch)                                       # once a batch
 
-``bases`` are rows of a train shard, of which a draw needs the columns ``draw.reads``; ``samples`` has the columns of stored samples: ``patient``, ``slice_index``, ``full_dose``, ``fbp``, ``labels``,
-``photons_per_ray``, ``pixel_spacing_mm`` and, with ``store_sinogram``, ``sinogram``. A sample follows from
+``bases`` are rows of a train shard, of which a draw needs the columns ``draw.reads``; ``samples`` has the columns of
+stored samples: ``patient``, ``slice_index``, ``full_dose``, ``fbp``, ``labels``, ``photons_per_ray``,
+``pixel_spacing_mm`` and, with ``store_sinogram``, ``sinogram``. A sample follows from
 (seed, epoch, patient, slice) and the number of its visit alone: it has the same bits in whatever batch, order,
 process or number of threads it is drawn.
 
 A draw turns, scales and shifts the patient in the scanner, no further than the field of view holds the body; puts
 other synthetic lesions into the liver and varies the dose if asked (``simulation.fresh_draw``); and scans as
-``taskct_core.simulation`` does.
+``taskct_core.simulation.slices`` does.
 """
 
 from __future__ import annotations
@@ -24,11 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.config import FreshDrawConfig, SimulationConfig
-from taskct_core.dose import normalise_hu
-from taskct_core.fresh_base import FINER
 from taskct_core.geometry import Geometry
-from taskct_core.low_dose_scan import LowDoseScan, in_chunks
-from taskct_core.movement import Mover, draw_movement
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import (
     BASE_HU,
@@ -42,6 +39,10 @@ from taskct_core.schema import (
     SLICE_INDEX,
     UNLABELLED,
 )
+from taskct_core.simulation.fresh_base import FINER
+from taskct_core.simulation.low_dose_scan import LowDoseScan, in_chunks
+from taskct_core.simulation.movement import Mover, draw_movement
+from taskct_core.simulation.photons import normalise_hu
 from taskct_core.volumes.lesioned import insert_lesions
 
 Columns = Mapping[str, NDArray[Any]]

@@ -1,4 +1,4 @@
-"""What a train shard stores of each slice so that ``taskct_core.fresh`` can scan it anew: the base.
+"""What a train shard stores of each slice so that ``taskct_core.simulation.fresh`` can scan it anew: the base.
 
 The base is the slice on a grid of half the scanner's pixel spacing about the same centre, so that a patient who is
 turned and moved is sampled from more detail than the scanner sees. It covers the scanner's field; under ``crop`` the
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.field_of_view import LODOPAB_CROP, FieldOfView, FieldOfViewPolicy
+from taskct_core.geometry.field_of_view import LODOPAB_CROP, FieldOfView, FieldOfViewPolicy
 from taskct_core.schema import BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM, TUMOUR, TUMOUR_PIXELS
 from taskct_core.volumes.body import BodyBox
 

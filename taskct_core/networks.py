@@ -1,4 +1,4 @@
-"""Weights that were saved elsewhere -> a network."""
+"""What reconstructors and task networks share: weights read from a file, and sides padded for networks with strides."""
 
 from __future__ import annotations
 
@@ -8,10 +8,31 @@ from typing import Any
 
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import nn
 
 from taskct_core.errors import DataError, first_line
+
+
+class PadToMultiple(nn.Module):
+    """Runs ``network`` on an image whose sides are padded to multiples, and crops its output back.
+
+    The border is replicated, so a padded image has no artificial edge. Shapes: ``(B, C, H, W)``.
+    """
+
+    def __init__(self, network: nn.Module, multiple: int) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple = multiple
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        below, right = -height % self.multiple, -width % self.multiple
+        if below or right:
+            image = F.pad(image, (0, right, 0, below), mode="replicate")
+        output: torch.Tensor = self.network(image)
+        return output[..., :height, :width]
 
 
 def load_weights(network: nn.Module, path: str, setting: str, architecture_setting: str) -> None:

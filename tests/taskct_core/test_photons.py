@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from taskct_core.dose import count_photons, normalise_hu, observe_counts
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.hounsfield import MU_MAX, hu_to_mu, mu_to_hu
+from taskct_core.simulation.photons import count_photons, normalise_hu, observe_counts
 
 
 def test_golden_constants() -> None:

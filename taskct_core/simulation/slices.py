@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.config import SimulationConfig
-from taskct_core.dose import normalise_hu
 from taskct_core.errors import ConfigError, DataError
-from taskct_core.field_of_view import FieldOfView, field_of_view
-from taskct_core.fresh_base import Base
 from taskct_core.geometry import PRESETS, Geometry, with_field_of_view
+from taskct_core.geometry.field_of_view import FieldOfView, field_of_view
 from taskct_core.hounsfield import HU_RANGE
-from taskct_core.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX
+from taskct_core.simulation.fresh_base import Base
+from taskct_core.simulation.low_dose_scan import LowDoseScan, in_chunks
+from taskct_core.simulation.photons import normalise_hu
 from taskct_core.volumes.body import BodyBox
 
 
@@ -94,7 +94,7 @@ def simulate_slices(
         patient: names the patient; part of the random key.
         slice_indices: position of each slice in its volume; part of the random key.
         body: of the patient; the scanner's field is centred on it. None: on the slices' centre.
-        with_base: add ``schema.BASE_COLUMNS``, from which ``taskct_core.fresh`` draws.
+        with_base: add ``schema.BASE_COLUMNS``, from which ``taskct_core.simulation.fresh`` draws.
 
     Returns:
         The sample columns of ``taskct_core.schema``; the first axis counts slices.
