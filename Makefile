@@ -12,7 +12,7 @@ INSTALL = (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all lint dist clean
 
 quickstart: $(READY)
 	$(BIN)/taskct quickstart
@@ -29,6 +29,11 @@ lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A wheel for every machine, and an sdist that compiles the projector where it is installed.
+dist: $(TEST_READY)
+	TASKCT_PURE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python setup.py --quiet sdist
+
 $(READY): pyproject.toml constraints.txt
 	$(INSTALL) .
 	touch $@
@@ -39,4 +44,4 @@ $(TEST_READY): pyproject.toml constraints.txt
 	touch $(READY) $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info

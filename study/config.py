@@ -111,7 +111,7 @@ def _names_in(values: Any) -> Iterator[str]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(
-            "a configuration must be an existing YAML file", str(path), "See configs/ for ready ones."
+            "a configuration must be an existing YAML file", str(path), "Write one with `taskct init NAME`."
         )
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
@@ -122,7 +122,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError("a configuration must be a YAML mapping", f"{path}: {values!r}", "See configs/.")
+        raise ConfigError(
+            "a configuration must be a YAML mapping",
+            f"{path}: {values!r}",
+            "Compare with what `taskct init NAME` writes.",
+        )
     return values
 
 

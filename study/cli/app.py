@@ -23,8 +23,8 @@ app = typer.Typer(
     "SSIM it gives up, when a frozen task network's loss joins its training.\n\n"
     "New here? Run `taskct quickstart`: it makes phantoms, simulates low-dose scans, pre-trains the task "
     "network, searches over alpha and writes a report, in a few minutes on two cores.\n\n"
-    "With your own data, one YAML file describes one experiment (see configs/), and its stages are run one by "
-    "one, each continuing where it was interrupted: simulate, pretrain, study run, report.",
+    "With your own data, one YAML file describes one experiment (`taskct init NAME` writes one), and its "
+    "stages are run one by one, each continuing where it was interrupted: simulate, pretrain, study run, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,6 +48,7 @@ def _options(
 
 
 app.command("quickstart")(experiment_commands.quickstart)
+app.command("init")(experiment_commands.init)
 app.command("run")(experiment_commands.run)
 app.command("inspect")(inspect_command.inspect)
 app.command("simulate")(experiment_commands.simulate)

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 QUICKSTART_CONFIG = Path(__file__).parent.parent / "quickstart.yaml"
 
 
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the experiment; the file is NAME.yaml.")],
+    template: Annotated[
+        str,
+        typer.Option(
+            help="experiment (every section with comments), lits, lodopab, phantom_small, seed_table, quickstart."
+        ),
+    ] = "experiment",
+) -> None:
+    """Write NAME.yaml in this folder: an experiment's configuration, ready to be changed and run."""
+    from study.cli.templates import write_template
+
+    path = write_template(name, template, Path())
+    typer.echo(f"Wrote {path}. Next: change it, then taskct run {path}")
+
+
 def quickstart(
     output: Annotated[
         str, typer.Option(metavar="DIR", help="Where the experiment's folder is made; a path or URL.")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file. Ready ones: configs/.")
+    Path,
+    typer.Argument(metavar="CONFIG", help="The experiment's YAML file; `taskct init NAME` writes one."),
 ]
 TrustOption = Annotated[
     bool,

@@ -15,7 +15,6 @@ stale lock at the same moment may both get it; the first sees that it lost befor
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -33,6 +32,11 @@ import psutil
 from taskct_core.contracts.files import create_exclusively, is_remote, remove_partials, write_json
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
+
+try:
+    import fcntl
+except ImportError:  # Windows: a driver is judged by its heartbeat
+    fcntl = None  # type: ignore[assignment]
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -192,6 +196,8 @@ def _lock_in_kernel(folder: Path, what: str) -> int | None:
     Raises:
         StudyError: if another process holds it.
     """
+    if fcntl is None:
+        return None
     file = os.open(_mutex(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

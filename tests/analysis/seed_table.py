@@ -1,4 +1,4 @@
-"""A synthetic results folder of the shape that configs/seed_table.yaml gives on one scored patient.
+"""A synthetic results folder of the shape that study/configs/seed_table.yaml gives on one scored patient.
 
 Eight methods, three seeds each, four references, one validation patient; the modes that train a task network
 have its scores too, and a second network has judged all. Nothing in it comes from a CT.

@@ -1,0 +1,112 @@
+"""What is installed from a wheel works without the checkout that it was built from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow  # a build, and a Ray of the installed program's own
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("analysis", "search_spaces", "study", "taskct_core")
+BUILD_FILES = (
+    "pyproject.toml",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CITATION.cff",
+)
+
+
+def run(command: list[str | Path], folder: Path, **environment: str) -> str:
+    outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=outer | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source, which building does not write into."""
+    folder = tmp_path_factory.mktemp("source")
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.so")
+        )
+    for file in (*BUILD_FILES, "constraints.txt"):
+        shutil.copy(ROOT / file, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    command = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        "dist",
+        ".",
+    ]
+    run([sys.executable, *command], source, TASKCT_PURE="1")
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def taskct(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program in an environment that has the wheel, and sees this one's other packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    run([sys.executable, "-m", "venv", "--without-pip", folder], folder)
+    python = folder / "bin" / "python"
+    run(
+        [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel],
+        folder,
+    )
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    (site_packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin" / "taskct"
+
+
+def test_one_wheel_serves_every_machine(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert all(f"{package}/py.typed" in names for package in PACKAGES)
+    assert {"study/quickstart.yaml", "study/configs/lits.yaml", "study/configs/experiment.yaml"} <= set(names)
+
+
+def test_the_sdist_has_what_it_needs_to_be_built(source: Path) -> None:
+    run([sys.executable, "setup.py", "--quiet", "sdist"], source)
+    (archive,) = (source / "dist").glob("*.tar.gz")
+    names = {name.partition("/")[2] for name in run(["tar", "tzf", archive], source).splitlines()}
+    assert {"taskct_core/projection/kernel.cpp", "study/quickstart.yaml", "study/configs/lits.yaml"} <= names
+
+
+def test_the_first_hour_works_from_another_folder(taskct: Path, tmp_path: Path) -> None:
+    assert "quickstart" in run([taskct, "--help"], tmp_path)
+    assert "built-in phantoms" in run([taskct, "quickstart", "--help"], tmp_path)
+    assert "Wrote mine.yaml" in run([taskct, "init", "mine", "--template", "quickstart"], tmp_path)
+    small = ["data.source.patients=5", "data.source.slices_per_patient=2", "simulation.num_angles=20"]
+    settings = [word for setting in small for word in ("--set", setting)]
+    assert "Dataset:" in run([taskct, "simulate", "mine.yaml", *settings], tmp_path)
+    assert (tmp_path / "runs" / "mine" / "data" / "dataset.json").is_file()
