@@ -7,7 +7,8 @@ A study of a few trials and one of twice as many are timed with each executor: t
 a trial once the study is up. The bare loop builds the same networks and trains and scores the same samples in
 this process, its imports and data already there.
 
-``actor_overhead_s``, ``train_overhead_s``: seconds a trial beyond the bare loop.
+``actor_overhead_s``, ``train_overhead_s``, ``train_two_workers_overhead_s``: seconds a trial beyond the bare loop; two
+workers on two cores train it in half the steps.
 ``study_throughput_ratio``: trials a second in the actor executor over those of the bare loop.
 """
 
@@ -58,11 +59,18 @@ def bare_trial_seconds(experiment: ExperimentConfig, inputs: TrialInputs, repeat
     return statistics.median(times)
 
 
-def study_seconds(experiment: ExperimentConfig, workspace: Workspace, executor: str, trials: int) -> float:
+EXECUTIONS = {
+    "actor": {"executor": "actor"},
+    "train": {"executor": "train"},
+    "train_two_workers": {"executor": "train", "workers_per_trial": 2},
+}
+
+
+def study_seconds(experiment: ExperimentConfig, workspace: Workspace, execution: str, trials: int) -> float:
     """Seconds of a study of so many trials, one at a time."""
-    values = experiment.model_dump() | {"name": f"{executor}-{trials}"}
+    values = experiment.model_dump() | {"name": f"{execution}-{trials}"}
     values["study"] |= {"trials": trials, "space": {"alpha": {"kind": "uniform", "low": 0.4, "high": 0.6}}}
-    values["execution"] |= {"executor": executor}
+    values["execution"] |= EXECUTIONS[execution]
     values |= {"dataset": str(workspace.dataset), "pretrained": str(workspace.task_network)}
     settings = Experiment(ExperimentConfig.parse(values))
     start = time.perf_counter()
@@ -83,16 +91,15 @@ def main() -> None:
         inputs = open_inputs(card, workspace)
         bare = bare_trial_seconds(experiment, inputs, repeats=5)
         per_trial = {}
-        for executor in ("actor", "train"):
+        for execution in EXECUTIONS:
             short, long = (
-                study_seconds(experiment, workspace, executor, trials)
+                study_seconds(experiment, workspace, execution, trials)
                 for trials in (arguments.trials, 2 * arguments.trials)
             )
-            per_trial[executor] = (long - short) / arguments.trials
+            per_trial[execution] = (long - short) / arguments.trials
     result = {
         "bare_trial_s": bare,
-        "actor_overhead_s": per_trial["actor"] - bare,
-        "train_overhead_s": per_trial["train"] - bare,
+        **{f"{execution}_overhead_s": seconds - bare for execution, seconds in per_trial.items()},
         "study_throughput_ratio": bare / per_trial["actor"],
     }
     for name, value in result.items():

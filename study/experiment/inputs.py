@@ -12,8 +12,8 @@ from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
 from study.experiment.workspace import Workspace
 from study.trials.config import ExecutionConfig
-from study.trials.executors import simulation_cpus
 from study.trials.panels import choose_panel
+from study.trials.resources import simulation_cpus
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.config import FreshDrawConfig, SimulationConfig

@@ -18,8 +18,9 @@ from study.data.feed import Feed
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.config import ExecutionConfig
-from study.trials.executors import TrialTask, tune_resources, worker_resources
 from study.trials.plugins import metric_directions
+from study.trials.resources import has_coordinator, tune_resources, worker_resources
+from study.trials.task import TrialTask
 from study.trials.trial import TrialInputs
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import is_remote, open_folder
@@ -122,7 +123,7 @@ def resource_problems(experiment: ExperimentConfig, available: dict[str, float])
     """
     execution, trials = experiment.execution, experiment.study.max_concurrent_trials
     needed = {name: trials * amount for name, amount in tune_resources(execution).items()}
-    if execution.executor == "train":
+    if has_coordinator(execution):
         for name, amount in worker_resources(execution).items():
             needed[name] = needed.get(name, 0.0) + trials * execution.workers_per_trial * amount
     needed["CPU"] += trials * (execution.simulation_cpus or 0)

@@ -22,15 +22,9 @@ from study.search.events import Event, StudyOpened, TrialFinished
 from study.search.storage.opening import check_storage
 from study.search.storage.records import WAITING, planned_count, read_records
 from study.search.tune import TuneExecutor
-from study.trials.executors import (
-    Trainable,
-    check_execution,
-    make_own_trainable,
-    make_trainable,
-    tune_resources,
-    worker_resources,
-)
+from study.trials.executors import Trainable, check_execution, make_own_trainable, make_trainable
 from study.trials.plugins import metric_directions
+from study.trials.resources import tune_resources, worker_resources
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
@@ -129,7 +123,6 @@ def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: 
         _trainable(config, inputs),
         _resources(config),
         max_concurrent=config.study.max_concurrent_trials,
-        reports_wait=config.study.trainable is not None or config.execution.executor == "actor",
     )
 
     def listen(event: Event) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from study.cluster.ray_session import token_is_missing
 from study.config import ExperimentConfig, load_experiment
-from study.trials.executors import driver_resources
+from study.trials.resources import driver_resources
 from taskct_core.contracts.files import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 from taskct_core.redaction import redacted

@@ -8,8 +8,9 @@ from pathlib import Path
 from study.experiment.experiment import Experiment
 from study.experiment.inputs import fresh_samples, open_inputs
 from study.experiment.stage import Stage
-from study.trials.executors import TrialTask, check_execution
+from study.trials.executors import check_execution
 from study.trials.single import train_trial
+from study.trials.task import TrialTask
 from taskct_core.contracts.rows import EpochRow
 
 

@@ -78,7 +78,7 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
     from study.config import ExecutionConfig
     from study.run import run_study
     from study.search.tune import TuneExecutor
-    from study.trials.executors import tune_resources
+    from study.trials.resources import tune_resources
     from taskct_core.contracts.folders import StudyFolder
 
     cloudpickle.register_pickle_by_value(lookup)

@@ -14,7 +14,7 @@ import yaml
 
 from study.cli.app import app
 from study.config import ExperimentConfig, load_experiment
-from study.trials.executors import driver_resources
+from study.trials.resources import driver_resources
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

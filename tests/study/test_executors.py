@@ -17,8 +17,10 @@ from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from study.experiment.inputs import open_inputs
 from study.trials import epoch_log
-from study.trials.executors import TrialTask, check_execution, tune_resources
+from study.trials.executors import check_execution
+from study.trials.resources import tune_resources
 from study.trials.single import train_trial
+from study.trials.task import TrialTask
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.config import SimulationConfig, TrialConfig
@@ -139,4 +141,5 @@ def test_impossible_executions_are_refused(changes: dict[str, Any], message: str
 def test_tune_reserves_what_ray_train_does_not() -> None:
     execution = ExecutionConfig(executor="actor", cpus_per_worker=2, use_gpu=True, gpus_per_worker=0.5)
     assert tune_resources(execution) == {"CPU": 2.0, "GPU": 0.5}
-    assert tune_resources(ExecutionConfig(executor="train"))["CPU"] < 0.1
+    assert tune_resources(ExecutionConfig(executor="train"))["CPU"] == 1.0  # the worker is Tune's process
+    assert tune_resources(ExecutionConfig(executor="train", workers_per_trial=2))["CPU"] < 0.1

@@ -18,7 +18,7 @@ from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from study.experiment.inputs import fresh_samples
 from study.trials.config import ExecutionConfig
-from study.trials.executors import simulation_cpus
+from study.trials.resources import simulation_cpus
 from taskct_core import schema
 from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import ResourceError

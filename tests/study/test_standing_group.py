@@ -1,0 +1,87 @@
+"""A standing worker group trains trial after trial as groups of their own would, and survives what happens to one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from study.config import ExecutionConfig
+from study.experiment.inputs import open_inputs
+from study.trials import epoch_log
+from study.trials.ray_train import train_with_ray_train
+from study.trials.single import train_trial
+from study.trials.task import TrialTask
+from study.trials.trial import TrialInputs
+from taskct_core import schema
+from taskct_core.errors import TrainingError
+
+TWO = ExecutionConfig(executor="train", workers_per_trial=2, cpus_per_worker=0.5)
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+class Coordinator:
+    """The process that Ray Tune keeps warm."""
+
+    def train(self, task: TrialTask, inputs: TrialInputs, stop_after: int = 99) -> list[int]:
+        """The epochs that were reported."""
+        epochs: list[int] = []
+
+        def report(row: dict[str, Any]) -> None:
+            epochs.append(row[schema.EPOCH])
+            if len(epochs) == stop_after:
+                raise SystemExit  # as Ray Tune does in a trial that it stops
+
+        with suppress(SystemExit):
+            train_with_ray_train(task, inputs, TWO, report)
+        return epochs
+
+    def workers(self) -> list[int]:
+        """Process ids of the group's workers."""
+        siblings = [p for p in psutil.Process().parent().children() if p.status() != psutil.STATUS_ZOMBIE]
+        return [p.pid for p in siblings if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def inputs(small: Any, local_ray: None) -> TrialInputs:
+    return open_inputs(small.card, small.workspace)
+
+
+@pytest.fixture(scope="module")
+def coordinator(local_ray: None) -> Any:
+    return ray.remote(num_cpus=0)(Coordinator).remote()
+
+
+def test_trials_follow_each_other_in_one_group(
+    small: Any, inputs: TrialInputs, coordinator: Any, tmp_path: Path
+) -> None:
+    config = small.experiment.trial
+    first = TrialTask(config.model_copy(update={"alpha": 0.2}), tmp_path / "first", 7)
+    assert ray.get(coordinator.train.remote(first, inputs, stop_after=1)) == [1]
+    workers = ray.get(coordinator.workers.remote())
+    assert len(workers) == 2
+    standing, own = (TrialTask(config, tmp_path / name, 8) for name in ("standing", "own"))
+    assert ray.get(coordinator.train.remote(standing, inputs)) == [1, 2]
+    assert ray.get(coordinator.workers.remote()) == workers
+    train_trial(own, inputs, TWO, lambda row: None)
+    for here, there in zip(epoch_log.read(standing.folder), epoch_log.read(own.folder), strict=True):
+        for column in (schema.LOSS, schema.PRIMARY_PSNR, schema.PRIMARY_DICE):
+            assert here[column] == pytest.approx(there[column], rel=1e-6)
+
+
+def test_after_a_failure_another_group_starts(
+    small: Any, inputs: TrialInputs, coordinator: Any, tmp_path: Path
+) -> None:
+    config = small.experiment.trial
+    os.kill(ray.get(coordinator.workers.remote())[-1], signal.SIGKILL)
+    with pytest.raises(ray.exceptions.RayTaskError, match=r"died|failed|dead"):
+        ray.get(coordinator.train.remote(TrialTask(config, tmp_path / "killed", 0), inputs))
+    diverging = TrialTask(config.model_copy(update={"learning_rate": 1e30}), tmp_path / "diverging", 1)
+    with pytest.raises(TrainingError, match="must stay finite"):
+        ray.get(coordinator.train.remote(diverging, inputs))
