@@ -48,11 +48,15 @@ def fit_in_train(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfi
 
 
 def _train_here(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig, report: Report) -> None:
+    import torch
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
 
     def train() -> None:
-        run_trial(task.config, task.folder, inputs, _worker(execution.threads_per_worker), report, task.trial)
+        # Of Ray Train's own context nothing may be asked inside a function of Ray Tune.
+        torch.set_num_threads(execution.threads_per_worker)
+        worker = Worker(device=torch.device("cuda" if execution.use_gpu else "cpu"))
+        run_trial(task.config, task.folder, inputs, worker, report, task.trial)
 
     scaling = ScalingConfig(num_workers=0, use_gpu=execution.use_gpu)
     TorchTrainer(train, scaling_config=scaling).fit()
