@@ -35,13 +35,22 @@ def load(folder: str | Path) -> ResultsTable:
     _check_rows(rows)
     if S.FAILURE_REASON in rows:  # a library's error may quote the URL that it was given
         rows[S.FAILURE_REASON] = rows[S.FAILURE_REASON].map(redacted, na_action="ignore")
+    rows, points = _without_points(rows)
     samples = pd.DataFrame(columns=list(_NEEDED_SAMPLES))
     if files.samples.is_file():
         samples = read_table(files.samples, S.RESULTS_FORMAT_VERSION).to_pandas()
         _check_columns(StudyFolder.samples, samples, _NEEDED_SAMPLES)
     samples = _with_audit(samples, files, rows)
     study = StudyCard.read(files.card) if files.card.is_file() else StudyCard()
-    return ResultsTable(files, rows, samples, study, _read_evaluations(files))
+    return ResultsTable(files, rows, samples, study, _read_evaluations(files), points)
+
+
+def _without_points(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a trial, epoch and split; and the points of front trials, one an alpha."""
+    if S.ALPHA not in rows:
+        return rows, rows.iloc[:0]
+    is_point = rows[S.ALPHA].notna()
+    return rows[~is_point].reset_index(drop=True), rows[is_point].reset_index(drop=True)
 
 
 def open_study(location: str | Path) -> StudyFolder:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from taskct_core.schema import METRICS, Direction, Metric
+from taskct_core.schema import OBJECTIVES, Direction, Metric
 
 
 def is_metric(name: str) -> bool:
     """Whether a column is a metric's; an objective of a user's own is named ``package.module:name``."""
-    return name in METRICS or ":" in name
+    return name in OBJECTIVES or ":" in name
 
 
 def metric_info(name: str, direction: Direction = "maximize") -> Metric:
@@ -17,7 +17,7 @@ def metric_info(name: str, direction: Direction = "maximize") -> Metric:
         name: of the column.
         direction: of an own objective; its study knows it, see ``ResultsTable.direction``.
     """
-    if name in METRICS:
-        return METRICS[name]
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
     label = name.rpartition(":")[2].replace("_", " ")
     return Metric(label[:1].upper() + label[1:], f"own objective {name}", direction)

@@ -42,10 +42,11 @@ class ResultsTable:
 
     Attributes:
         folder: where they were read from.
-        rows: ``results.parquet`` as written, one row a trial, epoch and split.
+        rows: ``results.parquet`` as written, one row a trial, epoch and split; without the points of front trials.
         samples: ``samples.parquet`` as written, without rows where the study has none.
         study: ``study.json``, without values where there is none.
         evaluations: ``evaluations.parquet`` as written, of any data; without rows where there is none.
+        front_points: rows of ``results.parquet`` that are points of front trials: one a trial, split and alpha.
         hide: what plain values go through that are read from the folder later, to leave out what a report must not tell.
     """
 
@@ -54,6 +55,7 @@ class ResultsTable:
     samples: pd.DataFrame = field(repr=False)
     study: StudyCard = field(repr=False)
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    front_points: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     hide: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     _facts: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)

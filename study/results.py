@@ -1,7 +1,8 @@
 """The study folder's tables: trial folders and references -> results.parquet and samples.parquet.
 
 Reads, for every trial, config.yaml, metrics.jsonl, final.json and samples.parquet; for the references
-references.json and references-samples.parquet. Writes one flat row a trial, epoch and split. It may run
+references.json and references-samples.parquet. Writes one flat row a trial, epoch and split, and one for
+each alpha of a front trial that is done. It may run
 while trials are running: it takes what is there.
 """
 
@@ -57,6 +58,7 @@ def export_results(
         if record.status != schema.PRUNED:
             sample_files.append(folder.samples)
             _collect_panel(folder.panel, study.panel(record.trial))
+            _collect_panel(folder.front_panel, study.front_panel(record.trial))
     results = pd.DataFrame([{schema.STUDY: name, **row} for row in rows])
     if results.empty:
         return results
@@ -116,7 +118,8 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
         rows = epoch_log.read(folder, record.last_epoch)
     else:
         rows = epoch_log.read(folder)
-        rows += [row for row in files.rows(folder.final) if row.get(schema.SPLIT) == "test"]
+        final = files.rows(folder.final)
+        rows += [row for row in final if row.get(schema.SPLIT) == "test" or schema.ALPHA in row]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -258,6 +259,12 @@ class TrialConfig(StrictModel):
     task_target: Literal["labels", "full_dose"] = "labels"
     # How the task network starts that some modes train themselves.
     own_task_network: Literal["pretrained", "scratch"] = "pretrained"
+    # Of mode `front` alone (docs/front.md): how it is trained, the alphas it is scored at, those that `interpolated`
+    # is fine-tuned at, and how many networks between its ends validation chooses from.
+    front_way: Annotated[str, name_of("taskct_core.modes:FRONT_WAYS", "way to a front")] = "interpolated"
+    front_alphas: tuple[Fraction, ...] = tuple(step / 10 for step in range(11))
+    front_anchors: tuple[Fraction, ...] = (0.5, 0.9)
+    front_positions: Annotated[int, Field(ge=2)] = 21
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -270,4 +277,42 @@ class TrialConfig(StrictModel):
             raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
         if self.epochs < len(MODES[self.mode].phases):
             raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
+        _check_front(self)
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values of all that the trial depends on: those of another mode are left out."""
+        values = self.model_dump(mode="json")
+        return values if self.mode == "front" else _without(_FRONT_SETTINGS, values)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain values of what must not change while a study lives, which may draw any mode.
+
+        Settings of a front that nobody changed are left out, so that studies from before them go on.
+        """
+        values = self.model_dump(mode="json")
+        unchanged = [name for name in _FRONT_SETTINGS if name not in self.model_fields_set]
+        return values if self.mode == "front" else _without(unchanged, values)
+
+
+_FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.startswith("front_"))
+
+
+def _without(names: Collection[str], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _check_front(config: TrialConfig) -> None:
+    for name in ("front_alphas", "front_anchors"):
+        alphas = getattr(config, name)
+        if not alphas or list(alphas) != sorted(set(alphas)):
+            raise ValueError(f"{name} must be one or more alphas, each larger than the one before")
+    if config.mode != "front":
+        return
+    if config.alpha > 1:
+        raise ValueError("alpha must lie in [0, 1] with mode front, whose networks lie between those ends")
+    if config.front_anchors[0] == 0:
+        raise ValueError("front_anchors must be above 0: the end at 0 is trained before them")
+    stages = 1 + len(config.front_anchors)
+    if config.front_way == "interpolated" and config.epochs < stages:
+        raise ValueError(f"an interpolated front of {stages - 1} anchors needs at least {stages} epochs")

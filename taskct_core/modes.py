@@ -70,4 +70,13 @@ MODES: dict[str, Mode] = {
     "end_to_end": Mode((Phase("task", task_network_learns=True),)),
     # reconstruction only, then task-adaptive
     "fine_tune": Mode((Phase("image"), Phase("mixed"))),
+    # one trial that answers for every alpha, in one of FRONT_WAYS; its row is that of its own alpha
+    "front": Mode((Phase("mixed"),)),
+}
+
+# How a trial of mode `front` is trained: name -> a taskct_core.training.front.FrontTraining
+FRONT_WAYS: dict[str, str] = {
+    "interpolated": "taskct_core.training.front.interpolated:InterpolatedFront",
+    "line": "taskct_core.training.front.line:LineFront",
+    "conditioned": "taskct_core.training.front.conditioned:ConditionedFront",
 }

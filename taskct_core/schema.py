@@ -58,6 +58,9 @@ TRIAL: Final = "trial"  # int; Optuna's trial number; negative for references
 METHOD: Final = "method"  # one of taskct_core.modes.MODES, or of REFERENCES
 SPLIT: Final = "split"
 EPOCH: Final = "epoch"  # int, counted from 1; 0 for references
+# float in [0, 1], of the rows that are points of a front trial (mode `front`) beside its own; else null. Readers of one
+# row a trial, epoch and split leave them out.
+ALPHA: Final = "alpha"
 STATUS: Final = "status"
 FAILURE_REASON: Final = "failure_reason"  # string, null unless status is FAIL
 CONFIG_PREFIX = "config_"
@@ -185,6 +188,18 @@ METRICS: dict[str, Metric] = {
     ),
 }
 SEGMENTATION_METRICS = tuple(name for name in METRICS if name.startswith(("dice_", "tumour_")))
+
+# Of a trial as a whole, in the rows of front trials and of studies that search by it.
+HYPERVOLUME: Final = "hypervolume_of_trial"
+TRIAL_METRICS = {
+    HYPERVOLUME: Metric(
+        "Hypervolume of the trial's front",
+        "area that the trial's points dominate beyond plain FBP, in Dice (patient, nnunet) times PSNR (lodopab); "
+        "a trial of one alpha has one point",
+        unit="dB",
+    ),
+}
+OBJECTIVES = METRICS | TRIAL_METRICS  # what a study may search by, beside objectives of one's own
 
 # The columns that a chart or a study uses when it is told nothing else.
 PRIMARY_DICE = "dice_mean_patient_nnunet"

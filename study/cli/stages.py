@@ -22,7 +22,7 @@ from study.interruption import TimeIsUp
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
-from taskct_core.schema import COMPLETE, FAIL, METHOD, PRUNED, REFERENCE_SETTINGS, SPLIT, SPLITS
+from taskct_core.schema import ALPHA, COMPLETE, FAIL, METHOD, PRUNED, REFERENCE_SETTINGS, SPLIT, SPLITS
 from taskct_core.task_networks import load_task_network_card
 
 
@@ -66,7 +66,8 @@ def train_one(config: ExperimentConfig) -> None:
     with progress("Training", config.trial.epochs) as advance:
         complete(stage, lambda row: advance(1, score_line(row)), lambda: _session(stage.experiment))
     for row in stage.rows:
-        console.print(f"{row[SPLIT]}: {score_line(row)}")
+        at = f" at alpha {row[ALPHA]:g}" if ALPHA in row else ""
+        console.print(f"{row[SPLIT]}{at}: {score_line(row)}")
     console.print(f"Trial: {stage.folder}")
 
 

@@ -183,7 +183,7 @@ def study_fingerprint(
     return {
         "data": data_hash,
         "task network": network_hash,
-        "trial settings": config_hash(experiment.trial.model_dump(mode="json")),
+        "trial settings": config_hash(experiment.trial.fingerprint()),
         **({"fresh samples": fresh_text(experiment.simulation.fresh_draw)} if fresh else {}),
         "metric policy": schema.POLICY_TEXT,
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
 from study.search.storage.records import TrialRecord
-from taskct_core.schema import COMPLETE, FAIL, METRICS, PRUNED
+from taskct_core.schema import COMPLETE, FAIL, OBJECTIVES, PRUNED
 
 ROWS_SHOWN = 12
 _STYLES = {COMPLETE: "green", PRUNED: "yellow", FAIL: "red"}
@@ -126,4 +126,4 @@ def _failure(record: TrialRecord) -> Text:
 
 
 def _label(objective: str) -> str:
-    return METRICS[objective].label if objective in METRICS else objective
+    return OBJECTIVES[objective].label if objective in OBJECTIVES else objective

@@ -39,7 +39,8 @@ from taskct_core.metrics import summarise
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
-from taskct_core.training import Training, build_training, evaluate
+from taskct_core.training import Training, evaluate
+from taskct_core.training.front import FrontTraining, build_trial_training
 
 DATASET = "dataset"  # folder that a row was scored on
 CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
@@ -111,7 +112,7 @@ def evaluate_study(
     study = StudyFolder.at(study_folder)
     known = _study_card(study)
     for name in known.objectives:
-        trust.require(name, schema.METRICS, "objective", study.card)
+        trust.require(name, schema.OBJECTIVES, "objective", study.card)
     dataset = dataset or open_folder(known.folders["dataset"])
     card = _checked(dataset, split)
     judges = Judges.load(open_folder(known.folders["task_network"]), audit, trust)
@@ -168,7 +169,7 @@ class _Scorer:
 
 def load_trained(
     folder: TrialFolder, card: DatasetCard, task_network: TaskNetwork, trust: Trust = BUILT_IN_ONLY
-) -> Training:
+) -> Training | FrontTraining:
     """A trained trial, ready to reconstruct slices of a dataset.
 
     Raises:
@@ -182,7 +183,7 @@ def load_trained(
             f"none in {folder}",
             "It failed before its first epoch, or has not finished it yet.",
         )
-    training = build_training(config, geometry=card.scan(trust), task_network=task_network)
+    training = build_trial_training(config, geometry=card.scan(trust), task_network=task_network)
     checkpoint = read_checkpoint(folder)
     try:
         training.load_state_dict(checkpoint["training"])
@@ -192,7 +193,8 @@ def load_trained(
             f"{folder.checkpoint} beside {folder.config} ({first_line(error)})",
             "Restore both from one copy.",
         ) from None
-    training.use_kept()
+    if isinstance(training, Training):  # a front shows what it keeps
+        training.use_kept()
     return training
 
 

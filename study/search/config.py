@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from taskct_core.config import Count, Positive, StrictModel
 from taskct_core.registry import name_of
 from taskct_core.schema import (
-    METRICS,
+    OBJECTIVES,
     PARAMETERS,
     PEAK_MEMORY_MB,
     PRIMARY_DICE,
@@ -63,13 +63,15 @@ class StudyConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        unknown = [name for name in self.objectives if name not in METRICS and ":" not in name]
+        unknown = [name for name in self.objectives if name not in OBJECTIVES and ":" not in name]
         if unknown or not self.objectives:
-            raise ValueError(f"objectives must be metric columns ({', '.join(METRICS)}); unknown: {unknown}")
+            raise ValueError(
+                f"objectives must be metric columns ({', '.join(OBJECTIVES)}); unknown: {unknown}"
+            )
         twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
         if twice:
             raise ValueError(f"objectives must differ; given twice: {', '.join(twice)}")
-        columns = (*METRICS, *COSTS, *self.objectives)
+        columns = (*OBJECTIVES, *COSTS, *self.objectives)
         unknown = [name for name in self.constraints if name not in columns]
         if unknown:
             raise ValueError(

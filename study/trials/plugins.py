@@ -58,7 +58,7 @@ def metric_directions(objectives: Iterable[str]) -> dict[str, Direction]:
     own: dict[str, Direction] = {
         name: getattr(_load(name), _DIRECTION) for name in objectives if is_own(name)
     }
-    return {name: metric.direction for name, metric in schema.METRICS.items()} | own
+    return {name: metric.direction for name, metric in schema.OBJECTIVES.items()} | own
 
 
 def own_scores(objectives: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

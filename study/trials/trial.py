@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from study.data.feed import Feed
 from study.provenance import config_hash, provenance
 from study.trials import epoch_log
 from study.trials.cost import CostMeter
+from study.trials.front import final_rows, hypervolume_of_trial, score_epoch, write_front_panel
 from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
@@ -47,7 +49,8 @@ from taskct_core.metrics import summarise
 from taskct_core.reconstructors import RECONSTRUCTORS
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import Training, build_training
+from taskct_core.training import Training, evaluate_images
+from taskct_core.training.front import FrontTraining, build_trial_training
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def run_trial(
     """
     folder = TrialFolder.at(folder)
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
-    training = build_training(
+    training = build_trial_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
     )
     identity: EpochRow = {
@@ -125,7 +128,7 @@ def run_trial(
         schema.PARAMETERS: training.parameter_count,
         schema.DATA_HASH: inputs.data_hash,
         schema.TASK_NETWORK_HASH: card.content_hash,
-        schema.CONFIG_HASH: config_hash(config.model_dump(mode="json")),
+        schema.CONFIG_HASH: config_hash(config.settings()),
         schema.METRIC_POLICY: schema.POLICY_TEXT,
     }
     if worker.is_first:
@@ -138,9 +141,7 @@ def run_trial(
     for epoch in range(done + 1, config.epochs + 1):
         start = time.perf_counter()
         losses = _reduced_losses(training, inputs, config, epoch, worker)
-        scored = _scored(training, inputs, "validation", worker, more=config.epochs - epoch)
-        scores = summarise(scored) | own_scores(inputs.objectives, scored)
-        scores |= training.keep(scored, scores)
+        scores = _score_epoch(training, inputs, worker, more=config.epochs - epoch)
         seconds += time.perf_counter() - start
         here = {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
         measured = losses | scores | cost.columns(training.reconstruct)
@@ -154,11 +155,13 @@ def run_trial(
 
 def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
     """Write what a trial is made with into its folder; ``read_trial_config`` reads it."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    text = yaml.safe_dump(config.settings(), sort_keys=False)
     write_text(TrialFolder.at(folder).config, text)
 
 
-def _restore(training: Training, folder: TrialFolder, identity: EpochRow, fresh: str) -> tuple[int, float]:
+def _restore(
+    training: Training | FrontTraining, folder: TrialFolder, identity: EpochRow, fresh: str
+) -> tuple[int, float]:
     """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
     if not folder.checkpoint.is_file():
         return 0, 0.0
@@ -208,7 +211,12 @@ def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
 
 
 def _save_checkpoint(
-    training: Training, folder: TrialFolder, identity: EpochRow, epoch: int, seconds: float, fresh: str
+    training: Training | FrontTraining,
+    folder: TrialFolder,
+    identity: EpochRow,
+    epoch: int,
+    seconds: float,
+    fresh: str,
 ) -> None:
     checkpoint = {
         "training": training.state_dict(),
@@ -221,7 +229,7 @@ def _save_checkpoint(
 
 
 def _reduced_losses(
-    training: Training, inputs: TrialInputs, config: TrialConfig, epoch: int, worker: Worker
+    training: Training | FrontTraining, inputs: TrialInputs, config: TrialConfig, epoch: int, worker: Worker
 ) -> dict[str, float]:
     """Train one epoch; the means over the samples of all workers."""
     batches = inputs.feeds["train"].shuffled(
@@ -240,8 +248,46 @@ def _reduced_losses(
     }
 
 
+def _score_epoch(
+    training: Training | FrontTraining, inputs: TrialInputs, worker: Worker, more: int
+) -> dict[str, float]:
+    """Metrics and losses of the epoch on the validation split, and which epoch is kept so far."""
+    if isinstance(training, FrontTraining):
+        return score_epoch(
+            training,
+            lambda: _scored(training, inputs, "validation", worker),
+            partial(_scores, inputs),
+            _fbp_scores(training, inputs, "validation", worker),
+        )
+    rows = _scored(training, inputs, "validation", worker, more)
+    scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, "validation", worker, rows)
+    return scores | training.keep(rows, scores)
+
+
+def _scores(inputs: TrialInputs, rows: Sequence[SliceRow]) -> dict[str, float]:
+    return summarise(rows) | own_scores(inputs.objectives, rows)
+
+
+def _single_hypervolume(
+    training: Training, inputs: TrialInputs, split: str, worker: Worker, rows: Sequence[SliceRow]
+) -> dict[str, float]:
+    """The hypervolume of a trial of one alpha, where the study searches by it."""
+    if schema.HYPERVOLUME not in inputs.objectives:
+        return {}
+    return hypervolume_of_trial([summarise(rows)], _fbp_scores(training, inputs, split, worker))
+
+
+def _fbp_scores(
+    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker
+) -> dict[str, float]:
+    """Metrics of plain FBP: what a trial's hypervolume begins at."""
+    batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share)
+    rows = evaluate_images(training.frozen_task_network, batches, schema.FBP, worker.device)
+    return summarise([row for part in _gather(rows, worker) for row in part])
+
+
 def _scored(
-    training: Training, inputs: TrialInputs, split: str, worker: Worker, more: int = 0
+    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker, more: int = 0
 ) -> list[SliceRow]:
     """Rows of all slices of a split, from all workers; ``more``: see ``Feed``."""
     batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share, more=more)
@@ -258,7 +304,11 @@ def _gather(value: Any, worker: Worker) -> list[Any]:
 
 
 def _finish(
-    training: Training, folder: TrialFolder, inputs: TrialInputs, worker: Worker, identity: EpochRow
+    training: Training | FrontTraining,
+    folder: TrialFolder,
+    inputs: TrialInputs,
+    worker: Worker,
+    identity: EpochRow,
 ) -> None:
     """Score the kept reconstructor on test slices, too, and prove the task network untouched."""
     after = training.frozen_task_network.weights_hash()
@@ -268,25 +318,44 @@ def _finish(
             f"weights {after[:12]} after the trial, {identity[schema.TASK_NETWORK_HASH][:12]} before",
             "This is a defect of taskct or of a plugged-in network: its results are not valid.",
         )
-    training.use_kept()
-    identity = epoch_row(
-        identity, {schema.EPOCH: training.kept.epoch, schema.KEPT_EPOCH: training.kept.epoch}
-    )
+    epoch = training.epoch
+    if isinstance(training, Training):
+        training.use_kept()
+        epoch = training.kept.epoch
+    identity = epoch_row(identity, {schema.EPOCH: epoch, schema.KEPT_EPOCH: epoch})
     final: list[EpochRow] = []
     samples: list[SliceRow] = []
     for split in ("validation", "test"):
         if split not in inputs.feeds:
             continue
-        rows = training.kept.rows if split == "validation" else _scored(training, inputs, split, worker)
-        scores = summarise(rows) | own_scores(inputs.objectives, rows)
-        final.append(epoch_row(identity, {schema.SPLIT: split}, scores, provenance(str(worker.device))))
+        points, rows = _final_rows(training, inputs, split, worker)
+        here = {schema.SPLIT: split}
+        final += [epoch_row(identity, here, point, provenance(str(worker.device))) for point in points]
         method, number = identity[schema.METHOD], identity[schema.TRIAL]
         samples += [slice_row({"trial": number, "method": method, "split": split}, row) for row in rows]
     if worker.is_first:
         save_samples(folder.samples, samples)
         if inputs.panel:
+            if isinstance(training, FrontTraining):
+                write_front_panel(folder.front_panel, training, inputs.panel)
             write_panel(folder.panel, *_predict_panel(training, inputs.panel))
         write_rows(folder.final, final)
+
+
+def _final_rows(
+    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker
+) -> tuple[list[EpochRow], list[SliceRow]]:
+    """The finished trial's rows on a split, its own first, and those of the split's slices."""
+
+    def score() -> list[SliceRow]:
+        return _scored(training, inputs, split, worker)
+
+    if isinstance(training, FrontTraining):
+        origin = _fbp_scores(training, inputs, split, worker)
+        return final_rows(training, split, score, partial(_scores, inputs), origin)
+    rows = training.kept.rows if split == "validation" else score()
+    scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, split, worker, rows)
+    return [epoch_row(scores)], rows
 
 
 def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:
@@ -295,7 +364,7 @@ def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:
     write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
-def _predict_panel(training: Training, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _predict_panel(training: Training | FrontTraining, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Reconstruction ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of the shown slices."""
     image = training.reconstruct(panel)
     return image, training.frozen_task_network.predict(image)

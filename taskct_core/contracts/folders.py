@@ -91,6 +91,10 @@ class StudyFolder(Folder):
         name = f"trial-{trial_or_method:04d}" if isinstance(trial_or_method, int) else trial_or_method
         return self.panels / f"{name}.npz"
 
+    def front_panel(self, trial: int) -> Path:
+        """What a front trial makes of them at each of its alphas: alpha, image, prediction."""
+        return self.panels / f"trial-{trial:04d}-front.npz"
+
 
 class TrialFolder(Folder):
     """One trial's; ``study.trials.trial`` writes it."""
@@ -101,6 +105,7 @@ class TrialFolder(Folder):
     final = Entry("final.json")  # rows of the finished trial: validation and, where there is one, test split
     samples = Entry("samples.parquet")  # one row a slice of those splits
     panel = Entry("panel.npz")  # reconstruction and prediction of the slices that reports show
+    front_panel = Entry("front.npz")  # of a front trial, for each of its alphas
     ray_train = Entry("ray_train")  # Ray Train's own
 
 

@@ -65,6 +65,7 @@ class EpochRow(TypedDict, total=False):
     split: str
     epoch: int
     kept_epoch: int
+    alpha: float  # of a front trial's points alone
     status: str
     failure_reason: str | None
     seed: int

@@ -295,6 +295,11 @@ class Training:
         return {name: self._scored(name).state_dict() for name in self._learned}
 
     @property
+    def scored_reconstructor(self) -> nn.Module:
+        """The module that ``reconstruct`` and ``evaluate`` use: the average of weights, where there is one."""
+        return self._scored("reconstructor")
+
+    @property
     def parameter_count(self) -> int:
         """How many numbers the reconstructor learns."""
         return count_parameters(self.reconstructor)
