@@ -121,12 +121,28 @@ def export(
     figures: Annotated[
         list[str] | None, typer.Option(help="Figure format: png, svg, pdf or html; may be repeated.")
     ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Write the network of a front trial at this alpha as plain weights, and nothing else."
+        ),
+    ] = None,
+    trial: Annotated[
+        int | None,
+        typer.Option(help="Trial that --alpha means. Default: the front trial of the largest hypervolume."),
+    ] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Write a study's figures, its tables (CSV, LaTeX, Markdown) and its front as YAML files ready to run.
+
+    With --alpha: reconstructor.safetensors and reconstructor.json, the network that a trial of mode front has there.
 
     png, svg and pdf need kaleido (`pip install taskct[export]`) and an installed Chromium or Chrome.
     """
     from study.cli import study_actions
 
     check_writable(out.absolute())
+    if alpha is not None:
+        study_actions.export_trained_network(study_actions.find_study(folder), out, alpha, trial, trust)
+        return
     study_actions.export_study(study_actions.find_study(folder), out, figures or ["svg"])

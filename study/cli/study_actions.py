@@ -131,6 +131,15 @@ def export_study(folder: Path, out: Path, formats: list[str]) -> None:
     console.print(f"{len(written)} files in {out}")
 
 
+def export_trained_network(folder: Path, out: Path, alpha: float, trial: int | None, trust: bool) -> None:
+    """Write the network of a trial at an alpha."""
+    from study.scoring.network_export import export_network
+    from taskct_core.registry import Trust
+
+    number, files = export_network(folder, out, alpha, trial, Trust(everything=trust))
+    console.print(f"Trial {number} at alpha {alpha:g}: {' and '.join(map(str, files))}")
+
+
 def write_study_report(folder: Path, out: Path | None = None, whereabouts: bool = False) -> None:
     """Write a study's report, print its table of methods, and say where the report is."""
     from analysis import load, methods_console, write_report

@@ -66,6 +66,7 @@ class EpochRow(TypedDict, total=False):
     epoch: int
     kept_epoch: int
     alpha: float  # of a front trial's points alone
+    hypervolume_of_trial: float
     status: str
     failure_reason: str | None
     seed: int

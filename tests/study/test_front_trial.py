@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from analysis.loading import load
 from study.results import export_results
 from study.scoring.evaluate import load_trained
+from study.scoring.network_export import export_network
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from study.trials.front import hypervolume_of_trial
@@ -22,8 +26,11 @@ from taskct_core import schema
 from taskct_core.config import TrialConfig
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
+from taskct_core.contracts.study_card import StudyCard
+from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.modes import FRONT_WAYS
+from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.front import FrontTraining
 
@@ -65,7 +72,7 @@ def _record(trial: int) -> TrialRecord:
 
 
 def test_each_alpha_is_a_row_beside_the_trials_own(study: StudyFolder) -> None:
-    table = load(study)
+    table = load(study.path)
     points = table.front_points
     assert set(points[schema.TRIAL]) == {0}
     for split in ("validation", "test"):
@@ -155,3 +162,22 @@ def small_fbp(small: Any, inputs: TrialInputs) -> dict[str, float]:
 
     network, _ = load_task_network(small.workspace.task_network)
     return summarise(evaluate_images(network, inputs.feeds["validation"].ordered(4, share=Share()), "fbp"))
+
+
+def test_a_network_at_an_alpha_is_exported_as_plain_weights(
+    study: StudyFolder, small: Any, inputs: TrialInputs, tmp_path: Path
+) -> None:
+    folders = {"dataset": str(small.workspace.dataset), "task_network": str(small.workspace.task_network)}
+    StudyCard(name="fronts", folders=folders).write(study.card)
+    trial, (weights, card) = export_network(study, tmp_path, alpha=1.0)
+    assert trial == 0  # the only front
+    known = json.loads(card.read_text())
+    module = build_reconstructor(known["architecture"], known["architecture_parameters"])
+    module.load_state_dict(safetensors.torch.load_file(weights))
+    with torch.no_grad():
+        image = module.eval()(inputs.panel["fbp"]).squeeze(1).numpy().astype(np.float16)
+    np.testing.assert_allclose(image, np.load(study.front_panel(0))["image"][-1], atol=1e-3)
+    with pytest.raises(ConfigError, match="only a trial of mode front"):
+        export_network(study, tmp_path, alpha=0.9, trial=1)
+    with pytest.raises(ConfigError, match=r"alpha must lie in \[0, 1\]"):
+        export_network(study, tmp_path, alpha=1.5)

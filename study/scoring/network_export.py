@@ -1,0 +1,92 @@
+"""The network of a trained trial as a file for others: plain weights, and a card that says how to build it.
+
+Reads a study's folder and its dataset's card. Writes ``reconstructor.safetensors``, a state_dict of the architecture,
+and ``reconstructor.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+
+from study.data.dataset import load_card
+from study.scoring.evaluate import load_trained
+from taskct_core import schema
+from taskct_core.contracts.files import open_folder, write_bytes, write_json
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import read_rows
+from taskct_core.contracts.study_card import StudyCard
+from taskct_core.errors import DataError
+from taskct_core.reconstructors import inputs_of
+from taskct_core.registry import BUILT_IN_ONLY, Trust
+from taskct_core.task_networks import load_task_network
+from taskct_core.training.front import FrontTraining, trained_reconstructor
+
+WEIGHTS = "reconstructor.safetensors"
+CARD = "reconstructor.json"
+
+
+def export_network(
+    study_folder: StudyFolder | Path,
+    out: Path,
+    alpha: float,
+    trial: int | None = None,
+    trust: Trust = BUILT_IN_ONLY,
+) -> tuple[int, list[Path]]:
+    """Write the network that a study's trial has for an alpha.
+
+    Args:
+        study_folder: of the study.
+        out: folder to write into; made if it is missing.
+        alpha: in [0, 1].
+        trial: its number; by default the front trial with the largest hypervolume on validation.
+        trust: which plug-ins the folders may name.
+
+    Returns:
+        The trial's number, and the files.
+
+    Raises:
+        ConfigError: if the trial has no network for the alpha, or names a plug-in that is not trusted.
+        DataError: if the study has no such trial, or its folders cannot be read.
+    """
+    study = StudyFolder.at(study_folder)
+    known = StudyCard.read(study.card)
+    trial = _best_front_trial(study) if trial is None else trial
+    card = load_card(open_folder(known.folders["dataset"]))
+    task_network, _ = load_task_network(open_folder(known.folders["task_network"]), trust)
+    training = load_trained(study.trial(trial), card, task_network, trust)
+    module = trained_reconstructor(training, alpha)
+    weights = {name: tensor.cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    write_bytes(out / WEIGHTS, safetensors.torch.save(weights))
+    scores = training.at(alpha).scores if isinstance(training, FrontTraining) else {}
+    described = {
+        "architecture": training.config.architecture,
+        "architecture_parameters": training.config.architecture_parameters,
+        "inputs": list(inputs_of(module)),
+        "geometry": card.geometry,
+        "alpha": alpha,
+        "study": known.name,
+        "trial": trial,
+        "data_hash": card.data_hash,
+        "validation": {name: scores[name] for name in (schema.PRIMARY_DICE, schema.PRIMARY_PSNR) if scores},
+    }
+    write_json(out / CARD, described)
+    return trial, [out / WEIGHTS, out / CARD]
+
+
+def _best_front_trial(study: StudyFolder) -> int:
+    """The finished front trial whose own front has the largest hypervolume on validation; of equals, the first."""
+    areas = {
+        trial: row[schema.HYPERVOLUME]
+        for trial in study.trials_on_disk()
+        for row in read_rows(study.trial(trial).final)[:1]
+        if schema.HYPERVOLUME in row and row[schema.METHOD] == "front"
+    }
+    if not areas:
+        raise DataError(
+            "a network for any alpha comes from a finished trial of mode front",
+            f"none in {study}",
+            "Name a trial with --trial, which then must have just this alpha, or train with trial.mode: front.",
+        )
+    return max(areas, key=lambda trial: (areas[trial], -trial))

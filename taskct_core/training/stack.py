@@ -1,0 +1,292 @@
+"""Several trials trained as one: they share an architecture, a batch's shape and the frozen task network.
+
+The task network sees the images of all trials in one batch. The reconstructors are called one after the other, or, on
+a GPU, as one by ``torch.func.vmap`` over their stacked parameters. Everything else is each trial's own: losses and
+their mix, optimiser, learning rate, average of weights, checkpoint; so a trial gives the numbers it gives alone, and
+may leave the stack or fail while the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from taskct_core.contracts.rows import Batch
+from taskct_core.errors import ConfigError, DataError, TrainingError
+from taskct_core.losses.mixing import Mixer
+from taskct_core.metrics.slices import to_device
+from taskct_core.modes import MODES, Phase
+from taskct_core.reconstructors import inputs_of
+from taskct_core.schema import FULL_DOSE, LOSS, LOSS_IMAGE, LOSS_TASK
+from taskct_core.training.means import Means
+from taskct_core.training.step import GRADIENT_NORMS, gradient_norm, measure
+from taskct_core.training.trial import Training
+
+How = Literal["loop", "vmap"]
+STACKED_MODES = tuple(
+    name
+    for name, mode in MODES.items()
+    if name != "front" and all(p.reconstructor_learns and not p.task_network_learns for p in mode.phases)
+)
+
+
+class StackedTraining(Training):
+    """A training whose steps are taken by a :class:`TrainingStack`."""
+
+    def begin_epoch(self) -> None:
+        self.epoch += 1
+        self.reconstructor.train()
+
+    @property
+    def phase(self) -> Phase:
+        """Of the epoch that is trained."""
+        return MODES[self.config.mode].phases[self._phase_index(self.epoch)]
+
+    @property
+    def mixer(self) -> Mixer:
+        return self._mixers[self._phase_index(self.epoch)]
+
+    def begin_step(self) -> None:
+        self.steps += 1
+        self._set_learning_rate()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def call(self, batch: Batch) -> torch.Tensor:
+        return self._call(self.reconstructor, batch)
+
+    def judged(self, batch: Batch) -> list[int]:
+        return self._judged(batch)
+
+    def task_loss_of(self, logits: torch.Tensor, batch: Batch, judged: list[int]) -> torch.Tensor:
+        """The task loss of the task network's answers ``(B, C, H, W)``; 0 where nothing can be judged."""
+        if not judged:
+            return logits.sum() * 0
+        loss: torch.Tensor = self.task_loss(logits[judged], self._truth(batch)[judged])
+        return loss
+
+    def measured_first(
+        self, reconstruction: torch.Tensor, batch: Batch, judged: list[int]
+    ) -> dict[str, float]:
+        """What the first step of an epoch measures of both losses, whether they train or not."""
+        return measure(reconstruction, self._losses(batch, judged, self.frozen_task_network))
+
+    def end_step(self, measured: dict[str, float], step: int) -> None:
+        """Change the weights by the gradients that they have.
+
+        Raises:
+            TrainingError: if what was measured is not finite.
+        """
+        self._require_finite(measured, step)
+        if self.config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip)
+        self.optimiser.step()
+        self._average(self.phase)
+
+
+@dataclass
+class _Turn:
+    """One trial's part of one step."""
+
+    training: StackedTraining
+    batch: Batch
+    judged: list[int]
+    reconstruction: torch.Tensor  # (B, 1, H, W), with its graph
+    image: torch.Tensor  # the same, a leaf
+
+
+class TrainingStack:
+    """Trains trials side by side, one step of each after the other.
+
+    Args:
+        trainings: of one architecture with the same parameters, with one frozen task network, on one device.
+        how: the reconstructors are called; None: ``vmap`` on a GPU where the architecture allows it, else ``loop``.
+
+    Raises:
+        ConfigError: if they cannot be trained as one.
+    """
+
+    def __init__(self, trainings: Sequence[StackedTraining], how: How | None = None) -> None:
+        _check(trainings)
+        self._how = how or _default_how(trainings[0])
+        self._device = trainings[0].device
+        self._network = trainings[0].frozen_task_network
+
+    def train_epoch(
+        self, trainings: Sequence[StackedTraining], batches: Sequence[Iterable[Batch]]
+    ) -> list[dict[str, float] | TrainingError]:
+        """Train one epoch of each; see ``Training.train_epoch``.
+
+        Args:
+            trainings: those of the stack that go on.
+            batches: of each, in batches of equal sizes.
+
+        Returns:
+            Of each the means over its samples, or why it failed; the others are not touched by that.
+
+        Raises:
+            DataError: if there is no batch, or one trial has more of them than another.
+        """
+        for training in trainings:
+            training.begin_epoch()
+        means = [Means() for _ in trainings]
+        failed: dict[int, TrainingError] = {}
+        forward = _Stacked(trainings) if self._how == "vmap" else None
+        for step, together in enumerate(zip(*batches, strict=True), start=1):
+            going = [index for index in range(len(trainings)) if index not in failed]
+            turns = self._turns([trainings[i] for i in going], [together[i] for i in going], forward, going)
+            measured = self._gradients(turns, step)
+            if forward is not None:
+                forward.share_out()
+            for index, turn, figures in zip(going, turns, measured, strict=True):
+                try:
+                    turn.training.end_step(figures, step)
+                except TrainingError as error:
+                    failed[index] = error
+                    continue
+                means[index].add(figures, len(turn.batch[FULL_DOSE]))
+        if not all(mean.samples for index, mean in enumerate(means) if index not in failed):
+            raise DataError(
+                "an epoch needs training samples", "none", "Give the train split a patient (data.split)."
+            )
+        return [failed.get(index) or mean.result() for index, mean in enumerate(means)]
+
+    def _turns(
+        self,
+        trainings: Sequence[StackedTraining],
+        batches: Sequence[Batch],
+        forward: _Stacked | None,
+        indices: Sequence[int],
+    ) -> list[_Turn]:
+        judged = [training.judged(batch) for training, batch in zip(trainings, batches, strict=True)]
+        moved = [to_device(batch, self._device) for batch in batches]
+        for training in trainings:
+            training.begin_step()
+        if forward is None:
+            images = [training.call(batch) for training, batch in zip(trainings, moved, strict=True)]
+        else:
+            images = forward.call(moved, indices)
+        return [
+            _Turn(training, batch, of_loss, image, image.detach().requires_grad_())
+            for training, batch, of_loss, image in zip(trainings, moved, judged, images, strict=True)
+        ]
+
+    def _gradients(self, turns: Sequence[_Turn], step: int) -> list[dict[str, float]]:
+        """Give all parameters their gradients; returns what each trial measured, as ``Training`` measures it."""
+        losses = self._losses(turns)
+        weights = [
+            dict(zip(GRADIENT_NORMS, turn.training.mixer.weights(*_plain(of_turn)), strict=True))
+            for turn, of_turn in zip(turns, losses, strict=True)
+        ]
+        measured = [{name: loss.item() for name, loss in of_turn.items()} for of_turn in losses]
+        gradients = [torch.zeros_like(turn.image) for turn in turns]
+        for name, norm_name in GRADIENT_NORMS.items():
+            using = [index for index, of_turn in enumerate(losses) if name in of_turn]
+            if not using:
+                continue
+            mixed = torch.stack([weights[index][name] * losses[index][name] for index in using]).sum()
+            found = torch.autograd.grad(mixed, [turns[index].image for index in using], allow_unused=True)
+            for index, gradient in zip(using, found, strict=True):
+                gradient = torch.zeros_like(turns[index].image) if gradient is None else gradient
+                gradients[index] += gradient
+                measured[index][norm_name] = gradient_norm(gradient) / weights[index][name]
+        for index, turn in enumerate(turns):
+            total = sum(weights[index][name] * loss.item() for name, loss in losses[index].items())
+            figures = {LOSS: total, **measured[index]}
+            if step == 1:
+                figures = turn.training.measured_first(turn.reconstruction, turn.batch, turn.judged) | figures
+            measured[index] = figures
+        torch.autograd.backward([turn.reconstruction for turn in turns], gradients)
+        return measured
+
+    def _losses(self, turns: Sequence[_Turn]) -> list[dict[str, torch.Tensor]]:
+        """The losses that each trial uses, by name; the task network is called once."""
+        losses: list[dict[str, torch.Tensor]] = []
+        judging = [turn for turn in turns if turn.training.mixer.uses()[1]]
+        logits = iter(())
+        if judging:
+            answers = self._network(torch.cat([turn.image for turn in judging]))
+            logits = iter(answers.split([len(turn.image) for turn in judging]))
+        for turn in turns:
+            uses_image, uses_task = turn.training.mixer.uses()
+            used = {}
+            if uses_image:
+                used[LOSS_IMAGE] = turn.training.image_loss(turn.image, turn.batch[FULL_DOSE])
+            if uses_task:
+                used[LOSS_TASK] = turn.training.task_loss_of(next(logits), turn.batch, turn.judged)
+            losses.append(used)
+        return losses
+
+
+class _Stacked:
+    """Reconstructors called as one. Their parameters become views of stacked tensors, which are what is trained."""
+
+    def __init__(self, trainings: Sequence[StackedTraining]) -> None:
+        modules = [training.reconstructor for training in trainings]
+        self._parameters = [dict(module.named_parameters()) for module in modules]
+        self._inputs = inputs_of(modules[0])
+        self._base = deepcopy(modules[0])
+        self._used: Sequence[int] = range(len(modules))
+        self._stacked: dict[str, torch.Tensor] = {}
+        for name in self._parameters[0]:
+            together = torch.stack([parameters[name].detach() for parameters in self._parameters])
+            for index, parameters in enumerate(self._parameters):
+                parameters[name].data = together[index]
+            self._stacked[name] = together
+
+    def call(self, batches: Sequence[Batch], indices: Sequence[int]) -> list[torch.Tensor]:
+        """Images ``(B, 1, H, W)`` of the reconstructors ``indices``, each of its own batch."""
+        chosen = torch.tensor(list(indices))
+        self._leaves = {name: together[chosen].requires_grad_() for name, together in self._stacked.items()}
+        self._used = indices
+        tensors = [torch.stack([batch[name] for batch in batches]) for name in self._inputs]  # type: ignore[literal-required]
+        images: torch.Tensor = vmap(
+            lambda parameters, *inputs: functional_call(self._base, parameters, inputs)
+        )(self._leaves, *tensors)
+        return list(images.unbind())
+
+    def share_out(self) -> None:
+        """Give each reconstructor's parameters their gradients."""
+        for name, leaf in self._leaves.items():
+            assert leaf.grad is not None
+            for place, index in enumerate(self._used):
+                self._parameters[index][name].grad = leaf.grad[place]
+
+
+def _plain(losses: dict[str, torch.Tensor]) -> tuple[float, float]:
+    image, task = (losses[name].item() if name in losses else 0.0 for name in (LOSS_IMAGE, LOSS_TASK))
+    return image, task
+
+
+def _check(trainings: Sequence[StackedTraining]) -> None:
+    """Refuse trials that cannot be trained as one.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    modes = sorted({training.config.mode for training in trainings} - set(STACKED_MODES))
+    if modes:
+        raise ConfigError(
+            f"a stack trains the modes {', '.join(STACKED_MODES)}",
+            ", ".join(modes),
+            "Set execution.stack to 1.",
+        )
+    for name in ("architecture", "architecture_parameters", "batch_size"):
+        values = [getattr(training.config, name) for training in trainings]
+        if any(value != values[0] for value in values):
+            raise ConfigError(f"trials of a stack have one {name}", f"{values}", "Stack those that share it.")
+    if any(training.frozen_task_network is not trainings[0].frozen_task_network for training in trainings):
+        raise ConfigError("trials of a stack share one task network", "several", "Load it once.")
+
+
+def _default_how(training: StackedTraining) -> How:
+    """On CPUs grouped convolutions are no faster than one network after the other (docs/front.md)."""
+    is_plain = inputs_of(training.reconstructor) == ("fbp",)
+    has_statistics = any(isinstance(module, _BatchNorm) for module in training.reconstructor.modules())
+    return "vmap" if training.device.type == "cuda" and is_plain and not has_statistics else "loop"
