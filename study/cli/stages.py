@@ -92,6 +92,14 @@ def submit_experiment(
         console.print(f"Job {job} has ended well.")
 
 
+def submit_to_slurm(config: Path, overrides: list[str], options: list[str]) -> None:
+    """Write an experiment's Slurm script and submit it."""
+    from study.experiment import slurm
+
+    script, answer = slurm.submit_to_slurm(config, overrides, options)
+    console.print(f"{answer}  (script: {script}; log: NAME-JOB.log in this folder)", markup=False)
+
+
 @contextmanager
 def _session(experiment: Experiment) -> Iterator[None]:
     """Ray, started or joined as the experiment says; within another session, that one."""

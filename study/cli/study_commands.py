@@ -9,6 +9,7 @@ import typer
 
 from study.cli.options import ConfigArgument, SetOption, TrustOption
 from taskct_core.contracts.files import open_folder
+from taskct_core.errors import ConfigError
 
 app = typer.Typer(
     help="Search alpha, losses and architectures: run, submit, status, retry, rebuild.", no_args_is_help=True
@@ -66,17 +67,30 @@ def submit(
         typer.Option(help="Folder that travels along, such as one with plug-ins; holds CONFIG."),
     ] = None,
     wait: Annotated[bool, typer.Option(help="Show the job's output until it ends.")] = True,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Submit to Slurm instead; sbatch gets the options after `--`.")
+    ] = False,
+    sbatch_options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- SBATCH_OPTIONS]", help="With --slurm: --nodes=2 --time=4:00:00 ..."),
+    ] = None,
     overrides: SetOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Run the whole experiment as a job of a running Ray cluster (docs/cluster.md).
+    """Run the whole experiment as a job of a running Ray cluster, or of Slurm (docs/cluster.md).
 
     As `ray job submit` does, with `taskct run CONFIG` on the cluster's side. Ctrl-C leaves the job running.
+    A Slurm job starts Ray on its nodes, stops in order before its time limit, and submits itself again.
     Submitted again, the experiment continues where it stopped.
     """
     from study.cli import stages
 
     settings = [*(overrides or []), *(["trust=true"] if trust else [])]
+    if slurm:
+        stages.submit_to_slurm(config, settings, sbatch_options or [])
+        return
+    if sbatch_options:
+        raise ConfigError("options after `--` are sbatch's", " ".join(sbatch_options), "Add --slurm.")
     stages.submit_experiment(config, settings, address, working_dir, wait)
 
 

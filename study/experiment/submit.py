@@ -50,7 +50,7 @@ def submit(
     """
     experiment = load_experiment(config, list(overrides))
     _check_folders(experiment)
-    _check_secrets(overrides)
+    check_secrets(overrides)
     with _packed(config, working_dir) as (folder, name), _cluster_errors(address):
         from ray.job_submission import JobSubmissionClient
 
@@ -124,8 +124,12 @@ def _check_folders(experiment: ExperimentConfig) -> None:
         )
 
 
-def _check_secrets(overrides: Sequence[str]) -> None:
-    """A job's command stands in the cluster's dashboard and logs."""
+def check_secrets(overrides: Sequence[str]) -> None:
+    """A job's command stands where others read it: in a dashboard, a script, logs.
+
+    Raises:
+        ConfigError: if a setting holds a password or token.
+    """
     secrets = [override for override in overrides if redacted(override) != override]
     if secrets:
         raise ConfigError(
