@@ -15,6 +15,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from analysis.figures.alpha import compute_alpha_curve, draw_alpha_curve
+from analysis.figures.continuous_front import compute_continuous_front, draw_continuous_front
 from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
 from analysis.figures.differences import (
     compute_differences,
@@ -144,6 +145,14 @@ FIGURES: dict[str, FigureSpec] = {
     "front_dice_ssim": _front(PRIMARY_SSIM),
     "front_objectives": FigureSpec(
         "trade-off", "The search's objectives", _POINTS_CAPTION, compute_front_of_objectives, draw_front
+    ),
+    "continuous_front": FigureSpec(
+        "trade-off",
+        "Fronts of single trials",
+        "A line a trial of mode front: one training that answers for every alpha. Its markers are the alphas that it "
+        "was scored at; the ring is where the slider below stands.",
+        partial(compute_continuous_front, x=PRIMARY_PSNR, y=PRIMARY_DICE),
+        draw_continuous_front,
     ),
     "fronts_by_architecture": FigureSpec(
         "trade-off",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import pareto
+from analysis.continuous_fronts import continuous_fronts
 from analysis.figures import style
+from analysis.figures.continuous_front import front_line
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import intervals
@@ -36,6 +38,7 @@ class FrontData:
     fronts: dict[str, list[int]]
     directions: tuple[S.Direction, S.Direction]
     upper_bound: float | None
+    continuous: dict[int, pd.DataFrame] = field(default_factory=dict)  # of front trials: alpha, x, y
 
 
 def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData:
@@ -80,7 +83,9 @@ def _compute(table: ResultsTable, x: str, y: str, split: str | None, by_architec
     points = _with_intervals(table, points, x, y, split)
     references = reference_points(table, split, (x, y))
     references = references[references["method"] != "full_dose"]  # drawn as a line: its PSNR is infinite
-    return FrontData(x, y, split, points, references, fronts, directions, _upper_bound(table, y, split))
+    upper_bound = _upper_bound(table, y, split)
+    continuous = continuous_fronts(table, x, y, split)
+    return FrontData(x, y, split, points, references, fronts, directions, upper_bound, continuous)
 
 
 def _with_intervals(table: ResultsTable, points: pd.DataFrame, x: str, y: str, split: str) -> pd.DataFrame:
@@ -115,7 +120,7 @@ def draw_front(data: FrontData) -> go.Figure:
     figure = style.figure(x=x, y=y, height=480)
     by_trial = data.points.set_index("trial")
     for name, trials in data.fronts.items():
-        front = by_trial.loc[trials]
+        front = _joined(data, name, by_trial.loc[trials])
         figure.add_scatter(
             x=front[data.x].tolist(),
             y=front[data.y].tolist(),
@@ -129,12 +134,28 @@ def draw_front(data: FrontData) -> go.Figure:
                 "directions": list(data.directions),
             },
         )
+    for trial, points in data.continuous.items():
+        colour = colours[str(by_trial.at[trial, "architecture"])]
+        figure.add_traces(front_line(trial, points, data.x, data.y, colour))
     figure.add_traces(_interval_traces(data, colours))
     figure.add_traces(series_traces(data.points, data.x, data.y, colours))
     figure.add_traces(reference_traces(data.references, data.x, data.y))
     if data.upper_bound is not None:
         style.add_level(figure, data.upper_bound, method_name("full_dose"))
     return figure
+
+
+def _joined(data: FrontData, name: str, front: pd.DataFrame) -> pd.DataFrame:
+    """The trials of a front with the points of front trials, those of them that are not dominated, by ``x``."""
+    architecture = data.points.set_index("trial")["architecture"]
+    lines = [
+        line
+        for trial, line in data.continuous.items()
+        if len(data.fronts) == 1 or architecture[trial] == name
+    ]
+    every = pd.concat([front, *lines])[[data.x, data.y]].astype(float)
+    every = every[pareto.non_dominated(every.to_numpy(), data.directions)]
+    return every.sort_values([data.x, data.y])
 
 
 def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatter]:

@@ -14,6 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES
 from analysis.figures.image_panels import Cell, compute_image_panels
+from analysis.report.front_slider import front_sliders
 from analysis.report.methods_text import methods_text
 from analysis.report.table_html import front_html, methods_html, trials_html
 from analysis.report.trial_cards import filters, trial_cards, trial_key
@@ -42,6 +43,7 @@ KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str:
     """The whole page as text; nothing in it is fetched from elsewhere. See ``write_report``."""
     grid = _image_grid(table)
+    sliders = front_sliders(table)
     return (
         environment()
         .get_template("page.html")
@@ -61,8 +63,11 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             front=front_html(table),
             methods=methods_text(table),
             trial_data=embedded_json(trial_cards(table)),
+            sliders=sliders,
+            slider_data=embedded_json(sliders),
             style=asset("style.css"),
             script=asset("report.js"),
+            slider_script=asset("front_slider.js"),
             plotly=plotly.offline.get_plotlyjs(),
         )
     )

@@ -52,6 +52,7 @@ function draw(plot) {
     plot.on("plotly_click", (event) => openCard(event.points[0].customdata));
     Plotly.relayout(plot, themed(plot.layout));
     filterPlot(plot);
+    plot.dispatchEvent(new Event("taskct-drawn"));
   });
 }
 
