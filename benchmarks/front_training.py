@@ -66,8 +66,8 @@ class Scored:
 class Setting:
     """Phantoms of a preset, and a task network."""
 
-    def __init__(self, folder: Path, preset: str, pretraining: int) -> None:
-        source = {"kind": "phantom", "patients": 12, "slices_per_patient": 8, "pixels": 128, "seed": 1}
+    def __init__(self, folder: Path, preset: str, pretraining: int, slices: int) -> None:
+        source = {"kind": "phantom", "patients": 12, "slices_per_patient": slices, "pixels": 128, "seed": 1}
         _experiment, workspace, card = prepare_here(
             folder,
             preset,
@@ -172,7 +172,7 @@ def with_interval(values: list[float]) -> dict[str, Any]:
 
 def fronts(folder: Path, options: argparse.Namespace, save: Any) -> None:
     """Compare the ways seed by seed; what is known is saved after each."""
-    setting = Setting(folder, options.preset, options.pretraining)
+    setting = Setting(folder, options.preset, options.pretraining, options.slices)
     fbp = setting.fbp()
     alphas = [round(float(alpha), 6) for alpha in np.linspace(0, 1, options.alphas)]
     base: dict[str, Any] = {
@@ -185,38 +185,48 @@ def fronts(folder: Path, options: argparse.Namespace, save: Any) -> None:
     }
     if options.anchors:
         base["front_anchors"] = options.anchors
-    collected: dict[str, list[dict[str, float]]] = {way: [] for way in FRONT_WAYS}
-    areas: list[float] = []
-    default = TrialConfig().front_way
-    for seed in range(options.seeds):
+    rows: dict[str, dict[str, Any]] = {}
+    if options.json and options.json.is_file():
+        known = json.loads(options.json.read_text(encoding="utf-8"))
+        rows = known.get("rows", {}) if known.get("settings") == base | {"preset": options.preset} else {}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         seeded = base | {"seed": seed}
         reference = independent(setting, seeded, alphas)
-        areas.append(float(non_dominated(reference.points, DIRECTIONS).mean()))
         _tell(f"seed {seed}, independent", reference, fbp)
+        here: dict[str, Any] = {
+            "independent": {
+                "nondominated_share": float(non_dominated(reference.points, DIRECTIONS).mean()),
+                "points": reference.points.tolist(),
+            }
+        }
         for way in FRONT_WAYS:
             found = front(setting, seeded, alphas, way)
-            collected[way].append(measures(found, reference, fbp))
+            here[way] = measures(found, reference, fbp) | {"points": found.points.tolist()}
             _tell(f"seed {seed}, {way}", found, fbp)
-        ways = {
-            way: {name: with_interval([row[name] for row in rows]) for name in rows[0]}
-            for way, rows in collected.items()
-        }
-        best = ways[default]
-        save(
-            {
-                "preset": options.preset,
-                "seeds": seed + 1,
-                "alphas": len(alphas),
-                "epochs_of_an_independent_training": options.epochs,
-                "default_way": default,
-                "hypervolume_share": best["hypervolume_share"]["mean"],
-                "worst_seed_share": best["hypervolume_share"]["least"],
-                "cost_ratio": best["cost_ratio"]["mean"],
-                "nondominated_share": best["nondominated_share"]["mean"],
-                "nondominated_share_of_independent": float(np.mean(areas)),
-                "ways": ways,
-            }
-        )
+        rows[str(seed)] = here
+        save(summary(rows) | {"settings": base | {"preset": options.preset}, "fbp": fbp, "rows": rows})
+
+
+def summary(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The keys that the module's text names, over all seeds that are there."""
+    default = TrialConfig().front_way
+    names = [name for name in rows[next(iter(rows))][default] if name != "points"]
+    ways = {
+        way: {name: with_interval([row[way][name] for row in rows.values()]) for name in names}
+        for way in FRONT_WAYS
+    }
+    best = ways[default]
+    independent_shares = [row["independent"]["nondominated_share"] for row in rows.values()]
+    return {
+        "seeds": len(rows),
+        "default_way": default,
+        "hypervolume_share": best["hypervolume_share"]["mean"],
+        "worst_seed_share": best["hypervolume_share"]["least"],
+        "cost_ratio": best["cost_ratio"]["mean"],
+        "nondominated_share": best["nondominated_share"]["mean"],
+        "nondominated_share_of_independent": float(np.mean(independent_shares)),
+        "ways": ways,
+    }
 
 
 def _tell(what: str, scored: Scored, fbp: list[float]) -> None:
@@ -227,7 +237,7 @@ def _tell(what: str, scored: Scored, fbp: list[float]) -> None:
 
 def stack(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """8 U-Nets of width 8 one after the other and as a stack."""
-    setting = Setting(folder, options.preset, pretraining=1)
+    setting = Setting(folder, options.preset, pretraining=1, slices=options.slices)
     network = setting.network.freeze()
     settings: dict[str, Any] = {"architecture_parameters": {"width": 8}, "batch_size": BATCH_SIZE}
     configs = [TrialConfig.parse(settings | {"alpha": n / 8, "seed": n % 2}) for n in range(8)]
@@ -283,6 +293,8 @@ def main() -> None:
     )
     parser.add_argument("--preset", default="tiny", help="of the scanner: tiny has 64 px, small 128")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds in --json of the same settings stay")
+    parser.add_argument("--slices", type=int, default=8, help="of each of 12 patients")
     parser.add_argument("--alphas", type=int, default=21)
     parser.add_argument("--epochs", type=int, default=16, help="of an independent training")
     parser.add_argument("--width", type=int, default=4, help="of the U-Net")

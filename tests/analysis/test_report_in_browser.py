@@ -7,6 +7,7 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
+from front_study import ALPHAS, DICE, PSNR, write_front_study
 from seed_table import write_seed_table
 from study_factory import Recipe, write_study
 
@@ -47,6 +48,11 @@ _PATIENCE_MS = 180_000  # a loaded machine draws twenty charts slowly; nothing w
 @pytest.fixture(scope="module")
 def report(study, tmp_path_factory):
     return analysis.write_report(study, tmp_path_factory.mktemp("browser") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def front_report(tmp_path_factory):
+    return analysis.write_report(write_front_study(tmp_path_factory.mktemp("front")))
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +259,29 @@ def test_a_running_study_s_page_reloads_itself_and_keeps_place_filters_and_sorti
         page.evaluate("window.last = true")
         page.clock.fast_forward(3_601_000)
         assert page.evaluate("window.last")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_slider_over_alpha_moves_image_mask_and_ring(browser, front_report, width):
+    with _opened(browser, front_report, viewport={"width": width, "height": 900}) as page:
+        _show(page, "continuous_front")
+        slider = page.locator("#front-alpha")
+        slider.scroll_into_view_if_needed()
+        seen = []
+        for step, (alpha, psnr, dice) in enumerate(zip(ALPHAS, PSNR, DICE, strict=True)):
+            slider.fill(str(step))
+            assert f"alpha {alpha:g}: " in page.locator("#front-scores").text_content()
+            ring = page.evaluate(
+                """() => { const plot = document.querySelector("#continuous_front .plot");
+                const ring = plot.data.find((trace) => trace.meta?.role === "slider");
+                return [ring.x[0], ring.y[0]]; }"""
+            )
+            assert ring == [psnr, dice]
+            seen.append(page.locator("#front-image").get_attribute("src"))
+            assert page.locator("#front-mask").get_attribute("src").startswith("data:image")
+        assert len(set(seen)) > 1
+        assert "points are dominated by no other" in page.locator("#front-validity").text_content()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        assert f"alpha {ALPHAS[-2]:g}: " in page.locator("#front-scores").text_content()
