@@ -16,7 +16,7 @@ from taskct_core import schema as S
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
-from taskct_core.contracts.tables import read_table
+from taskct_core.contracts.tables import read_frame
 from taskct_core.errors import DataError
 from taskct_core.redaction import redacted
 
@@ -31,14 +31,14 @@ def load(folder: str | Path) -> ResultsTable:
         DataError: if there is no readable results file of this schema version, or columns are missing.
     """
     files = open_study(folder)
-    rows = read_table(files.results, S.RESULTS_FORMAT_VERSION).to_pandas()
+    rows = read_frame(files.results, S.RESULTS_FORMAT_VERSION)
     _check_rows(rows)
     if S.FAILURE_REASON in rows:  # a library's error may quote the URL that it was given
         rows[S.FAILURE_REASON] = rows[S.FAILURE_REASON].map(redacted, na_action="ignore")
     rows, points = _without_points(rows)
     samples = pd.DataFrame(columns=list(_NEEDED_SAMPLES))
     if files.samples.is_file():
-        samples = read_table(files.samples, S.RESULTS_FORMAT_VERSION).to_pandas()
+        samples = read_frame(files.samples, S.RESULTS_FORMAT_VERSION)
         _check_columns(StudyFolder.samples, samples, _NEEDED_SAMPLES)
     samples = _with_audit(samples, files, rows)
     study = StudyCard.read(files.card) if files.card.is_file() else StudyCard()
@@ -74,7 +74,7 @@ def _with_audit(samples: pd.DataFrame, files: StudyFolder, rows: pd.DataFrame) -
     """The slices' rows with their counts under the last network that audited them, where one has."""
     if not files.evaluation_samples.is_file() or S.DATA_HASH not in rows:
         return samples
-    audited = read_table(files.evaluation_samples).to_pandas()
+    audited = read_frame(files.evaluation_samples)
     if S.AUDIT_NETWORK_HASH not in audited:
         return samples
     own_data = audited[S.DATA_HASH].isin(rows[S.DATA_HASH].dropna())
@@ -92,7 +92,7 @@ def _with_audit(samples: pd.DataFrame, files: StudyFolder, rows: pd.DataFrame) -
 def _read_evaluations(files: StudyFolder) -> pd.DataFrame:
     if not files.evaluations.is_file():
         return pd.DataFrame()
-    rows = read_table(files.evaluations).to_pandas()
+    rows = read_frame(files.evaluations)
     _check_columns(StudyFolder.evaluations, rows, (S.TRIAL, S.METHOD, S.SPLIT, S.DATA_HASH))
     return rows
 

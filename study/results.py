@@ -19,18 +19,20 @@ from study.provenance import config_hash
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from taskct_core import schema
+from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import write_bytes
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import EpochRow, epoch_row, read_rows
-from taskct_core.contracts.tables import read_table, with_format, write_table
+from taskct_core.contracts.tables import read_frame, with_format, write_table
 from taskct_core.contracts.yaml_loader import read_yaml
-from taskct_core.errors import DataError
+from taskct_core.errors import ConfigError, DataError
 
 _REDO = (
     "Restore it from a copy; without it the tables lack what it held. `taskct evaluate` scores a trial again."
 )
 
 
+_NOBODY = 2**62  # no trial's number
 OnDamage = Callable[[DataError], None]
 
 
@@ -50,7 +52,8 @@ def export_results(
     """
     study = StudyFolder.at(study_folder)
     files = _Files(on_damage)
-    rows = [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in files.rows(study.references)]
+    references = files.rows_of(study.references, lambda trial: trial < 0)
+    rows = [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in references]
     sample_files = [study.reference_samples]
     for record in trials:
         folder = study.trial(record.trial)
@@ -75,15 +78,16 @@ class _Files:
     def __init__(self, on_damage: OnDamage) -> None:
         self._on_damage = on_damage
 
-    def rows(self, path: Path) -> list[EpochRow]:
-        found: list[EpochRow] = self._or([], lambda: read_rows(path))
+    def rows_of(self, path: Path, is_theirs: Callable[[int], bool]) -> list[EpochRow]:
+        """The rows of a file, all of which must be of the trial whose file it is."""
+        found: list[EpochRow] = self._or([], lambda: _require_theirs(read_rows(path), path, is_theirs))
         return found
 
     def tables(self, path: Path) -> list[pd.DataFrame]:
         """The table, alone in a list; none where there is no such file."""
         if not path.is_file():
             return []
-        found: list[pd.DataFrame] = self._or([], lambda: [read_table(path, next_step=_REDO).to_pandas()])
+        found: list[pd.DataFrame] = self._or([], lambda: [read_frame(path, next_step=_REDO)])
         return found
 
     def config(self, path: Path, rows: list[EpochRow]) -> dict[str, Any] | None:
@@ -101,14 +105,31 @@ class _Files:
             return default
 
 
+def _require_theirs(rows: list[EpochRow], path: Path, is_theirs: Callable[[int], bool]) -> list[EpochRow]:
+    others = [row.get(schema.TRIAL) for row in rows if not is_theirs(row.get(schema.TRIAL, _NOBODY))]
+    if others:
+        raise DataError(f"{path.name} must hold scores of its own trial", f"{path}: of {others[0]}", _REDO)
+    return rows
+
+
 def _collect_panel(source: Path, target: Path) -> None:
     if source.is_file() and not target.is_file():
         write_bytes(target, source.read_bytes())
 
 
 def _write_results(path: Path, frame: pd.DataFrame) -> None:
+    frame = frame.assign(**{str(name): _plain(column) for name, column in frame.items()})
     table = pa.Table.from_pandas(frame, preserve_index=False)
     write_table(path, with_format(table, schema.RESULTS_FORMAT_VERSION))
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """A column that Arrow can hold: as texts, where what trials left in it is of several kinds."""
+    try:
+        pa.array(column, from_pandas=True)
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return column.map(lambda value: str(value).encode("utf-8", "replace").decode(), na_action="ignore")
+    return column
 
 
 def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list[EpochRow]:
@@ -118,7 +139,7 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
         rows = epoch_log.read(folder, record.last_epoch)
     else:
         rows = epoch_log.read(folder)
-        final = files.rows(folder.final)
+        final = files.rows_of(folder.final, lambda trial: trial == record.trial)
         rows += [row for row in final if row.get(schema.SPLIT) == "test" or schema.ALPHA in row]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
@@ -136,11 +157,20 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
 def _read_config(path: Path, rows: list[EpochRow]) -> dict[str, Any]:
     values = read_yaml(path, _REDO)
     trained_with = rows[-1].get(schema.CONFIG_HASH) if rows else None
-    if not isinstance(values, dict) or (trained_with and config_hash(values) != trained_with):
+    is_known = config_hash(values) == trained_with if trained_with else _is_config(values)
+    if not isinstance(values, dict) or not is_known:
         raise DataError(
             f"{path.name} must be what the trial was trained with", f"{path}, which is not", _REDO
         )
     return values
+
+
+def _is_config(values: Any) -> bool:
+    try:
+        TrialConfig.parse(values)
+    except ConfigError:
+        return False
+    return True
 
 
 def _config_columns(

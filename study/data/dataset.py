@@ -10,7 +10,6 @@ What is in a shard: :mod:`study.data.shards`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from study.data.shards import REPAIR, SAMPLE_COLUMNS, concurrently, hash_or_none
 from study.data.source_record import SourceRecord
 from taskct_core import schema
 from taskct_core.config import StrictModel
-from taskct_core.contracts.files import write_json
+from taskct_core.contracts.files import parse_json, write_json
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
@@ -128,8 +127,8 @@ def load_card(folder: Path) -> DatasetCard:
             "Make it with `taskct simulate CONFIG`; an interrupted simulation continues with the same command.",
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        values = parse_json(path.read_bytes())
+    except ValueError as error:
         raise DataError(
             "dataset.json must be JSON",
             f"{path}: {error}",

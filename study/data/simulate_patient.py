@@ -23,7 +23,7 @@ from study.data.shards import file_hash, hash_or_none, is_whole_shard, to_table,
 from study.data.source_record import record_source, stamp
 from taskct_core import schema
 from taskct_core.config import SimulationConfig
-from taskct_core.contracts.files import write_json
+from taskct_core.contracts.files import parse_json, write_json
 from taskct_core.volumes import Volume, VolumeReference, read_volume
 from taskct_core.volumes.body import BodyBox, body_box
 
@@ -228,7 +228,7 @@ def _write_slices(
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}

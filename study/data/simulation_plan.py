@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
 from study.data.split import check_labelled, split_patients
 from taskct_core.config import SimulationConfig, StrictModel
+from taskct_core.contracts.files import parse_json
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.geometry import LODOPAB_FIELD_MM
@@ -161,7 +161,7 @@ def _finished_card(folder: Path) -> DatasetCard | None:
     """None where there is none yet, and where it was torn: the patients' manifests say the same."""
     path = DatasetFolder(folder).card
     try:
-        json.loads(path.read_bytes())
+        parse_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return load_card(folder)

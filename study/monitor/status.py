@@ -157,7 +157,11 @@ def objective_directions(study: optuna.Study) -> dict[str, str]:
 
 def _hypervolume_share(records: list[TrialRecord], directions: dict[str, str]) -> float | None:
     """What part of the box between the worst and best completed values the front dominates."""
-    completed = [record for record in records if record.status == COMPLETE and record.feasible]
+    completed = [
+        record
+        for record in records
+        if record.status == COMPLETE and record.feasible and directions.keys() <= record.objectives.keys()
+    ]
     if not completed or not 2 <= len(directions) <= 3:
         return None
     points = np.array([[record.objectives[name] for name in directions] for record in completed])

@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from study.data.batches import to_batch
@@ -29,11 +30,11 @@ from study.search.storage.records import best_records
 from study.trials.plugins import own_scores
 from study.trials.trial import read_checkpoint, read_trial_config
 from taskct_core import schema
-from taskct_core.contracts.files import open_folder, write_whole
+from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row
 from taskct_core.contracts.study_card import StudyCard
-from taskct_core.contracts.tables import read_table
+from taskct_core.contracts.tables import read_frame, write_table
 from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.metrics import summarise
 from taskct_core.registry import BUILT_IN_ONLY, Trust
@@ -247,10 +248,10 @@ def _append(path: Path, new: pd.DataFrame, sample: list[str]) -> None:
     hashes = [schema.DATA_HASH, schema.TASK_NETWORK_HASH, schema.AUDIT_NETWORK_HASH]
     identity = [schema.TRIAL, schema.METHOD, schema.SPLIT, *hashes, *sample]
     if path.is_file():
-        old = read_table(path, next_step="Move it away: evaluations then begin a new table.").to_pandas()
+        old = read_frame(path, next_step="Move it away: evaluations then begin a new table.")
         new = pd.concat([old, new], ignore_index=True)
     new = new.reindex(
         columns=[*new.columns, *([] if schema.AUDIT_NETWORK_HASH in new else [schema.AUDIT_NETWORK_HASH])]
     )
     new = new.drop_duplicates(identity, keep="last")
-    write_whole(path, lambda temporary: new.to_parquet(temporary, index=False))
+    write_table(path, pa.Table.from_pandas(new, preserve_index=False))

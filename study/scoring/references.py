@@ -26,7 +26,7 @@ from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows
-from taskct_core.contracts.tables import read_table
+from taskct_core.contracts.tables import read_frame
 from taskct_core.errors import DataError
 from taskct_core.metrics import summarise
 from taskct_core.projection import RayTransform
@@ -84,7 +84,7 @@ def _known(study: StudyFolder) -> tuple[list[EpochRow], list[SliceRow]]:
         rows = read_rows(study.references)
         if not rows:
             return [], []
-        samples = read_table(study.reference_samples).to_pandas()
+        samples = read_frame(study.reference_samples)
         methods = {row[schema.METHOD] for row in rows}
         slices: list[SliceRow] = samples[samples[schema.METHOD].isin(methods)].to_dict("records")
     except (DataError, KeyError) as error:

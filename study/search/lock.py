@@ -15,6 +15,7 @@ stale lock at the same moment may both get it; the first sees that it lost befor
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import socket
@@ -29,7 +30,7 @@ from typing import Any
 
 import psutil
 
-from taskct_core.contracts.files import create_exclusively, is_remote, remove_partials, write_json
+from taskct_core.contracts.files import create_exclusively, is_remote, parse_json, remove_partials, write_json
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 
@@ -153,14 +154,24 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
 def read_driver(folder: Path) -> Driver | None:
     """Who holds the lock of the study in ``folder``, alive or not; ``None`` if nobody does, or it cannot be read."""
     try:
-        return _parse(json.loads(Folder(folder).lock.read_text(encoding="utf-8")))
+        return _parse(parse_json(Folder(folder).lock.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
 def _parse(values: dict[str, Any]) -> Driver:
-    """A driver as this version or an older one wrote it."""
-    return Driver(**{field.name: values[field.name] for field in fields(Driver) if field.name in values})
+    """A driver as this version or an older one wrote it.
+
+    Raises:
+        TypeError: if a value is missing or of another type.
+    """
+    known = {field.name: values[field.name] for field in fields(Driver) if field.name in values}
+    for field in fields(Driver):
+        value = known.get(field.name, field.default)
+        allowed = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
+        if isinstance(value, bool) or not isinstance(value, allowed):  # type: ignore[arg-type]
+            raise TypeError(f"{field.name} = {value!r}")
+    return Driver(**known)
 
 
 def acquire(folder: Path, what: str = "study") -> StudyLock:
@@ -253,6 +264,7 @@ def _beat_until(stop: threading.Event, lock: StudyLock) -> None:
             lock.beat()
 
 
+@functools.cache
 def _this_machine() -> tuple[str, str, str]:
     """Host name, id of the kernel's boot, and the namespace of process numbers; empty where there are none."""
     boot = namespace = ""

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 from taskct_core.contracts.files import is_remote, write_bytes
 from taskct_core.contracts.folders import TrialFolder
-from taskct_core.contracts.rows import EpochRow, epoch_row, first_row, to_json
+from taskct_core.contracts.rows import EpochRow, epoch_row, first_row, is_row, to_json
 from taskct_core.schema import EPOCH, KEPT_EPOCH
 
 
@@ -46,8 +46,8 @@ def append(folder: TrialFolder | str | Path, row: Mapping[str, object]) -> None:
 def read(folder: TrialFolder | str | Path, last_epoch: int | None = None) -> list[EpochRow]:
     """Return the rows of the trial in ``folder``, one an epoch in ascending order; empty without a log.
 
-    What a kill or a bad disk left of a line is no row; of two lines that were joined, both are. Of several rows for one epoch the last counts. Rows after ``last_epoch``
-    are left out.
+    What a kill or a bad disk left of a line is no row; of two lines that were joined, both are. Of several rows for one
+    epoch the last counts. Rows after ``last_epoch`` are left out.
     """
     path = TrialFolder.at(folder).epoch_log
     if not path.is_file():
@@ -68,7 +68,7 @@ def _rows_of(line: str) -> Iterator[EpochRow]:
         except (ValueError, RecursionError):
             return
         epoch = row.get(EPOCH)
-        if _is_whole(epoch):
+        if _is_whole(epoch) and is_row(row):
             yield epoch_row(row, {EPOCH: int(epoch)})
         rest = rest[end:].strip()
 

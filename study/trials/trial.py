@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 import yaml
 from torch import nn
@@ -41,6 +42,7 @@ from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
+from taskct_core.contracts.tables import write_table
 from taskct_core.contracts.yaml_loader import read_yaml
 from taskct_core.errors import ConfigError, DataError, StudyError, first_line
 from taskct_core.geometry import Geometry
@@ -360,8 +362,7 @@ def _final_rows(
 
 def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:
     """Write per-slice rows as Parquet."""
-    frame = pd.DataFrame(rows)
-    write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    write_table(path, pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False))
 
 
 def _predict_panel(training: Training | FrontTraining, panel: Batch) -> tuple[torch.Tensor, torch.Tensor]:

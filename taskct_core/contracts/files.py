@@ -174,6 +174,18 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, default=str) + "\n")
 
 
+def parse_json(content: bytes) -> Any:
+    """The plain values of a JSON text in UTF-8.
+
+    Raises:
+        ValueError: if it is none, holds a number of thousands of digits, or nests deeper than Python follows.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("values are nested too deep") from None
+
+
 def read_json(path: Path, next_step: str) -> Any:
     """Read a JSON file.
 
@@ -181,8 +193,8 @@ def read_json(path: Path, next_step: str) -> Any:
         DataError: if it is none, with the user's ``next_step``.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:  # a number of 5,000 digits is a ValueError
+        return parse_json(path.read_bytes())
+    except (ValueError, OSError) as error:
         raise DataError(
             f"{path.name} must be valid JSON", f"{path}: {first_line(error)}", next_step
         ) from None

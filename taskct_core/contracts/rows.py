@@ -7,6 +7,7 @@ Python writes them, and are read alike.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from taskct_core.contracts.files import read_json, write_text
 from taskct_core.errors import DataError
+from taskct_core.schema import METRICS, NETWORK_SUFFIXES
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_LARGEST = 2**63  # of a whole number in a table
 
 
 ImageColumn = Literal["full_dose", "fbp"]
@@ -94,6 +98,11 @@ class EpochRow(TypedDict, total=False):
     finished_at: str
 
 
+_ANNOTATIONS = {
+    name: getattr(hint, "__forward_arg__", hint) for name, hint in EpochRow.__annotations__.items()
+}
+
+
 def batch_of(columns: Mapping[str, object]) -> Batch:
     """A batch of its columns."""
     return cast(Batch, dict(columns))
@@ -137,6 +146,44 @@ def first_row(text: str) -> tuple[EpochRow, int]:
     return _decoded(row), end
 
 
+def is_row(row: Mapping[str, object]) -> bool:
+    """Whether the columns that this version knows hold what they are for; what cannot be known is a NaN.
+
+    A damaged file may still be JSON: a text in the place of a score would make texts of all trials' scores.
+    """
+    return all(_fits(value, _kind_of(name)) for name, value in row.items())
+
+
+def _fits(value: object, kind: type | None) -> bool:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    if (isinstance(value, int) and abs(value) >= _LARGEST) or (
+        isinstance(value, str) and not _is_text(value)
+    ):
+        return False
+    if kind is None:  # of a version, or of the user's own
+        return isinstance(value, str | int | float)
+    if isinstance(value, bool):
+        return False
+    if kind is int:
+        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return isinstance(value, int | float if kind is float else str)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written in UTF-8, which half a surrogate pair of a JSON text cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+@functools.cache
+def _kind_of(column: str) -> type | None:
+    for suffix in NETWORK_SUFFIXES:
+        if column.removesuffix(suffix) in METRICS:
+            return float
+    kinds = {"int": int, "float": float, "str": str, "str | None": str}
+    return kinds.get(str(_ANNOTATIONS.get(column)))
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write rows as one JSON list, whole."""
     write_text(path, json.dumps([_encoded(row) for row in rows], indent=2, allow_nan=False) + "\n")
@@ -154,7 +201,12 @@ def read_rows(path: Path) -> list[EpochRow]:
     rows = read_json(path, next_step)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path.name} must hold a list of rows", f"{path}: {type(rows).__name__}", next_step)
-    return [_decoded(row) for row in rows]
+    decoded = [_decoded(row) for row in rows]
+    if not all(map(is_row, decoded)):
+        raise DataError(
+            f"{path.name} must hold numbers where scores are, and texts where names are", str(path), next_step
+        )
+    return decoded
 
 
 def _encoded(value: Any) -> Any:

@@ -6,8 +6,12 @@ types, of which one of Ray Data's holds pickles.
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +20,9 @@ from numpy.typing import NDArray
 
 from taskct_core.contracts.files import write_whole
 from taskct_core.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT_KEY = b"taskct_format"  # in a Parquet file's metadata: the version of its format
 
@@ -28,7 +35,11 @@ def with_format(table: pa.Table, version: int, **metadata: str) -> pa.Table:
 
 
 def write_table(path: Path, table: pa.Table, **options: Any) -> None:
-    """Write a Parquet file whole; ``options`` are those of :func:`pyarrow.parquet.write_table`."""
+    """Write a Parquet file whole, its pages with checksums.
+
+    ``options`` are those of :func:`pyarrow.parquet.write_table`.
+    """
+    options = {"write_page_checksum": True} | options
     write_whole(path, lambda temporary: pq.write_table(table, temporary, **options))
 
 
@@ -49,7 +60,7 @@ def read_table(path: Path, version: int | None = None, next_step: str = _EXPORT_
     """
     try:
         with path.open("rb") as stream:
-            table = pq.read_table(stream)
+            table = pq.read_table(stream, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{path.name} must be a readable Parquet file",
@@ -67,6 +78,17 @@ def read_table(path: Path, version: int | None = None, next_step: str = _EXPORT_
             "or read it with the version that wrote it.",
         )
     return table
+
+
+def read_frame(path: Path, version: int | None = None, next_step: str = _EXPORT_AGAIN) -> pd.DataFrame:
+    """As :func:`read_table`, for pandas; what pandas noted of itself in the file is disregarded."""
+    table = read_table(path, version, next_step)
+    try:
+        return table.to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # a date that there is not, say
+        raise DataError(
+            f"{path.name} must hold plain values", f"{path} ({first_line(error)})", next_step
+        ) from None
 
 
 def require_plain(schema: pa.Schema, path: Path) -> None:
@@ -102,6 +124,12 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     write_whole(path, write)
 
 
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, LookupError, SyntaxError, MemoryError, RuntimeError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an ``.npz`` file; objects in it are refused, for they could run code.
 
@@ -111,7 +139,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path.name} must be a readable NumPy archive", f"{path}: {error}", "Export it again."
         ) from None

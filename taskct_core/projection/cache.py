@@ -24,6 +24,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
+from taskct_core.contracts.files import parse_json
+
 Arrays = dict[str, NDArray[np.generic]]
 _CHECKSUMS_FILE = "arrays.json"  # of the arrays' files, and of the list itself
 
@@ -89,7 +91,7 @@ def _build_into(entry: Path, build: Callable[[], Arrays]) -> Arrays:
 def _read(entry: Path) -> Arrays | None:
     """An entry's arrays; None where it is missing or not what was written, down to the last bit."""
     try:
-        listed = json.loads((entry / _CHECKSUMS_FILE).read_text(encoding="utf-8"))
+        listed = parse_json((entry / _CHECKSUMS_FILE).read_bytes())
         checksums = listed["arrays"]
         if listed != _with_own_checksum(checksums) or any(
             _checksum(entry / f"{name}.npy") != checksum for name, checksum in checksums.items()

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from taskct_core.contracts.files import parse_json
 from taskct_core.geometry import ParallelBeam
 from taskct_core.projection.cache import cache_folder
 from taskct_core.projection.kernel import (
@@ -163,7 +164,7 @@ def _unmeasured() -> str:
 def _read(file: Path) -> dict[str, str] | None:
     """A record's choice; None where it is missing, damaged or names what is not here."""
     try:
-        chosen = json.loads(file.read_text(encoding="utf-8"))["chosen"]
+        chosen = parse_json(file.read_bytes())["chosen"]
         choice = {operation: str(chosen[operation]) for operation in OPERATIONS}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

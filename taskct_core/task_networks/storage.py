@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from taskct_core.config import StrictModel, TaskNetworkConfig
-from taskct_core.contracts.files import local_copy, write_bytes, write_text
+from taskct_core.contracts.files import local_copy, parse_json, write_bytes, write_text
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import DataError, first_line
 from taskct_core.registry import BUILT_IN_ONLY, Trust
@@ -98,7 +97,7 @@ def load_task_network_card(folder: Path) -> TaskNetworkCard:
             "Make one with `taskct pretrain`.",
         )
     try:
-        return TaskNetworkCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return TaskNetworkCard.model_validate(parse_json(path.read_bytes()))
     except (ValidationError, ValueError, OSError) as error:
         raise DataError(
             f"{TaskNetworkFolder.card} must describe a task network",

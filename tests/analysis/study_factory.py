@@ -83,7 +83,7 @@ def write_table(path: Path, table: pd.DataFrame, version: str | None = str(S.RES
         arrow = arrow.replace_schema_metadata(
             {**(arrow.schema.metadata or {}), b"taskct_format": version.encode()}
         )
-    pq.write_table(arrow, path)
+    pq.write_table(arrow, path, write_page_checksum=True)
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:

@@ -14,10 +14,10 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -55,8 +55,13 @@ class Setting:
     pruner: str
     runs_ahead: int
     seed: int
+    concurrent: int  # trials at a time, an epoch of each in turn
 
-    @property
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace.parse(self.config.space)
+
+    @cached_property
     def config(self) -> StudyConfig:
         values = {
             "trials": self.trials,
@@ -70,12 +75,14 @@ class Setting:
 
 
 SETTINGS = [
-    Setting(trials, epochs, pruner, ahead, seed)
+    Setting(trials, epochs, pruner, ahead, seed, concurrent)
     for trials in (1, 2, 3)
     for epochs in (1, 2)
-    for pruner in ("none", "pareto_asha")
+    for pruner, concurrent in (("none", 1), ("pareto_asha", 1), ("none", 2))
     for ahead in (0, 1)
     for seed in (0, 1, 2)
+    if concurrent
+    <= trials  # with a pruner, what two trials at a time are stopped for depends on who reports first
 ]
 
 
@@ -145,8 +152,7 @@ class Driver:
         self._after_theft = 0
 
     def run(self) -> None:
-        config, folder = self.setting.config, self.disk.folder
-        space = SearchSpace.parse(config.space)
+        config, space, folder = self.setting.config, self.setting.space, self.disk.folder
         with storage_errors(folder):
             lock = lock_module.acquire(folder)
             try:
@@ -163,8 +169,7 @@ class Driver:
                 conductor = Conductor(
                     study, StudyFolder(folder), space, rules, pruner, lock.check, self._note
                 )
-                while (proposal := conductor.suggest()) is not None:
-                    conductor.complete(proposal.trial, failed=not self._train(conductor, proposal))
+                self._work(conductor)
             except Killed:
                 lock.abandon()  # driver.lock stays, as after a kill
                 raise
@@ -180,8 +185,23 @@ class Driver:
             if self._after_theft > 1:
                 raise AssertionError("a driver went on without its lock")
 
-    def _train(self, conductor: Conductor, proposal: Proposal) -> bool:
-        """Train a trial in a worker of its own; False if the worker died."""
+    def _work(self, conductor: Conductor) -> None:
+        """Train every trial, some at a time: an epoch of each in turn."""
+        at_work: list[tuple[Proposal, Iterator[bool]]] = []
+        while True:
+            while len(at_work) < self.setting.concurrent and (proposal := conductor.suggest()) is not None:
+                at_work.append((proposal, self._train(conductor, proposal)))
+            if not at_work:
+                return
+            proposal, epochs = at_work.pop(0)
+            is_alive = next(epochs, None)
+            if is_alive:
+                at_work.append((proposal, epochs))
+            else:
+                conductor.complete(proposal.trial, failed=is_alive is False)
+
+    def _train(self, conductor: Conductor, proposal: Proposal) -> Iterator[bool]:
+        """Train a trial in a worker of its own, an epoch a step; False if the worker died."""
         alpha, epochs = proposal.values["alpha"], self.setting.epochs
         rows = epoch_log.read(proposal.folder)
         for epoch in range(1, epochs + 1):
@@ -193,12 +213,13 @@ class Driver:
                     raise OSError(errno.EPIPE, "the worker died")
             except OSError as error:
                 conductor.fail(proposal.trial, str(error))
-                return False
+                yield False
+                return
             goes_on = conductor.report(proposal.trial, rows[epoch - 1])
             self.acknowledged.add((proposal.trial, epoch))
             if not goes_on:
-                break
-        return True
+                return
+            yield True
 
 
 @dataclass(frozen=True)

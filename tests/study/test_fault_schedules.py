@@ -31,7 +31,7 @@ def test_no_schedule_of_faults_violates_what_is_promised(tmp_path: Path) -> None
 
 
 DEFECTS = {
-    "a torn journal is not mended": (opening, "_mend_journal", lambda path: None),
+    "a torn journal is not mended": (opening, "mend_journal", lambda path: None),
     "a lost lock is not noticed": (StudyLock, "check", lambda self: None),
     "a torn epoch log is appended to": (epoch_log, "_ends_torn", lambda file: False),
     "duplicates are not told from storage": (conductor, "twin_of", lambda number, trials: None),

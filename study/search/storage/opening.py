@@ -7,7 +7,6 @@ Only the driver that holds the study's lock writes; readers need no lock.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import uuid
 import warnings
@@ -17,14 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from taskct_core.contracts.files import is_remote, write_json
+from study.search.storage.journal import mend_journal, open_journal
+from taskct_core.contracts.files import is_remote, parse_json, write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.redaction import HIDDEN, redacted
@@ -73,14 +72,17 @@ def read_card(folder: Path) -> StorageCard:
     """
     path = StudyFolder(folder).storage
     try:
-        return StorageCard(**json.loads(path.read_text(encoding="utf-8")))
+        card = StorageCard(**parse_json(path.read_bytes()))
+        if not isinstance(card.study_name, str) or not isinstance(card.url, str | None):
+            raise TypeError("a name or URL that is no text")
+        return card
     except FileNotFoundError:
         raise StudyError(
             f"a study folder must hold a {StudyFolder.storage}",
             str(folder),
             "Start the study with `taskct study run`.",
         ) from None
-    except (json.JSONDecodeError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise StudyError(
             f"{StudyFolder.storage} must name the study and its storage",
             f"{path}: {error}",
@@ -118,6 +120,8 @@ def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> op
             the trials of the folder: a new study would take their scores for those of its own trials.
     """
     check_storage(folder, url)
+    if url is None:
+        mend_journal(StudyFolder(folder).journal)
     if not StudyFolder(folder).storage.exists():
         if StudyFolder(folder).trials_on_disk() and not _journal_names(folder, url):
             raise _lost(folder, f"no {StudyFolder.storage}, which names the study and its storage")
@@ -143,8 +147,8 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
     """Create the folder's study in its storage, and then the file that names it: a study that is named is there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names = _journal_names(folder, url)
-    if url is None:
-        _mend_journal(StudyFolder(folder).journal)
+    if url is None and not names:  # half of a first line, to which Optuna would append
+        StudyFolder(folder).journal.unlink(missing_ok=True)
     # A random part: two folders of one name may share one database.
     card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url and redacted(url))
     if url is not None:
@@ -182,12 +186,12 @@ def open_study(folder: Path, *, writable: bool = False) -> optuna.Study:
     card = read_card(folder)
     if not _storage_exists(folder, card):
         raise _lost(folder, f"no {_place(folder, card)}")
+    if writable and card.url is None:
+        mend_journal(StudyFolder(folder).journal)
     try:
         study = optuna.load_study(study_name=card.study_name, storage=_open_storage(folder, card))
     except KeyError:
         raise _lost(folder, f"no study {card.study_name} in {_place(folder, card)}") from None
-    if writable and card.url is None:
-        _mend_journal(StudyFolder(folder).journal)
     return study
 
 
@@ -250,7 +254,7 @@ def _storage_exists(folder: Path, card: StorageCard) -> bool:
 
 def _open_storage(folder: Path, card: StorageCard) -> BaseStorage:
     if card.url is None:
-        return _open_journal(StudyFolder(folder).journal)
+        return open_journal(StudyFolder(folder).journal)
     url = _whole_url(card.url)
     with _usable_database(card.url):
         return optuna.storages.get_storage(url)
@@ -278,29 +282,11 @@ def _whole_url(kept: str) -> str:
     return url
 
 
-def _open_journal(path: Path) -> JournalStorage:
-    try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-    ) as error:  # whatever a line may hold
-        raise StudyError(
-            f"{StudyFolder.journal} must be readable to its end",
-            f"{path} ({type(error).__name__}: {error})",
-            "Restore it from a backup, or make it again from the trials' folders with `taskct study rebuild "
-            f"{path.parent}`.",
-        ) from None
-
-
 def _set_aside_unreadable(folder: Path) -> None:
     """Rename a storage.json or journal that cannot be read to ``NAME.unreadable``."""
     for name, read in (
         (StudyFolder.storage, read_card),
-        (StudyFolder.journal, lambda f: _open_journal(f / StudyFolder.journal)),
+        (StudyFolder.journal, _read_journal),
     ):
         path = folder / name
         try:
@@ -308,6 +294,11 @@ def _set_aside_unreadable(folder: Path) -> None:
                 read(folder)
         except StudyError:
             path.rename(path.with_name(f"{name}.unreadable"))
+
+
+def _read_journal(folder: Path) -> None:
+    mend_journal(StudyFolder(folder).journal)
+    open_journal(StudyFolder(folder).journal)
 
 
 @contextmanager
@@ -320,17 +311,3 @@ def _usable_database(url: str) -> Iterator[None]:
             f"{url!r} ({error})",
             "Start the database, install its driver, or leave the URL out for a journal file.",
         ) from None
-
-
-def _mend_journal(path: Path) -> None:
-    """Undo what a killed driver can leave: a torn last line, and the lock of a write.
-
-    Optuna would append to the torn line and never read the journal again, and wait 30 s for the lock.
-    """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)

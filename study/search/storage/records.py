@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+
+from taskct_core.errors import StudyError
 
 # User attributes of an Optuna trial.
 VALUES = "values"  # overrides of a TrialConfig, with conditional parameters nested
@@ -24,6 +27,18 @@ ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries,
 
 # User attribute of the Optuna study: what its latest driver set out to do.
 PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ...}
+
+_KINDS: dict[str, type | UnionType] = {
+    VALUES: dict,
+    OBJECTIVES: dict,
+    LAST_EPOCH: int,
+    CURVES: dict,
+    REASON: str | None,
+    RETRIES: int,
+    ERRORS: int,
+    DUPLICATE_OF: int,
+    RETRY_OF: int,
+}
 
 WAITING = "WAITING"  # queued; the other states are named as in the schema
 
@@ -51,6 +66,13 @@ def read_records(study: optuna.Study) -> list[TrialRecord]:
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     attributes = trial.user_attrs
+    for name, kind in _KINDS.items():
+        if name in attributes and not isinstance(attributes[name], kind):
+            raise StudyError(
+                "a study's storage must hold what its driver wrote",
+                f"{name} = {attributes[name]!r} of trial {trial.number}",
+                "Restore the storage from a backup, or make it again with `taskct study rebuild`.",
+            )
     return TrialRecord(
         trial=trial.number,
         status=trial.state.name,
