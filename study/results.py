@@ -32,7 +32,6 @@ _REDO = (
 )
 
 
-_NOBODY = 2**62  # no trial's number
 OnDamage = Callable[[DataError], None]
 
 
@@ -52,7 +51,7 @@ def export_results(
     """
     study = StudyFolder.at(study_folder)
     files = _Files(on_damage)
-    references = files.rows_of(study.references, lambda trial: trial < 0)
+    references = files.rows_of(study.references, lambda trial: trial is not None and trial < 0)
     rows = [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in references]
     sample_files = [study.reference_samples]
     for record in trials:
@@ -78,9 +77,17 @@ class _Files:
     def __init__(self, on_damage: OnDamage) -> None:
         self._on_damage = on_damage
 
-    def rows_of(self, path: Path, is_theirs: Callable[[int], bool]) -> list[EpochRow]:
+    def rows_of(self, path: Path, is_theirs: Callable[[int | None], bool]) -> list[EpochRow]:
         """The rows of a file, all of which must be of the trial whose file it is."""
         found: list[EpochRow] = self._or([], lambda: _require_theirs(read_rows(path), path, is_theirs))
+        return found
+
+    def epochs_of(self, folder: TrialFolder, trial: int, last_epoch: int | None = None) -> list[EpochRow]:
+        """The rows of an epoch log, in which a user's own trainable need not name the trial."""
+        rows = epoch_log.read(folder, last_epoch)
+        found: list[EpochRow] = self._or(
+            [], lambda: _require_theirs(rows, folder.epoch_log, lambda named: named in (trial, None))
+        )
         return found
 
     def tables(self, path: Path) -> list[pd.DataFrame]:
@@ -105,8 +112,10 @@ class _Files:
             return default
 
 
-def _require_theirs(rows: list[EpochRow], path: Path, is_theirs: Callable[[int], bool]) -> list[EpochRow]:
-    others = [row.get(schema.TRIAL) for row in rows if not is_theirs(row.get(schema.TRIAL, _NOBODY))]
+def _require_theirs(
+    rows: list[EpochRow], path: Path, is_theirs: Callable[[int | None], bool]
+) -> list[EpochRow]:
+    others = [row.get(schema.TRIAL) for row in rows if not is_theirs(row.get(schema.TRIAL))]
     if others:
         raise DataError(f"{path.name} must hold scores of its own trial", f"{path}: of {others[0]}", _REDO)
     return rows
@@ -136,10 +145,10 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
     reason = record.reason if record.status == schema.FAIL else None
     state: dict[str, Any] = {schema.STATUS: record.status, schema.FAILURE_REASON: reason}
     if record.status == schema.PRUNED:  # its worker may have trained on until it was stopped
-        rows = epoch_log.read(folder, record.last_epoch)
+        rows = files.epochs_of(folder, record.trial, record.last_epoch)
     else:
-        rows = epoch_log.read(folder)
-        final = files.rows_of(folder.final, lambda trial: trial == record.trial)
+        rows = files.epochs_of(folder, record.trial)
+        final = files.rows_of(folder.final, lambda trial: trial in (record.trial, None))
         rows += [row for row in final if row.get(schema.SPLIT) == "test" or schema.ALPHA in row]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.

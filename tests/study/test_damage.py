@@ -18,6 +18,7 @@ from study.results import export_results
 from study.scoring.evaluate import evaluate_study
 from study.scoring.references import write_references
 from study.search.lock import read_driver, study_lock
+from study.search.storage.opening import open_study
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from study.trials.panels import choose_panel
@@ -25,7 +26,8 @@ from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
-from taskct_core.errors import DataError, TaskctError
+from taskct_core.contracts.tables import read_frame
+from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.geometry import geometry_from_dict
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -199,6 +201,11 @@ LINES = {
     "two joined lines": (b'{"epoch": 3}{"epoch": 4}', [1, 2, 3, 4]),
     "a row and half of one": (b'{"epoch": 3}{"epo', [1, 2, 3]),
     "deep nesting": (b'{"epoch": ' + b"[" * 100_000, [1, 2]),
+    "a score that is text": (b'{"epoch": 3, "psnr_lodopab": "high"}', [1, 2]),
+    "a loss that is true": (b'{"epoch": 3, "loss": true}', [1, 2]),
+    "a method that is a number": (b'{"epoch": 3, "method": 4}', [1, 2]),
+    "a host that is no text": (b'{"epoch": 3, "host": "\\ud800"}', [1, 2]),
+    "a number too large for a table": (b'{"epoch": 3, "seconds": 1' + b"0" * 30 + b"}", [1, 2]),
     "a long number": (b'{"epoch": ' + b"9" * 5000 + b"}", [1, 2]),
 }
 
@@ -216,9 +223,45 @@ def test_a_damaged_line_of_an_epoch_log_costs_that_line(
     assert rows[0]["loss"] == 0.5 and math.isfinite(rows[1]["loss"])
 
 
-@pytest.mark.parametrize("content", [b"", b"{", bytes(80), b"[]", b"null", b'{"host": 1}', b'{"a": 2}'])
+WHOLE_LOCK = b'{"host": "a", "pid": 1, "token": "t", "since": 1.0, "heartbeat": 2.0}'
+LOCKS = [b"", b"{", bytes(80), b"[]", b"null", b'{"host": 1}', b'{"a": 2}', b"[" * 100_000]
+LOCKS += [WHOLE_LOCK.replace(b"1,", b'"x",'), WHOLE_LOCK.replace(b"2.0", b"null"), b"\xff" + WHOLE_LOCK]
+
+
+@pytest.mark.parametrize("content", LOCKS)
 def test_a_damaged_lock_is_nobodys(content: bytes, tmp_path: Path) -> None:
     (tmp_path / Folder.lock).write_bytes(content)
     assert read_driver(tmp_path) is None
     with study_lock(tmp_path):
         assert read_driver(tmp_path) is not None
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"\xff{}", b'{"study_name": 1, "url": null}', b"[]", b"9" * 5000]
+)
+def test_a_damaged_storage_card_is_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / StudyFolder.storage).write_bytes(content)
+    with pytest.raises(StudyError, match=r"storage\.json must name the study"):
+        open_study(tmp_path)
+
+
+def test_scores_of_another_trial_are_not_taken(folder: Path) -> None:
+    """A file that was copied from one trial's folder into another's."""
+    for name in (TrialFolder.final, TrialFolder.epoch_log):
+        shutil.copy(StudyFolder(folder).trial(1).path / name, StudyFolder(folder).trial(0).path / name)
+    told: list[DataError] = []
+    results = export_results(folder, "damaged", RECORDS, told.append)
+    assert any("scores of its own trial" in error.rule for error in told)
+    other = read_rows(StudyFolder(folder).trial(1).final)[0][schema.PRIMARY_PSNR]
+    taken = results[(results[schema.TRIAL] == 0) & (results[schema.PRIMARY_PSNR] == other)]
+    assert taken.empty and (results[schema.TRIAL] == 1).sum() == 3
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "samples.parquet", "trials/0000/samples.parquet"])
+def test_a_changed_bit_in_a_table_is_noticed(name: str, folder: Path) -> None:
+    export_results(folder, "damaged", RECORDS)
+    content = bytearray((folder / name).read_bytes())
+    content[60] ^= 4  # within the first page
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="must be a readable Parquet file"):
+        read_frame(folder / name)
