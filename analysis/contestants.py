@@ -17,7 +17,7 @@ from analysis.results_table import (
     method_name,
     parameter_name,
 )
-from analysis.selection import baseline, picks
+from analysis.selection import baseline, front_trials, picks
 from taskct_core import schema as S
 
 # A study of at most so many configurations, which differ in mode, alpha and at most one thing more, is
@@ -58,6 +58,12 @@ def shown_contestants(table: ResultsTable) -> dict[Contestant, str]:
         for trial in _first_trials(table):
             reasons.setdefault(contestant(table, trial), [])
     return {one: "; ".join(dict.fromkeys(why)) for one, why in reasons.items()}
+
+
+def chosen_trials(table: ResultsTable) -> list[int]:
+    """The trials whose scores on the split of claims are shown: the front, and what the methods table compares."""
+    compared = [trial for one in shown_contestants(table) for trial in one.trials]
+    return list(dict.fromkeys([*front_trials(table), *compared]))
 
 
 def shown_whole(table: ResultsTable) -> bool:

@@ -178,7 +178,7 @@ def export_front_configs(table: ResultsTable, out: str | Path) -> list[Path]:
     """Write the YAML of every front trial whose configuration is stored, ready for ``taskct train``."""
     folder = _made(out)
     written = []
-    for trial in front_trials(table, table.claim_split):
+    for trial in front_trials(table):
         text = runnable_config(table, trial)
         if text is not None:
             path = folder / f"trial-{trial:04d}.yaml"

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.contestants import Contestant, alpha_of, contestant, shown_contestants, shown_whole
+from analysis.contestants import MOST_SHOWN, Contestant, alpha_of, contestant, shown_contestants, shown_whole
 from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
 from analysis.results_table import ResultsTable, method_name
 from analysis.sample_scores import AlignedSamples, align, can_resample
+from analysis.selection import front_trials
 from analysis.tables import column_title, shown_metrics
 from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
@@ -74,7 +75,9 @@ def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
     """The rows of the methods table -> why they are in it: full dose, what was trained, other references."""
     references = {contestant(table, int(number)): "reference" for number in table.references.index}
     bound = {one: why for one, why in references.items() if one.trials[0] == table.reference("full_dose")}
-    trained = shown_contestants(table)
+    trained = dict(shown_contestants(table))
+    for trial in front_trials(table)[:MOST_SHOWN]:
+        trained.setdefault(contestant(table, trial), "on the front")
     if shown_whole(table):
         modes = {mode: place for place, mode in enumerate(MODES)}
 

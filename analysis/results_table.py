@@ -128,7 +128,14 @@ class ResultsTable:
             S.EPOCH, kind="stable"
         )
         last = rows.drop_duplicates([S.TRIAL, S.SPLIT], keep="last").set_index(S.TRIAL).sort_index()
-        return {str(split): group[self.metrics].astype(float) for split, group in last.groupby(S.SPLIT)}
+        return {
+            str(split): means_alike(group[self.metrics].astype(float))
+            for split, group in last.groupby(S.SPLIT)
+        }
+
+    def mean_structures(self, split: str) -> tuple[str, ...]:
+        """The structures that the mean Dice of a split is of: those whose Dice every method there has."""
+        return _alike(self._last_rows.get(split, self._no_rows), "patient", "nnunet")
 
     @cached_property
     def _rows_until_kept(self) -> pd.DataFrame:
@@ -163,7 +170,7 @@ class ResultsTable:
         frames = [frame.reindex(columns=names).astype(float) for frame in found]
         every = pd.concat(frames).dropna(how="all")
         every = every[~every.index.duplicated(keep="last")].sort_index()
-        return every.rename(columns=lambda name: name.removesuffix(suffix))
+        return means_alike(every.rename(columns=lambda name: name.removesuffix(suffix)))
 
     def shared_dice(self, split: str, suffix: str) -> str:
         """The Dice that the frozen and another network can be compared in: the mean over structures, or the
@@ -259,6 +266,34 @@ class ResultsTable:
         """The (negative) number of a reference, None where the study has not evaluated it."""
         found = self.references.index[self.references[S.METHOD] == method]
         return int(found[0]) if len(found) else None
+
+
+def means_alike(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of several methods on the same slices, the mean Dice of each over structures that all of them have.
+
+    Where the slices have no true tumour, a method that draws none has no tumour Dice and one that draws a false one has
+    0, so that what each averaged by itself is not the same thing.
+    """
+    scores = scores.copy()
+    for scope in S.DICE_SCOPES:
+        for empty in S.EMPTY_POLICIES:
+            mean = f"dice_mean_{scope}_{empty}"
+            every = [f"dice_{structure}_{scope}_{empty}" for structure in S.STRUCTURES]
+            alike = [f"dice_{structure}_{scope}_{empty}" for structure in _alike(scores, scope, empty)]
+            known = [name for name in every if name in scores and scores[name].notna().any()]
+            if mean in scores and alike and alike != known:
+                scores[mean] = scores[alike].mean(axis=1)
+    return scores
+
+
+def _alike(scores: pd.DataFrame, scope: str, empty: str) -> tuple[str, ...]:
+    """The structures whose Dice every method has that has any."""
+    columns = {structure: f"dice_{structure}_{scope}_{empty}" for structure in S.STRUCTURES}
+    known = {structure: scores[column] for structure, column in columns.items() if column in scores}
+    if not known:
+        return ()
+    scored = pd.DataFrame(known).dropna(how="all")
+    return tuple(structure for structure in scored if len(scored) and scored[structure].notna().all())
 
 
 def reference_name(method: str) -> str:

@@ -92,11 +92,26 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
         values = np.where(np.isfinite(samples.values[metric]), samples.values[metric], np.nan)
         return lambda resamples: resamples.slice_means(values)
     structure, scope, empty, suffix = match.groups()
-    parts = S.STRUCTURES if structure == "mean" else (structure,)
+    if structure != "mean":
+        return lambda resamples: _dice(samples, f"{structure}_{{}}_pixels{suffix}", scope, empty, resamples)
     return lambda resamples: _nanmean(
-        np.stack([_dice(samples, f"{part}_{{}}_pixels{suffix}", scope, empty, resamples) for part in parts]),
+        np.stack([_part_of_mean(samples, part, suffix, scope, empty, resamples) for part in S.STRUCTURES]),
         axis=0,
     )
+
+
+def _part_of_mean(
+    samples: AlignedSamples, structure: str, suffix: str, scope: str, empty: str, resamples: Resamples
+) -> Array:
+    """A structure's Dice in the mean over structures, which takes those alone that the truth of a draw has.
+
+    Without any in the truth, a method that draws none has no Dice and one with a false pixel has 0.
+    """
+    scores = _dice(samples, f"{structure}_{{}}_pixels{suffix}", scope, empty, resamples)
+    if empty == "lits":
+        return scores
+    there = resamples.slice_means((samples.values[f"{structure}_true_pixels{suffix}"] > 0).astype(float))
+    return np.where(there > 0, scores, np.nan)
 
 
 def _dice(samples: AlignedSamples, count: str, scope: str, empty: str, resamples: Resamples) -> Array:

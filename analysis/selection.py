@@ -30,10 +30,10 @@ class Pick:
     why: str
 
 
-def front_trials(table: ResultsTable, split: str, metrics: list[str] | None = None) -> list[int]:
-    """The non-dominated complete trials on a split, by the study's objectives unless metrics are named."""
+def front_trials(table: ResultsTable, metrics: list[str] | None = None) -> list[int]:
+    """The front: the complete trials that none dominates on validation, by the study's objectives unless metrics are named."""
     metrics = table.objectives if metrics is None else metrics
-    scores = table.complete_scores(split, metrics)
+    scores = table.complete_scores(SEARCH_SPLIT, metrics)
     if not metrics or scores.empty:
         return []
     directions = [table.direction(name) for name in metrics]

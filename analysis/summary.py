@@ -36,6 +36,7 @@ def summarise(table: ResultsTable) -> list[str]:
         _correlation(table),
         _progress(table),
         _basis(table),
+        _structures(table),
         _seeds(table),
     ]
     return [sentence for sentence in sentences if sentence]
@@ -45,7 +46,7 @@ def _front(table: ResultsTable) -> str:
     if not table.objectives:
         return "None of the study's objectives has a finite value in the results, so there is no front."
     complete = table.complete_scores(SEARCH_SPLIT, table.objectives)
-    front = front_trials(table, table.claim_split)
+    front = front_trials(table)
     if not front:
         return (
             "No trial is complete with all objectives scored, so there is no front yet."
@@ -53,14 +54,14 @@ def _front(table: ResultsTable) -> str:
             else ""
         )
     names = " and ".join(metric_info(name).label for name in table.objectives)
-    count = len(table.complete_scores(table.claim_split, table.objectives))
+    count = len(complete)
     if count == 1:
         return (
             f"One trial is complete: it is the front in {names} by itself, which says nothing of a trade-off."
         )
     different = table.configurations[front].nunique()
     same = f" ({_count(different, 'different configuration')})" if different < len(front) else ""
-    sentence = f"{len(front)} of {count} complete trials{same} {_are(len(front))} non-dominated in {names}"
+    sentence = f"{len(front)} of {count} complete trials{same} {_are(len(front))} non-dominated in {names} on validation"
     alphas = table.trials.reindex(columns=[ALPHA]).loc[front, ALPHA].dropna()
     if alphas.nunique() > 1:
         sentence += f", with alpha from {alphas.min():.3g} to {alphas.max():.3g}"
@@ -188,8 +189,51 @@ def _basis(table: ResultsTable) -> str:
         size = f" ({_count(samples[S.PATIENT].nunique(), 'patient')}, {_count(slices, 'slice')})"
     return (
         f"Scores are of the test split{size}, which neither training nor the search has seen; the trials "
-        "named here were chosen on validation."
+        "named here were chosen on validation." + _optimism(table)
     )
+
+
+def _optimism(table: ResultsTable) -> str:
+    """How much better the front looks on validation for having been chosen there, against all complete trials."""
+    lost = {}
+    for metric in table.objectives:
+        validation = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
+        fall = (validation - table.scores(CLAIM_SPLIT, [metric])[metric].reindex(validation.index)).dropna()
+        front = fall[fall.index.isin(front_trials(table))]
+        if len(front) and len(front) < len(fall):
+            sign = 1 if table.direction(metric) == "maximize" else -1
+            lost[metric] = sign * float(front.mean() - fall.mean())
+    if not lost:
+        return ""
+    told = " and ".join(
+        f"{value:+.2g}{' ' + metric_info(name).unit if metric_info(name).unit else ''} in {metric_info(name).label}"
+        for name, value in lost.items()
+    )
+    return (
+        f" The choice itself is optimistic: on validation the front looks {told} better than on test, beyond what all "
+        "complete trials do."
+    )
+
+
+def _structures(table: ResultsTable) -> str:
+    """Of what the mean Dice is, where it is not of all structures that some method was scored in."""
+    split = table.claim_split
+    alike = table.mean_structures(split)
+    tumour = table.scores(split, ["dice_tumour_patient_nnunet"])
+    if "tumour" in alike or tumour.empty or not tumour.notna().any(axis=None):
+        return ""
+    sentence = (
+        f"Not every method has a tumour Dice on the {split} split, as where its truth has no tumour and a method draws "
+        f"none: mean Dice and gaps are therefore of the {' and '.join(alike) or 'structures that each has'} alone"
+    )
+    false = table.scores(split, ["tumour_false_positives"])
+    if "tumour_false_positives" in false and (false["tumour_false_positives"] > 0).any():
+        worst = int(false["tumour_false_positives"].idxmax())
+        sentence += (
+            ". False tumours are counted as such: up to "
+            f"{false.at[worst, 'tumour_false_positives']:.3g} a slice ({contestant(table, worst).label})"
+        )
+    return sentence + "."
 
 
 def _seeds(table: ResultsTable) -> str:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.metric_info import is_metric, metric_info
-from analysis.results_table import CONFIG_SEED, ResultsTable, parameter_name
+from analysis.results_table import CONFIG_SEED, SEARCH_SPLIT, ResultsTable, parameter_name
 from analysis.selection import front_trials
 from taskct_core import schema as S
 
+TUMOUR_DICE, FALSE_TUMOURS = "dice_tumour_patient_nnunet", "tumour_false_positives"
 SHOWN_METRICS = (
     S.PRIMARY_DICE,
     "dice_liver_patient_nnunet",
-    "dice_tumour_patient_nnunet",
+    TUMOUR_DICE,
     S.PRIMARY_PSNR,
     S.PRIMARY_SSIM,
 )
@@ -23,21 +24,29 @@ NETWORK_WORDS = {S.OWN_NETWORK_SUFFIX: "own network", S.AUDIT_NETWORK_SUFFIX: "s
 
 
 def shown_metrics(table: ResultsTable) -> list[str]:
-    """The objectives, then the usual ones that the results hold."""
-    wanted = dict.fromkeys([*table.objectives, *SHOWN_METRICS])
+    """The objectives, then the usual ones that the results hold.
+
+    Where not every method has a tumour Dice, because the slices have no true tumour, false ones are counted instead.
+    """
+    usual = list(SHOWN_METRICS)
+    if "tumour" not in table.mean_structures(table.claim_split):
+        usual[usual.index(TUMOUR_DICE)] = FALSE_TUMOURS
+    wanted = dict.fromkeys([*table.objectives, *usual])
     return [name for name in wanted if name in table.metrics]
 
 
-def trials_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a trial: status, method, searched parameters, scores on the claim split, seconds.
+def trials_table(
+    table: ResultsTable, metrics: Sequence[str] | None = None, split: str = SEARCH_SPLIT
+) -> pd.DataFrame:
+    """One row a trial: status, method, searched parameters, scores, seconds.
 
-    Trials without scores on that split (running, pruned, failed) have none here.
+    Scores are those that the front is chosen by, of the validation split, unless another ``split`` is named.
     """
     metrics = shown_metrics(table) if metrics is None else metrics
     trials = table.trials
     columns = [c for c in (*table.searched, CONFIG_SEED) if c in trials and c != S.METHOD]
     frame = trials[[S.STATUS, S.METHOD, *columns]].rename(columns=parameter_name)
-    scores = table.scores(table.claim_split, metrics)
+    scores = table.scores(split, metrics)
     for metric in scores:
         frame[metric] = scores[metric].reindex(frame.index)
     for column in (S.SECONDS, S.PARAMETERS, S.FAILURE_REASON):
@@ -47,9 +56,9 @@ def trials_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> p
 
 
 def front_table(table: ResultsTable, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-    """``trials_table`` of the non-dominated trials on the claim split, best first objective first."""
-    frame = trials_table(table, metrics)
-    front = frame.loc[front_trials(table, table.claim_split)]
+    """``trials_table`` of the front, which validation chose, with its scores on the split of claims."""
+    frame = trials_table(table, metrics, table.claim_split)
+    front = frame.loc[front_trials(table)]
     if not table.objectives:
         return front
     first = table.objectives[0]

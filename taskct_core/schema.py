@@ -161,7 +161,7 @@ def _dice_metrics() -> dict[str, Metric]:
     wording = {
         "liver": "liver (label >= 1)",
         "tumour": "tumour (label 2)",
-        "mean": "mean of liver and tumour, of those defined",
+        "mean": "mean of liver and tumour, of those that the slices' truth has",
     }
     return {
         f"dice_{structure}_{scope}_{empty}": Metric(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -10,11 +10,13 @@ import plotly.graph_objects as go
 
 from analysis import pareto
 from analysis.continuous_fronts import continuous_fronts
+from analysis.contestants import chosen_trials
 from analysis.figures import style
 from analysis.figures.continuous_front import front_line
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
-from analysis.results_table import ResultsTable, method_name
+from analysis.results_table import CLAIM_SPLIT, SEARCH_SPLIT, ResultsTable, method_name
 from analysis.sample_scores import intervals
+from analysis.selection import front_trials
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
@@ -42,7 +44,7 @@ class FrontData:
 
 
 def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData:
-    """Trials by two metrics on the split of claims (or the one named), with their common front."""
+    """Trials by two metrics on validation (or the split named), with their common front: what choices are made by."""
     return _compute(table, x, y, split, by_architecture=False)
 
 
@@ -57,6 +59,40 @@ def compute_fronts_by_architecture(
     return data
 
 
+def compute_tested_front(table: ResultsTable, x: str, y: str) -> FrontData:
+    """The trials that validation chose by two metrics, and what they are compared with, on the test split.
+
+    No front is drawn through them: to join the best of them would be to choose on test.
+    """
+    if table.claim_split != CLAIM_SPLIT:
+        raise NotApplicable("No trial has been evaluated on the test split yet.")
+    chosen = {*front_trials(table, [x, y]), *chosen_trials(table)}
+    data = _compute(table, x, y, CLAIM_SPLIT, by_architecture=False)
+    points = data.points[data.points["trial"].isin(chosen)].assign(on_front=True)
+    if points.empty:
+        raise Unavailable("None of the trials that validation chose was evaluated on the test split.")
+    points = points.drop(columns=["x_low", "x_high", "y_low", "y_high"]).reset_index(drop=True)
+    points = _with_intervals(table, points, x, y, CLAIM_SPLIT)
+    return replace(data, points=points, fronts={})
+
+
+def compute_chosen_front(table: ResultsTable, x: str, y: str) -> FrontData:
+    """The front that validation chose, at its scores on the split of claims."""
+    data = compute_front(table, x, y)
+    if table.claim_split == SEARCH_SPLIT:
+        return data
+    points = trial_points(table, table.claim_split, (x, y))
+    scored = set(points["trial"])
+    fronts = {name: [trial for trial in front if trial in scored] for name, front in data.fronts.items()}
+    on_front = points["trial"].isin([trial for front in fronts.values() for trial in front])
+    return replace(
+        data,
+        split=table.claim_split,
+        points=points[on_front].assign(on_front=True),
+        fronts={name: front for name, front in fronts.items() if front},
+    )
+
+
 def compute_front_of_objectives(table: ResultsTable) -> FrontData:
     """Trials by the first two objectives, where other charts do not show them: own ones, for example."""
     shown = ({S.PRIMARY_PSNR, S.PRIMARY_DICE}, {S.PRIMARY_SSIM, S.PRIMARY_DICE})
@@ -67,7 +103,7 @@ def compute_front_of_objectives(table: ResultsTable) -> FrontData:
 
 
 def _compute(table: ResultsTable, x: str, y: str, split: str | None, by_architecture: bool) -> FrontData:
-    split = split or table.claim_split
+    split = split or SEARCH_SPLIT
     missing = [name for name in (x, y) if name not in table.metrics]
     if missing:
         raise Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from analysis import pareto
 from analysis.figures import style
 from analysis.figures.points import trial_points
-from analysis.results_table import ResultsTable, method_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable, method_name
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
@@ -38,8 +38,8 @@ def compute_front_3d(
     metrics: tuple[str, str, str] = (S.PRIMARY_PSNR, S.PRIMARY_SSIM, S.PRIMARY_DICE),
     split: str | None = None,
 ) -> Front3DData:
-    """Complete trials by three metrics on the split of claims, and which of them are non-dominated."""
-    split = split or table.claim_split
+    """Complete trials by three metrics on validation (or the split named), and which of them are non-dominated."""
+    split = split or SEARCH_SPLIT
     missing = [name for name in metrics if name not in table.metrics]
     if missing:
         raise Unavailable(f"The results hold no finite value of {' and '.join(missing)}.")

@@ -12,7 +12,7 @@ from analysis.figures import style
 from analysis.figures.points import hover_text, study_colours
 from analysis.importance import Importance, parameter_importance
 from analysis.metric_info import metric_info
-from analysis.results_table import ResultsTable, format_value, parameter_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable, format_value, parameter_name
 from analysis.selection import front_trials
 from analysis.unavailable import NotApplicable, Unavailable
 
@@ -75,7 +75,7 @@ class ParallelData:
 
 def compute_parallel(table: ResultsTable) -> ParallelData:
     """Searched parameters and objectives of the complete trials, each scaled to its own axis."""
-    scores = table.complete_scores(table.claim_split, table.objectives).dropna()
+    scores = table.complete_scores(SEARCH_SPLIT, table.objectives).dropna()
     if len(scores) < 2 or not table.searched:
         raise Unavailable("Parallel coordinates need two complete trials that differ in some parameter.")
     columns = {parameter_name(c): table.trials.loc[scores.index, c] for c in table.searched}
@@ -85,7 +85,7 @@ def compute_parallel(table: ResultsTable) -> ParallelData:
     for k, (title, column) in enumerate(columns.items()):
         axis, heights[k] = _axis(title, column)
         axes.append(axis)
-    front, colours = set(front_trials(table, table.claim_split)), study_colours(table)
+    front, colours = set(front_trials(table)), study_colours(table)
     lines = pd.DataFrame(
         {
             "trial": scores.index.astype(int),

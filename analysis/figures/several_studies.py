@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures import style
-from analysis.figures.front import FrontData, compute_front
+from analysis.figures.front import FrontData, compute_chosen_front
 from analysis.several_studies import DOSE, StudyComparison
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
@@ -38,9 +38,9 @@ class StudyFrontsData:
 
 
 def compute_study_fronts(comparison: StudyComparison, x: str, y: str) -> StudyFrontsData:
-    """The front of every study that has one, on its split of claims."""
+    """The front that validation chose in every study that has one, on its split of claims."""
     computed = {
-        name: attempt(compute_front, table, x, y).result
+        name: attempt(compute_chosen_front, table, x, y).result
         for name, table in zip(comparison.names, comparison.tables, strict=True)
     }
     fronts = {name: data for name, data in computed.items() if data is not None and data.fronts}

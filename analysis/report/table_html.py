@@ -24,7 +24,7 @@ from taskct_core import schema as S
 def trials_html(table: ResultsTable) -> dict[str, Any]:
     """``{"head": [...], "rows": [{"trial", "cells": [{"text", "sort"}]}]}`` of every trial."""
     frame = trials_table(table)
-    front = set(front_trials(table, table.claim_split))
+    front = set(front_trials(table))
     rows = [
         {"trial": int(trial), "front": trial in front, "cells": [_cell(c, v) for c, v in row.items()]}
         for trial, row in zip(frame.index, frame.to_dict("records"), strict=True)
@@ -48,7 +48,7 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
 
 
 def front_html(table: ResultsTable) -> dict[str, Any]:
-    """``{"head", "rows": [{"trial", "cells", "address", "file"}]}`` of the front on the claim split; the
+    """``{"head", "rows": [{"trial", "cells", "address", "file"}]}`` of the front, with its scores on the claim split; the
     address is the trial's YAML as a ``data:`` URL, None where it is not stored."""
     frame = front_table(table, table.objectives)
     columns = [*table.objectives, *(c for c in map(parameter_name, table.searched) if c in frame)]

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import panels
+from analysis.contestants import chosen_trials
 from analysis.figures.points import hover_text, study_colours
 from analysis.figures.style import MARKER_PATHS, METHOD_MARKERS, PALETTE, SAFE_COLOURS
 from analysis.metric_info import metric_info
@@ -78,7 +79,9 @@ def _colour_note(count: int) -> str:
 
 def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:
     """Trial -> its card; images only for the front and the picked trials, to keep the page small."""
-    scores = {split: table.scores(split) for split in dict.fromkeys((table.claim_split, SEARCH_SPLIT))}
+    scores = {SEARCH_SPLIT: table.scores(SEARCH_SPLIT)}
+    if table.claim_split != SEARCH_SPLIT:
+        scores = {table.claim_split: _scores_of_chosen(table)} | scores
     pictures = _pictures(table)
     cards = {}
     for trial, row in zip(table.trials.index, table.trials.to_dict("records"), strict=True):
@@ -96,6 +99,12 @@ def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:
             "images": pictures.get(int(trial), []),
         }
     return cards
+
+
+def _scores_of_chosen(table: ResultsTable) -> pd.DataFrame:
+    """Scores on the split of claims, of the trials that validation chose: who reads others would choose by them."""
+    scores = table.scores(table.claim_split)
+    return scores.loc[scores.index.intersection(chosen_trials(table))]
 
 
 def _scores(table: ResultsTable, scores: dict[str, pd.DataFrame], trial: int) -> list[dict[str, Any]]:
@@ -117,7 +126,7 @@ def _pictures(table: ResultsTable) -> dict[int, list[dict[str, str]]]:
     if slices is None:
         return {}
     wanted = [pick.trial for pick in picks(table)]
-    wanted += front_trials(table, table.claim_split) + front_trials(table, SEARCH_SPLIT)
+    wanted += front_trials(table)
     if len(table.trials) <= MOST_CARDS_WITH_IMAGES:
         wanted += [int(trial) for trial in table.trials.index]
     wanted = list(dict.fromkeys(wanted))[:MOST_CARDS_WITH_IMAGES]

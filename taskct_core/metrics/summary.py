@@ -65,12 +65,22 @@ def _segmentation_metrics(rows: Sequence[SliceRow], suffix: str) -> dict[str, fl
     for scope, counts in zip(DICE_SCOPES, (per_slice, per_patient), strict=True):
         for empty in EMPTY_POLICIES:
             scores = {structure: _mean(_dice_of(structure, counts, empty)) for structure in STRUCTURES}
-            scores["mean"] = _mean(np.asarray(list(scores.values())))
+            alike = [score for structure, score in scores.items() if _is_alike(structure, counts, empty)]
+            scores["mean"] = _mean(np.asarray(alike, dtype=np.float64))
             metrics |= {f"dice_{name}_{scope}_{empty}": score for name, score in scores.items()}
     true, hit, false = (_column(rows, name + suffix) for name in COMPONENT_COUNTS)
     metrics["tumour_recall"] = float(hit.sum() / true.sum()) if true.sum() > 0 else math.nan
     metrics["tumour_false_positives"] = _mean(false)
     return metrics
+
+
+def _is_alike(structure: str, counts: Mapping[str, Array], empty: str) -> bool:
+    """Whether every prediction of these slices has a Dice of the structure, so that means over it are alike.
+
+    Where the truth has none of it, a prediction without it has no Dice and one with it has 0: the mean would be of
+    other structures, and half as large for a single false pixel.
+    """
+    return empty == "lits" or bool(counts[f"{structure}_true_pixels"].sum() > 0)
 
 
 def _dice_of(structure: str, counts: Mapping[str, Array], empty: str) -> Array:

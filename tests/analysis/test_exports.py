@@ -94,7 +94,7 @@ def test_the_front_is_exported_as_experiments_that_can_be_run(table, tmp_path):
     from study.config import load_experiment
 
     paths = analysis.export_front_configs(table, tmp_path)
-    assert [p.name for p in paths] == [f"trial-{t:04d}.yaml" for t in analysis.front_trials(table, "test")]
+    assert [p.name for p in paths] == [f"trial-{t:04d}.yaml" for t in analysis.front_trials(table)]
     for path in paths:
         experiment = load_experiment(path)
         assert experiment.trial.alpha == table.trials.at[int(path.stem[6:]), "config_alpha"]

@@ -81,9 +81,10 @@ def _has_points(trace) -> bool:
 def test_front_data_is_exact(tmp_path):
     table = analysis.load(write_study(tmp_path, Recipe(noise=0.0, panels=False)))
     data = compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
-    assert data.split == "test" and len(data.points) == 12
-    points = data.points[[S.PRIMARY_PSNR, S.PRIMARY_DICE]].to_numpy()
-    front = {int(t) for t in data.points["trial"][pareto.non_dominated(points, ["maximize"] * 2)]}
+    complete = data.points[data.points["status"] == S.COMPLETE]
+    assert data.split == "validation" and len(complete) == 12
+    points = complete[[S.PRIMARY_PSNR, S.PRIMARY_DICE]].to_numpy()
+    front = {int(t) for t in complete["trial"][pareto.non_dominated(points, ["maximize"] * 2)]}
     # Without noise learned primal-dual is the better one at every alpha.
     better = {t["trial"] for t in plan(Recipe()) if t["architecture"] == "learned_primal_dual"}
     assert set(data.fronts["all trials"]) == front and front <= better | {10}
@@ -116,7 +117,7 @@ def test_a_click_finds_the_trial_of_every_marker(table):
     clicked = [
         t for trace in figure.data if trace.mode == "markers" and trace.customdata for t in trace.customdata
     ]
-    assert set(clicked) == set(table.complete_scores("test").index)
+    assert set(clicked) == set(table.scores("validation").index) - set(table.references.index)
 
 
 def test_alpha_curves_join_a_sweep_and_follow_the_ground_truth(tmp_path):

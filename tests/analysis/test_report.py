@@ -64,7 +64,7 @@ def test_the_page_names_no_foreign_address_to_load(page):
 def test_each_front_trial_brings_its_yaml(page, table):
     found = dict(re.findall(r'href="data:application/yaml;base64,([^"]+)" download="([^"]+)"', page))
     texts = {name: base64.b64decode(code).decode() for code, name in found.items()}
-    assert texts and set(texts) == {f"trial-{t:04d}.yaml" for t in analysis.front_trials(table, "test")}
+    assert texts and set(texts) == {f"trial-{t:04d}.yaml" for t in analysis.front_trials(table)}
     for name, text in texts.items():
         assert yaml.safe_load(text)["trial"]["alpha"] == table.trials.at[int(name[6:10]), "config_alpha"]
 
