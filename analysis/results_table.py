@@ -202,6 +202,20 @@ class ResultsTable:
         return scores.loc[scores.index.intersection(complete)]
 
     @cached_property
+    def feasible(self) -> pd.Index:
+        """The trials that keep every constraint of the study at the epoch that they keep, on validation."""
+        search = self.study.config.get("study")
+        bounds = search.get("constraints") if isinstance(search, dict) else None
+        rows = self._rows_until_kept
+        rows = rows[rows[S.SPLIT] == SEARCH_SPLIT].sort_values(S.EPOCH, kind="stable")
+        last = rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)
+        keeps = pd.Series(True, index=last.index)
+        for column, bound in bounds.items() if isinstance(bounds, dict) else ():
+            if isinstance(bound, int | float):
+                keeps &= last[column] <= bound if column in last else False
+        return last.index[keeps]
+
+    @cached_property
     def config_columns(self) -> list[str]:
         """The columns of ``trials`` that hold a configuration."""
         return [c for c in self.trials if c.startswith(S.CONFIG_PREFIX) and c != S.CONFIG_HASH]

@@ -31,9 +31,13 @@ class Pick:
 
 
 def front_trials(table: ResultsTable, metrics: list[str] | None = None) -> list[int]:
-    """The front: the complete trials that none dominates on validation, by the study's objectives unless metrics are named."""
+    """The front: complete trials that keep every constraint and that none such dominates on validation.
+
+    By the study's objectives, unless metrics are named.
+    """
     metrics = table.objectives if metrics is None else metrics
     scores = table.complete_scores(SEARCH_SPLIT, metrics)
+    scores = scores.loc[scores.index.intersection(table.feasible)]
     if not metrics or scores.empty:
         return []
     directions = [table.direction(name) for name in metrics]
@@ -41,8 +45,9 @@ def front_trials(table: ResultsTable, metrics: list[str] | None = None) -> list[
 
 
 def picks(table: ResultsTable) -> list[Pick]:
-    """Best trial by each objective and the knee of the front; a trial that is several is named once."""
+    """Best trial by each objective and the knee of the front, of those that keep every constraint; each is named once."""
     scores = table.complete_scores(SEARCH_SPLIT, table.objectives)
+    scores = scores.loc[scores.index.intersection(table.feasible)]
     reasons: dict[int, list[str]] = {}
     for metric in table.objectives:
         trial = best_trial(scores[metric], table.direction(metric))

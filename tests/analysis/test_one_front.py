@@ -80,6 +80,15 @@ def test_test_scores_are_shown_for_what_validation_chose(chosen: Any) -> None:
     assert shown[LUCKY] == {"validation"} and shown[0] == {"validation", "test"}
 
 
+def test_a_trial_that_breaks_a_constraint_is_on_no_front(chosen: Any) -> None:
+    config = chosen.study.config | {"study": {"constraints": {S.PARAMETERS: 1e5}}}
+    study = chosen.study.model_copy(update={"config": config})
+    rows = chosen.rows.copy()
+    rows.loc[rows[S.TRIAL] == 1, S.PARAMETERS] = 2e5
+    table = analysis.ResultsTable(chosen.folder, rows, chosen.samples, study)
+    assert analysis.front_trials(table) == [0] and analysis.front_trials(chosen) == CHOSEN
+
+
 def test_the_optimism_of_the_choice_is_told(chosen: Any) -> None:
     """Dice falls by 0.06 on the front (0.02, 0.10) and by -0.0175 over all: 0.0775 more."""
     text = " ".join(summarise(chosen))
