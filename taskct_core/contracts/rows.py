@@ -162,12 +162,10 @@ def _fits(value: object, kind: type | None) -> bool:
     ):
         return False
     if kind is None:  # of a version, or of the user's own
-        return isinstance(value, str | int | float)
+        return True
     if isinstance(value, bool):
         return False
-    if kind is int:
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return isinstance(value, int | float if kind is float else str)
+    return isinstance(value, str if kind is str else int | float)
 
 
 def _is_text(value: str) -> bool:
@@ -180,7 +178,7 @@ def _kind_of(column: str) -> type | None:
     for suffix in NETWORK_SUFFIXES:
         if column.removesuffix(suffix) in METRICS:
             return float
-    kinds = {"int": int, "float": float, "str": str, "str | None": str}
+    kinds = {"int": float, "float": float, "str": str, "str | None": str}
     return kinds.get(str(_ANNOTATIONS.get(column)))
 
 
