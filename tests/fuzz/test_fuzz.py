@@ -1,6 +1,6 @@
 """Mutated files of every kind: each ends in a taskct error or is read right, never in a traceback, a hang or a bomb.
 
-Seeded: ``TASKCT_FUZZ_SEED`` starts elsewhere, ``TASKCT_FUZZ_INPUTS`` gives each kind of file more than its dozen;
+Seeded: ``TASKCT_FUZZ_SEED`` starts elsewhere, ``TASKCT_FUZZ_INPUTS`` gives each kind of file more than its eight;
 ``benchmarks/fuzz.py`` reads thousands.
 """
 
@@ -20,7 +20,7 @@ from targets import make_targets
 from taskct_core.errors import DataError
 
 SEED = int(os.environ.get("TASKCT_FUZZ_SEED", "0"))
-INPUTS = int(os.environ.get("TASKCT_FUZZ_INPUTS", "12"))
+INPUTS = int(os.environ.get("TASKCT_FUZZ_INPUTS", "8"))
 
 
 @pytest.fixture(scope="module")
