@@ -223,8 +223,8 @@ def _structures(table: ResultsTable) -> str:
     if "tumour" in alike or tumour.empty or not tumour.notna().any(axis=None):
         return ""
     sentence = (
-        f"Not every method has a tumour Dice on the {split} split, as where its truth has no tumour and a method draws "
-        f"none: mean Dice and gaps are therefore of the {' and '.join(alike) or 'structures that each has'} alone"
+        f"On the {split} split not every method has a tumour Dice: an image on which none is drawn, where none is, has "
+        f"nothing to score. Mean Dice and gaps are of the {' and '.join(alike) or 'structures that each has'} alone"
     )
     false = table.scores(split, ["tumour_false_positives"])
     if "tumour_false_positives" in false and (false["tumour_false_positives"] > 0).any():
