@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import pareto
-from analysis.continuous_fronts import continuous_fronts
 from analysis.contestants import chosen_trials
+from analysis.continuous_fronts import continuous_fronts
 from analysis.figures import style
 from analysis.figures.continuous_front import front_line
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
@@ -73,7 +73,8 @@ def compute_tested_front(table: ResultsTable, x: str, y: str) -> FrontData:
         raise Unavailable("None of the trials that validation chose was evaluated on the test split.")
     points = points.drop(columns=["x_low", "x_high", "y_low", "y_high"]).reset_index(drop=True)
     points = _with_intervals(table, points, x, y, CLAIM_SPLIT)
-    return replace(data, points=points, fronts={})
+    continuous = {trial: front for trial, front in data.continuous.items() if trial in chosen}
+    return replace(data, points=points, fronts={}, continuous=continuous)
 
 
 def compute_chosen_front(table: ResultsTable, x: str, y: str) -> FrontData:
