@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import analysis
@@ -261,7 +262,9 @@ def test_scores_of_another_trial_are_not_taken(folder: Path) -> None:
 def test_a_changed_bit_in_a_table_is_noticed(name: str, folder: Path) -> None:
     export_results(folder, "damaged", RECORDS)
     content = bytearray((folder / name).read_bytes())
-    content[60] ^= 4  # within the first page
+    column = pq.read_metadata(folder / name).row_group(0).column(0)
+    pages = column.dictionary_page_offset or column.data_page_offset
+    content[pages + column.total_compressed_size - 1] ^= 4  # the last byte of a page
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match="must be a readable Parquet file"):
         read_frame(folder / name)
