@@ -16,9 +16,10 @@ from study.experiment.preflight import check_before_study
 from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
 from study.results import export_results
-from study.run import StudyPlan, StudySummary, load_study, run_study
+from study.run import Executor, StudyPlan, StudySummary, load_study, run_study
 from study.scoring.references import write_references
 from study.search.events import Event, StudyOpened, TrialFinished
+from study.search.stack import StackExecutor
 from study.search.storage.opening import check_storage
 from study.search.storage.records import WAITING, planned_count, read_records
 from study.search.tune import TuneExecutor
@@ -30,7 +31,7 @@ from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.contracts.study_card import StudyCard
-from taskct_core.errors import DataError
+from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import COMPLETE, FAIL, PRUNED
 
 # Exporting reads every trial's log: with many trials, not after each of them.
@@ -63,6 +64,12 @@ class SearchStage(Stage[SearchStep]):
 
     def check(self) -> None:
         check_execution(self.experiment.config.execution)
+        if self.experiment.config.execution.stack > 1 and self.experiment.config.study.trainable is not None:
+            raise ConfigError(
+                "trials of an own trainable are not stacked",
+                f"execution.stack = {self.experiment.config.execution.stack} with study.trainable",
+                "Set execution.stack to 1.",
+            )
         _ = self.experiment.space
         check_storage(self.folder, self.experiment.config.study.storage)
 
@@ -119,11 +126,7 @@ def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: 
         epochs=config.trial.epochs,
         directions=metric_directions(config.study.objectives),
     )
-    executor = TuneExecutor(
-        _trainable(config, inputs),
-        _resources(config),
-        max_concurrent=config.study.max_concurrent_trials,
-    )
+    executor = _executor(config, inputs)
 
     def listen(event: Event) -> None:
         if isinstance(event, StudyOpened):
@@ -134,6 +137,14 @@ def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: 
     summary = run_study(plan, executor, listen)
     exporter.export()
     return summary
+
+
+def _executor(config: ExperimentConfig, inputs: TrialInputs) -> Executor:
+    if config.execution.stack > 1:
+        return StackExecutor(config.trial, inputs, config.execution)
+    return TuneExecutor(
+        _trainable(config, inputs), _resources(config), max_concurrent=config.study.max_concurrent_trials
+    )
 
 
 def _trainable(experiment: ExperimentConfig, inputs: TrialInputs) -> Trainable:

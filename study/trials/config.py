@@ -18,6 +18,8 @@ class ExecutionConfig(StrictModel):
     use_gpu: bool = False
     gpus_per_worker: Positive = 1  # a fraction shares one GPU; only with one worker a trial
     threads_per_worker: Count = 1
+    # Trials trained as one on one device, where they share architecture and batch size (docs/front.md); 1: each alone.
+    stack: Count = 1
     # auto: samples are read into the object store once if they fit, else streamed from the shards.
     data_path: Literal["auto", "memory", "stream"] = "auto"
     # That fresh training samples of one trial are simulated on, beside those that train; 0: a thread of the training

@@ -75,6 +75,12 @@ def check_execution(execution: ExecutionConfig) -> None:
     Raises:
         ConfigError: for several workers in an actor, or several workers on fractions of a GPU.
     """
+    if execution.stack > 1 and execution.workers_per_trial > 1:
+        raise ConfigError(
+            "a stack of trials is trained by one worker",
+            f"execution.stack = {execution.stack} with workers_per_trial = {execution.workers_per_trial}",
+            "Set one of them to 1.",
+        )
     if execution.executor == "actor" and execution.workers_per_trial > 1:
         raise ConfigError(
             "the actor executor runs one worker a trial",

@@ -118,41 +118,102 @@ def run_trial(
         DataError: if the checkpoint belongs to another configuration.
         StudyError: if the frozen task network changed during training.
     """
-    folder = TrialFolder.at(folder)
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
     training = build_trial_training(
         config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
     )
-    identity: EpochRow = {
-        schema.TRIAL: trial,
-        schema.METHOD: config.mode,
-        schema.SEED: config.seed,
-        schema.PARAMETERS: training.parameter_count,
-        schema.DATA_HASH: inputs.data_hash,
-        schema.TASK_NETWORK_HASH: card.content_hash,
-        schema.CONFIG_HASH: config_hash(config.settings()),
-        schema.METRIC_POLICY: schema.POLICY_TEXT,
-    }
-    if worker.is_first:
-        write_trial_config(folder, config)
-    done, seconds = _restore(training, folder, identity, inputs.fresh)
-    for row in epoch_log.read(folder):
-        if row[schema.EPOCH] <= done:
-            report(row)
-    cost = CostMeter(worker.device, inputs.panel)
-    for epoch in range(done + 1, config.epochs + 1):
-        start = time.perf_counter()
-        losses = _reduced_losses(training, inputs, config, epoch, worker)
-        scores = _score_epoch(training, inputs, worker, more=config.epochs - epoch)
-        seconds += time.perf_counter() - start
-        here = {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: seconds}
-        measured = losses | scores | cost.columns(training.reconstruct)
-        row = epoch_row(identity, here, measured, provenance(str(worker.device)))
-        if worker.is_first:
-            epoch_log.append(folder, row)
-            _save_checkpoint(training, folder, identity, epoch, seconds, inputs.fresh)
+    run = TrialRun(training, folder, inputs, worker, card.content_hash, trial)
+    for row in run.rows_so_far:
         report(row)
-    _finish(training, folder, inputs, worker, epoch_row(identity, {schema.SECONDS: seconds}))
+    while not run.is_trained:
+        start = time.perf_counter()
+        losses = _reduced_losses(training, inputs, config, training.epoch + 1, worker)
+        report(run.end_epoch(losses, time.perf_counter() - start))
+    run.finish()
+
+
+class TrialRun:
+    """What a trial leaves in its folder: a row and a checkpoint after each epoch, its record at the end.
+
+    Made in a folder that has a checkpoint, it goes on from there. Whoever makes it trains the epochs.
+
+    Args:
+        training: freshly built; its checkpoint is loaded.
+        folder: of the trial; made if it is missing.
+        inputs: what the study's trials share.
+        worker: this process's part.
+        task_network_hash: of the frozen task network.
+        trial: its number, written into the rows.
+
+    Attributes:
+        rows_so_far: of the epochs that are trained already.
+
+    Raises:
+        DataError: if the checkpoint belongs to another configuration.
+    """
+
+    def __init__(
+        self,
+        training: Training | FrontTraining,
+        folder: TrialFolder | Path,
+        inputs: TrialInputs,
+        worker: Worker,
+        task_network_hash: str,
+        trial: int = 0,
+    ) -> None:
+        self.training = training
+        self._folder = TrialFolder.at(folder)
+        self._inputs = inputs
+        self._worker = worker
+        config = training.config
+        self._identity: EpochRow = {
+            schema.TRIAL: trial,
+            schema.METHOD: config.mode,
+            schema.SEED: config.seed,
+            schema.PARAMETERS: training.parameter_count,
+            schema.DATA_HASH: inputs.data_hash,
+            schema.TASK_NETWORK_HASH: task_network_hash,
+            schema.CONFIG_HASH: config_hash(config.settings()),
+            schema.METRIC_POLICY: schema.POLICY_TEXT,
+        }
+        if worker.is_first:
+            write_trial_config(self._folder, config)
+        done, self._seconds = _restore(training, self._folder, self._identity, inputs.fresh)
+        self.rows_so_far = epoch_log.read(self._folder, done)
+        self._cost = CostMeter(worker.device, inputs.panel)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.training.epoch >= self.training.config.epochs
+
+    def end_epoch(self, losses: dict[str, float], seconds: float) -> EpochRow:
+        """Score the epoch that was trained last, and write its row and checkpoint.
+
+        Args:
+            losses: means over its samples, by column.
+            seconds: that its training took.
+        """
+        training, epoch = self.training, self.training.epoch
+        start = time.perf_counter()
+        scores = _score_epoch(training, self._inputs, self._worker, more=training.config.epochs - epoch)
+        self._seconds += seconds + time.perf_counter() - start
+        here = {schema.SPLIT: "validation", schema.EPOCH: epoch, schema.SECONDS: self._seconds}
+        measured = losses | scores | self._cost.columns(training.reconstruct)
+        row = epoch_row(self._identity, here, measured, provenance(str(self._worker.device)))
+        if self._worker.is_first:
+            epoch_log.append(self._folder, row)
+            _save_checkpoint(training, self._folder, self._identity, epoch, self._seconds, self._inputs.fresh)
+        return row
+
+    def finish(self) -> None:
+        """Write the record of the trained trial.
+
+        Raises:
+            StudyError: if the frozen task network changed during training.
+        """
+        identity = epoch_row(self._identity, {schema.SECONDS: self._seconds})
+        _finish(self.training, self._folder, self._inputs, self._worker, identity)
 
 
 def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
