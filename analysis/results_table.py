@@ -224,11 +224,17 @@ class ResultsTable:
     def searched(self) -> list[str]:
         """The columns of ``trials`` that the search chose: ``method`` and ``config_*``, where they differ.
 
-        A seed is a repetition, not a choice; ``config_mode`` is what ``method`` says already.
+        A seed is a repetition, not a choice; ``config_mode`` is what ``method`` says already. Trials of other modes have
+        no settings of a front, which is no choice either.
         """
         skipped = (CONFIG_SEED, S.CONFIG_PREFIX + "mode")
         columns = [S.METHOD, *(c for c in self.config_columns if c not in skipped)]
-        return [c for c in columns if _as_plain(self.trials[c]).nunique(dropna=False) > 1]
+        return [c for c in columns if self._count_values(c) > 1]
+
+    def _count_values(self, column: str) -> int:
+        values = self.trials[column]
+        values = values.dropna() if column.startswith(f"{S.CONFIG_PREFIX}front_") else values
+        return int(_as_plain(values).nunique(dropna=False))
 
     @cached_property
     def configurations(self) -> pd.Series:

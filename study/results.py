@@ -194,4 +194,9 @@ def _config_columns(
         values = dict(record.values) if folder.config.is_file() else {}
     parameters = values.pop("architecture_parameters", None)
     values |= parameters if isinstance(parameters, dict) else {}
-    return {f"{schema.CONFIG_PREFIX}{name}": value for name, value in values.items()}
+    return {f"{schema.CONFIG_PREFIX}{name}": _flat(value) for name, value in values.items()}
+
+
+def _flat(value: Any) -> Any:
+    """A value for a cell of a table; a list is told in words."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from analysis import write_report
 from analysis.loading import load
 from study.results import export_results
 from study.scoring.evaluate import load_trained
@@ -109,6 +110,14 @@ def test_the_trained_trial_is_read_again(study: StudyFolder, small: Any, inputs:
     assert isinstance(training, FrontTraining)
     shown = training.reconstruct(inputs.panel).squeeze(1).numpy().astype(np.float16)
     np.testing.assert_array_equal(shown, np.load(study.panel(0))["image"])
+
+
+def test_a_study_with_a_front_has_a_report(study: StudyFolder, tmp_path: Path) -> None:
+    table = load(study.path)
+    assert table.trials.at[0, "config_front_alphas"] == "0.0, 0.4, 1.0"
+    assert not [name for name in table.searched if "front_" in name]
+    page = write_report(study.path, tmp_path / "report.html").read_text()
+    assert 'id="front-alpha"' in page
 
 
 @pytest.mark.parametrize("way", FRONT_WAYS)
