@@ -29,7 +29,8 @@ def shown_metrics(table: ResultsTable) -> list[str]:
     Where not every method has a tumour Dice, because the slices have no true tumour, false ones are counted instead.
     """
     usual = list(SHOWN_METRICS)
-    if "tumour" not in table.mean_structures(table.claim_split):
+    dice = table.scores(table.claim_split, [TUMOUR_DICE])
+    if "tumour" not in table.mean_structures(table.claim_split) and dice.notna().any(axis=None):
         usual[usual.index(TUMOUR_DICE)] = FALSE_TUMOURS
     wanted = dict.fromkeys([*table.objectives, *usual])
     return [name for name in wanted if name in table.metrics]
