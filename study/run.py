@@ -18,7 +18,7 @@ from study.monitor.mlflow_log import with_mlflow
 from study.monitor.tensorboard import TensorBoardLog
 from study.search.conductor import Conductor, Rules
 from study.search.config import StudyConfig
-from study.search.events import OnEvent, StudyOpened, both, ignore
+from study.search.events import OnEvent, StudyOpened, TrialsEnded, both, ignore
 from study.search.judgement import Judge
 from study.search.lock import study_lock
 from study.search.pruners import make_pruner
@@ -127,8 +127,13 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             "trial_timeout": rules.trial_timeout,
         }
         study.set_user_attr(PLAN, told)
-        if conductor.remaining():
-            executor.run(conductor)
+        is_finished = False
+        try:
+            if conductor.remaining():
+                executor.run(conductor)
+            is_finished = conductor.is_finished
+        finally:
+            on_event(TrialsEnded(is_finished))
         return StudySummary(
             folder,
             read_records(study),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from study.config import ExperimentConfig
 from study.data.simulation_plan import ChangedSource
 from study.experiment.experiment import Experiment
 from study.experiment.pretrain import PretrainStage
-from study.experiment.search import ReferenceScored, SearchStage, SearchStep
+from study.experiment.search import SearchStage
 from study.experiment.simulate import PatientStep, SimulateStage
 from study.experiment.stage import Stage, complete
 from study.experiment.train import TrainStage
@@ -22,7 +22,7 @@ from study.interruption import TimeIsUp
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
-from taskct_core.schema import ALPHA, COMPLETE, FAIL, METHOD, PRUNED, REFERENCE_SETTINGS, SPLIT, SPLITS
+from taskct_core.schema import ALPHA, COMPLETE, FAIL, PRUNED, SPLIT, SPLITS
 from taskct_core.task_networks import load_task_network_card
 
 
@@ -152,14 +152,7 @@ def _search(stage: SearchStage) -> None:
         console.print(f"Study: {stage.folder}  (all {study.trials} trials have ended)")
         return
     with _session(stage.experiment), study_console(stage.folder, study.objectives) as on_event:
-
-        def show(step: SearchStep) -> None:
-            if isinstance(step, ReferenceScored):
-                _print_reference(step.row)
-            else:
-                on_event(step)
-
-        complete(stage, show, lambda: _session(stage.experiment))
+        complete(stage, on_event, lambda: _session(stage.experiment))
     summary = stage.summary
     assert summary is not None
     if summary.timed_out:
@@ -173,8 +166,3 @@ def _search(stage: SearchStage) -> None:
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {stage.folder}  ({counts}; {summary.seconds:.0f} s)")
-
-
-def _print_reference(row: Mapping[str, Any]) -> None:
-    settings = f"; tuned: {row[REFERENCE_SETTINGS]}" if row[REFERENCE_SETTINGS] else ""
-    console.print(f"reference {row[METHOD]}, {row[SPLIT]}: {score_line(row)}{settings}", soft_wrap=True)

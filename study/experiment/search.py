@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from study.config import ExperimentConfig, recorded
@@ -17,8 +16,9 @@ from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
 from study.results import export_results
 from study.run import Executor, StudyPlan, StudySummary, load_study, run_study
-from study.scoring.references import write_references
-from study.search.events import Event, StudyOpened, TrialFinished
+from study.scoring.references import missing_references
+from study.scoring.references_beside import ReferencesBeside
+from study.search.events import Event, OnEvent, StudyOpened, TrialFinished, TrialsEnded, TrialStarted, ignore
 from study.search.stack import StackExecutor
 from study.search.storage.opening import check_storage
 from study.search.storage.records import WAITING, planned_count, read_records
@@ -29,7 +29,6 @@ from study.trials.resources import tune_resources, worker_resources
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.contracts.rows import EpochRow
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import COMPLETE, FAIL, PRUNED
@@ -38,18 +37,7 @@ from taskct_core.schema import COMPLETE, FAIL, PRUNED
 _SECONDS_BETWEEN_EXPORTS = 15.0
 
 
-@dataclass(frozen=True)
-class ReferenceScored:
-    """A reference got its scores; all are made before the first trial."""
-
-    row: EpochRow
-
-
-SearchStep = Event | ReferenceScored
-OnStep = Callable[[SearchStep], None]
-
-
-class SearchStage(Stage[SearchStep]):
+class SearchStage(Stage[Event]):
     """Starts, continues or extends the study."""
 
     makes = "study"
@@ -74,7 +62,7 @@ class SearchStage(Stage[SearchStep]):
         check_storage(self.folder, self.experiment.config.study.storage)
 
     def find_done(self) -> bool:
-        """Whether the study has all its trials, of just this experiment, dataset and task network."""
+        """Whether the study has all its trials and references, of just this experiment, dataset and task network."""
         network, config = self.experiment.task_network, self.experiment.config
         card = StudyFolder(self.folder).card
         if not card.is_file():
@@ -92,21 +80,25 @@ class SearchStage(Stage[SearchStep]):
             return False
         records = read_records(load_study(self.folder))
         ended = [record for record in records if record.status in (COMPLETE, PRUNED, FAIL)]
-        return len(ended) == len(records) and planned_count(records) >= config.study.trials
+        has_trials = len(ended) == len(records) and planned_count(records) >= config.study.trials
+        has_sinograms = bool(self.experiment.dataset.simulation.get("store_sinogram"))
+        return has_trials and not missing_references(self.folder, has_sinograms)
 
-    def make(self, on_step: OnStep) -> None:
+    def make(self, on_step: OnEvent) -> None:
         self.summary = run_experiment_study(self.experiment, on_step)
 
     def lock(self) -> AbstractContextManager[object]:
         return nullcontext()  # run_study holds the study's own
 
 
-def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: None) -> StudySummary:
+def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> StudySummary:
     """Start, continue or extend the experiment's study. Needs a running Ray session.
+
+    The references are scored beside the trials, from the first one on; the study ends when both have.
 
     Args:
         experiment: whose study it is.
-        on_step: called with every :mod:`study.search.events` event, and with every reference's scores.
+        on_event: called with every :mod:`study.search.events` event; those of the references come from a thread.
 
     Raises:
         ConfigError, DataError: if the experiment's parts are not valid.
@@ -128,15 +120,46 @@ def run_experiment_study(experiment: Experiment, on_step: OnStep = lambda step: 
     )
     executor = _executor(config, inputs)
 
+    references = _References(ReferencesBeside(workspace.study, inputs, on_event), config.study.timeout)
+
     def listen(event: Event) -> None:
         if isinstance(event, StudyOpened):
-            _prepare(experiment, inputs, on_step)
+            _write_card(experiment)
+        references(event)
         exporter(event)
-        on_step(event)
+        on_event(event)
 
     summary = run_study(plan, executor, listen)
     exporter.export()
-    return summary
+    return summary if references.are_whole else replace(summary, interrupted=True, timed_out=True)
+
+
+class _References:
+    """Follows a study's events: the references are scored beside its trials.
+
+    Args:
+        beside: scores them.
+        timeout: seconds after which they are left to the next driver; None: they are waited for.
+
+    Attributes:
+        are_whole: whether nothing of them was left because the time was up.
+    """
+
+    def __init__(self, beside: ReferencesBeside, timeout: float | None) -> None:
+        self._beside = beside
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self.are_whole = True
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case TrialStarted():
+                self._beside.begin()
+            case TrialsEnded(is_finished=is_finished):
+                try:
+                    if is_finished:
+                        self.are_whole = self._beside.finish(self._until)
+                finally:
+                    self._beside.stop()
 
 
 def _executor(config: ExperimentConfig, inputs: TrialInputs) -> Executor:
@@ -161,8 +184,8 @@ def _resources(experiment: ExperimentConfig) -> dict[str, float]:
     return tune_resources(experiment.execution)
 
 
-def _prepare(experiment: Experiment, inputs: TrialInputs, on_step: OnStep) -> None:
-    """Write what the study's reader needs besides its trials: study.json and the references."""
+def _write_card(experiment: Experiment) -> None:
+    """Write study.json, which the study's reader needs besides its trials."""
     config, workspace = experiment.config, experiment.workspace
     directions = metric_directions(config.study.objectives)
     known = StudyCard(
@@ -176,7 +199,6 @@ def _prepare(experiment: Experiment, inputs: TrialInputs, on_step: OnStep) -> No
         provenance=static_provenance(),
     )
     known.write(StudyFolder(workspace.study).card)
-    write_references(workspace.study, inputs, lambda row: on_step(ReferenceScored(row)))
 
 
 def study_fingerprint(

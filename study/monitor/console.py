@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,23 +12,27 @@ from rich.live import Live
 from rich.text import Text
 
 from study.monitor.progress import console as default_console
+from study.monitor.score_line import score_line
 from study.monitor.status import StatusReader
 from study.monitor.status_view import describe_objectives, describe_values, draw_status
 from study.search.events import (
     EpochReported,
     Event,
     OnEvent,
+    ReferencesAdvanced,
+    ReferenceScored,
     StudyOpened,
     TrialErrored,
     TrialEvent,
     TrialFinished,
+    TrialsEnded,
     TrialStarted,
-    ignore,
 )
 from taskct_core.errors import StudyError
-from taskct_core.schema import COMPLETE, EPOCH
+from taskct_core.schema import COMPLETE, EPOCH, METHOD, REFERENCE_SETTINGS, SPLIT
 
 _REFRESHES_PER_SECOND = 1.0
+_SECONDS_BETWEEN_LINES = 10.0  # on how far the references are
 
 
 @contextmanager
@@ -44,7 +49,16 @@ def study_console(
         return
     view = _LiveView(folder)
     with Live(get_renderable=view.draw, console=console, refresh_per_second=_REFRESHES_PER_SECOND):
-        yield ignore
+        yield lambda event: _print_reference(event, console)
+
+
+def _print_reference(event: Event, console: Console) -> None:
+    """The line of a reference that got its scores, which no status shows."""
+    if isinstance(event, ReferenceScored):
+        settings = event.row[REFERENCE_SETTINGS]
+        tuned = f"; tuned: {settings}" if settings else ""
+        name = f"reference {event.row[METHOD]}, {event.row[SPLIT]}"
+        console.print(f"{name}: {score_line(event.row)}{tuned}", soft_wrap=True, markup=False)
 
 
 class EventLines:
@@ -54,13 +68,27 @@ class EventLines:
         self._objectives = objectives
         self._console = console
         self._last_epoch: dict[int, int] = {}
+        self._told = time.monotonic()  # when references were last told of
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StudyOpened):
-            return
-        line = self._line(event)
-        if line is not None:
-            self._console.print(f"trial {event.trial}  {line}", soft_wrap=True, markup=False)
+        match event:
+            case StudyOpened() | TrialsEnded():
+                return
+            case ReferenceScored():
+                _print_reference(event, self._console)
+            case ReferencesAdvanced():
+                self._tell(event)
+            case _:
+                line = self._line(event)
+                if line is not None:
+                    self._console.print(f"trial {event.trial}  {line}", soft_wrap=True, markup=False)
+
+    def _tell(self, references: ReferencesAdvanced) -> None:
+        if time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            self._console.print(
+                f"references: {references.done}/{references.total}  {references.method}", markup=False
+            )
 
     def _line(self, event: TrialEvent) -> str | None:
         match event:

@@ -5,6 +5,7 @@ Reads the study's storage, ``driver.lock`` and the epoch logs of running trials;
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ import optuna
 from optuna.study import StudyDirection
 
 from analysis.pareto import hypervolume
+from study.search.events import ReferencesAdvanced
 from study.search.lock import Driver, read_driver
 from study.search.storage.opening import open_study
 from study.search.storage.records import (
@@ -75,6 +77,7 @@ class StudyStatus:
     timeout: float | None  # seconds after which its driver stops
     trial_timeout: float | None  # seconds that an attempt at a trial may take
     seconds_left: float | None  # estimated; None before the first trial ended, or when nothing runs
+    references: ReferencesAdvanced | None  # how far they are; None before they begin, and when they are whole
 
 
 class StatusReader:
@@ -95,9 +98,11 @@ class StatusReader:
         finished = sum(1 for record in records if record.status in FINAL_STATES)
         alive = driver is not None and driver.is_alive
         counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}
+        references = _read_references(StudyFolder(self._folder))
+        is_whole = finished == total and references is None
         return StudyStatus(
             folder=self._folder,
-            state="running" if alive else "finished" if finished == total else "stopped",
+            state="running" if alive else "finished" if is_whole else "stopped",
             driver=driver,
             directions=directions,
             trials=total,
@@ -111,6 +116,7 @@ class StatusReader:
             timeout=plan.get("timeout"),
             trial_timeout=plan.get("trial_timeout"),
             seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
+            references=references,
         )
 
     def _running(self, record: TrialRecord, plan: dict[str, Any], driver: Driver | None) -> RunningTrial:
@@ -137,6 +143,14 @@ class StatusReader:
         with suppress(FileNotFoundError):
             times.append(log.stat().st_mtime)
         return time.time() - max(times)
+
+
+def _read_references(folder: StudyFolder) -> ReferencesAdvanced | None:
+    try:
+        note = json.loads(folder.reference_progress.read_text(encoding="utf-8"))
+        return ReferencesAdvanced(int(note["done"]), int(note["total"]), str(note["method"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # whole, or damaged: it is written anew
+        return None
 
 
 def study_status(folder: Path) -> StudyStatus:

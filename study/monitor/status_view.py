@@ -9,20 +9,25 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
+from study.search.events import ReferencesAdvanced
 from study.search.storage.records import TrialRecord
 from taskct_core.schema import COMPLETE, FAIL, OBJECTIVES, PRUNED
 
 ROWS_SHOWN = 12
+_BAR_WIDTH = 40
 _STYLES = {COMPLETE: "green", PRUNED: "yellow", FAIL: "red"}
 
 
 def draw_status(status: StudyStatus) -> RenderableType:
     """Head line, running trials, front and failures, as far as there are any."""
     parts: list[RenderableType] = [_head(status)]
+    if status.references is not None:
+        parts.append(_references_bar(status.references))
     if status.running:
         parts.append(_running_table(status.running, list(status.directions)))
     parts.extend(_stalled(trial) for trial in status.running if trial.is_stalled)
@@ -86,6 +91,13 @@ def _state(status: StudyStatus) -> str:
         ago = format_duration(time.time() - status.driver.heartbeat)
         return f"stopped: its driver died, last sign of life {ago} ago; run it again to continue"
     return {"stopped": "stopped; run it again to continue", "finished": "finished"}.get(status.state, "")
+
+
+def _references_bar(references: ReferencesAdvanced) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=references.total, completed=references.done, width=_BAR_WIDTH)
+    row.add_row("References", bar, f"{references.done} of {references.total}", references.method)
+    return row
 
 
 def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:

@@ -25,7 +25,7 @@ from study.data.shards import from_table, read_batches
 from study.provenance import provenance
 from study.run import load_study
 from study.scoring.outside import OutsideCheckpoint
-from study.scoring.references import IMAGES
+from study.scoring.reference_scorer import IMAGES
 from study.search.storage.records import best_records
 from study.trials.plugins import own_scores
 from study.trials.trial import read_checkpoint, read_trial_config

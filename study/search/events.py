@@ -52,8 +52,31 @@ class TrialFinished:
     reason: str | None  # why it was pruned or failed
 
 
+@dataclass(frozen=True)
+class TrialsEnded:
+    """No more trials are run by this driver, which still holds the study's lock."""
+
+    is_finished: bool  # whether every trial has a final state
+
+
+@dataclass(frozen=True)
+class ReferencesAdvanced:
+    """A piece of the references' work is done, which goes on beside the trials."""
+
+    done: int
+    total: int
+    method: str  # that is made at present
+
+
+@dataclass(frozen=True)
+class ReferenceScored:
+    """A reference got its scores on a split."""
+
+    row: EpochRow
+
+
 TrialEvent = TrialStarted | EpochReported | TrialErrored | TrialFinished
-Event = StudyOpened | TrialEvent
+Event = StudyOpened | TrialsEnded | ReferencesAdvanced | ReferenceScored | TrialEvent
 OnEvent = Callable[[Event], None]
 
 

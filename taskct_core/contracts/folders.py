@@ -60,6 +60,7 @@ class StudyFolder(Folder):
     samples = Entry("samples.parquet")  # one row a trial, split and slice, at the epoch that the trial keeps
     references = Entry("references.json")  # one row a reference and split
     reference_samples = Entry("references-samples.parquet")
+    reference_progress = Entry("references-progress.json")  # how far they are, until they are whole
     evaluations = Entry(
         "evaluations.parquet"
     )  # of `taskct evaluate`: one row a method, split, data and judges

@@ -152,11 +152,18 @@ def tune(
             "Pass validation samples.",
         )
 
-    def mean_psnr(settings: Settings) -> float:
-        image = CLASSICAL[method](transform, sinogram, **settings)
-        return float(-10 * (image - full_dose).square().mean(dim=(1, 2, 3)).log10().mean())
+    return max(
+        candidates or CANDIDATES[method],
+        key=lambda settings: mean_psnr(method, transform, sinogram, full_dose, settings),
+    )
 
-    return max(candidates or CANDIDATES[method], key=mean_psnr)
+
+def mean_psnr(
+    method: str, transform: RayTransform, sinogram: Tensor, full_dose: Tensor, settings: Settings
+) -> float:
+    """Mean PSNR (data range 1) of a method with some settings; the tensors are those of ``tune``."""
+    image = CLASSICAL[method](transform, sinogram, **settings)
+    return float(-10 * (image - full_dose).square().mean(dim=(1, 2, 3)).log10().mean())
 
 
 def _gradient(image: Tensor) -> Tensor:

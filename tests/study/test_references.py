@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from studies import run_here, study_config
 
+from study.config import ExperimentConfig
+from study.data.dataset import load_card, write_card
+from study.data.feed import TableFeed
+from study.data.simulate import dataset_card
 from study.data.simulate_patient import measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan
+from study.experiment.experiment import Experiment
+from study.experiment.search import SearchStage
+from study.experiment.workspace import Workspace
+from study.monitor.status import study_status
+from study.monitor.status_view import draw_status
 from study.scoring.references import write_references
+from study.scoring.references_beside import ReferencesBeside
+from study.search.events import Event, ReferencesAdvanced, ReferenceScored, TrialStarted
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.contracts.rows import read_rows
+from taskct_core.contracts.rows import read_rows, write_rows
+from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 
 
 @pytest.fixture(scope="module")
 def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict]:
     """Of a dataset like the small one, with sinograms."""
-    import pyarrow.parquet as pq
-
-    from study.data.feed import TableFeed
-
     folder = tmp_path_factory.mktemp("references")
     _, jobs = plan(small.experiment, folder / "data")
     jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
@@ -86,3 +102,117 @@ def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
     assert {row[schema.METHOD] for row in scored} == {"fbp"}
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / StudyFolder.reference_samples), whole[1])
     assert np.isfinite([row["psnr_fixed"] for row in read_rows(tmp_path / StudyFolder.references)][2:]).all()
+
+
+@pytest.fixture
+def study_of(small, tmp_path: Path) -> Callable[..., ExperimentConfig]:
+    """An experiment whose dataset has sinograms, in a folder of its own; its trials take all CPUs of the session."""
+
+    def make(**study: Any) -> ExperimentConfig:
+        values = small.experiment.model_dump() | {
+            "output": str(tmp_path),
+            "pretrained": str(small.workspace.task_network),
+            "execution": {"executor": "actor"},
+        }
+        values["simulation"] |= {"store_sinogram": True, "fresh": False}
+        values["trial"] |= {"epochs": 1}
+        values["study"] |= {"max_concurrent_trials": 2} | study
+        config = ExperimentConfig.parse(values)
+        simulate_here(config)
+        return config
+
+    return make
+
+
+def simulate_here(config: ExperimentConfig) -> None:
+    folder = Workspace.of(config).dataset
+    patients, jobs = plan(config, folder)
+    jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
+    write_card(folder, dataset_card(config, patients, [simulate_patient(job) for job in jobs]))
+
+
+def inputs_of(small, config: ExperimentConfig) -> TrialInputs:
+    """What the study's trials share, read into this process."""
+    folder = Workspace.of(config).dataset
+    card = load_card(folder)
+    return TrialInputs(
+        feeds={
+            split: TableFeed([pq.read_table(path) for path in card.shard_paths(folder, split)])
+            for split in schema.SPLITS
+        },
+        geometry=ParallelBeam.from_dict(card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=card.data_hash,
+        objectives=tuple(config.study.objectives),
+    )
+
+
+@pytest.mark.ray
+def test_references_are_scored_beside_trials_that_take_all_cpus(
+    small, study_of: Callable[..., ExperimentConfig], local_ray: None
+) -> None:
+    config = study_of()
+    stage = SearchStage(Experiment(config))
+    events: list[Event] = []
+    stage.make(events.append)
+    first = {type(event): number for number, event in reversed(list(enumerate(events)))}
+    assert first[TrialStarted] < first[ReferencesAdvanced] < first[ReferenceScored]
+    last = max(events, key=lambda event: event.done if isinstance(event, ReferencesAdvanced) else 0)
+    assert isinstance(last, ReferencesAdvanced) and last.done == last.total > 0
+    folder = StudyFolder(stage.folder)
+    rows = read_rows(folder.references)
+    assert [row[schema.METHOD] for row in rows[::2]] == ["full_dose", "fbp", "tv", "sirt"]
+    assert not folder.reference_progress.exists() and study_status(stage.folder).state == "finished"
+    here = folder.path.parent / "here"
+    write_references(here, inputs_of(small, config))
+    for one, other in zip(rows, read_rows(StudyFolder(here).references), strict=True):
+        differing = {name for name in one if one[name] != other[name]}
+        assert differing <= {schema.SECONDS, schema.FINISHED_AT}
+    write_rows(folder.references, rows[:6])  # as after a kill while SIRT was scored
+    resumed = SearchStage(Experiment(config))
+    assert not resumed.is_done
+    events.clear()
+    resumed.make(events.append)
+    scored = [event.row[schema.METHOD] for event in events if isinstance(event, ReferenceScored)]
+    assert scored == ["sirt", "sirt"] and not any(isinstance(event, TrialStarted) for event in events)
+    assert len(read_rows(folder.references)) == 8 and SearchStage(Experiment(config)).is_done
+
+
+@pytest.mark.ray
+def test_stopped_references_are_finished_by_the_next_driver(
+    small, study_of: Callable[..., ExperimentConfig], local_ray: None, tmp_path: Path
+) -> None:
+    inputs = inputs_of(small, study_of())
+    advanced = threading.Event()
+    first = ReferencesBeside(tmp_path / "study", inputs, lambda event: advanced.set())
+    assert not first.finish(until=time.monotonic())
+    assert advanced.wait(60)
+    first.stop()
+    before = read_rows(StudyFolder(tmp_path / "study").references)
+    assert len(before) < 8 and len(before) % 2 == 0
+    second = ReferencesBeside(tmp_path / "study", inputs, lambda event: None)
+    assert second.finish()
+    second.stop()
+    rows = read_rows(StudyFolder(tmp_path / "study").references)
+    assert rows[: len(before)] == before and len(rows) == 8
+
+
+@pytest.mark.ray
+def test_what_ended_the_references_is_told_to_who_waits_for_them(
+    small, study_of: Callable[..., ExperimentConfig], local_ray: None, tmp_path: Path
+) -> None:
+    inputs = dataclasses.replace(inputs_of(small, study_of()), objectives=("own_plugins:no_such_score",))
+    with pytest.raises(ConfigError, match="no_such_score"):
+        ReferencesBeside(tmp_path / "study", inputs, lambda event: None).finish()
+
+
+def test_an_interrupted_study_shows_how_far_its_references_are(tmp_path: Path) -> None:
+    run_here(study_config(trials=1), tmp_path)
+    StudyFolder(tmp_path).reference_progress.write_text('{"done": 12, "total": 40, "method": "tv"}')
+    status = study_status(tmp_path)
+    assert status.state == "stopped" and status.references == ReferencesAdvanced(12, 40, "tv")
+    console = Console(file=io.StringIO(), width=160)
+    console.print(draw_status(status))
+    assert "12 of 40 tv" in console.file.getvalue()
+    StudyFolder(tmp_path).reference_progress.write_text("{")  # a torn note hides nothing else
+    assert study_status(tmp_path).references is None
