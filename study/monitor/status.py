@@ -149,7 +149,7 @@ def _read_references(folder: StudyFolder) -> ReferencesAdvanced | None:
     try:
         note = json.loads(folder.reference_progress.read_text(encoding="utf-8"))
         return ReferencesAdvanced(int(note["done"]), int(note["total"]), str(note["method"]))
-    except (FileNotFoundError, ValueError, TypeError, KeyError):  # whole, or damaged: it is written anew
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):  # none, or damaged
         return None
 
 
