@@ -27,6 +27,7 @@ from taskct_core.schema import (
     SLICE_INDEX,
     TUMOUR,
     TUMOUR_PIXELS,
+    UNLABELLED,
 )
 from taskct_core.simulation.fresh import FreshScanner, visits_of_epoch
 from taskct_core.simulation.fresh_base import FINER
@@ -230,6 +231,25 @@ def test_fresh_lesions_lie_in_the_liver_and_differ_between_epochs() -> None:
         assert ((labels == TUMOUR).sum(axis=(1, 2)) > 0).all()
         np.testing.assert_array_equal(labels >= 1, liver)
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("field_mm", [300.0, 400.0])  # the patient's images show 320 mm
+def test_a_slice_without_labels_stays_one_wherever_it_is_moved(field_mm: float) -> None:
+    config = SCANNER.model_copy(update={"field_of_view_mm": field_mm})
+    hu, labels = slices(4)
+    stored = simulate_slices(
+        hu,
+        np.full_like(labels, UNLABELLED),
+        spacing_mm=(2.0, 2.0),
+        patient="p1",
+        slice_indices=range(4),
+        config=config,
+        body=body_box(hu, (2.0, 2.0)),
+        with_base=True,
+    )
+    assert (stored[LABELS] == UNLABELLED).all() and not stored[TUMOUR_PIXELS].any()
+    for changes in (STILL, {}, {"lesion_share": 1.0}):
+        assert (draw(stored, with_draw(config, **changes))[LABELS] == UNLABELLED).all()
 
 
 def test_the_dose_varies_when_asked() -> None:
