@@ -8,9 +8,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,23 +103,19 @@ def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def study_of(small, tmp_path: Path) -> Callable[..., ExperimentConfig]:
-    """An experiment whose dataset has sinograms, in a folder of its own; its trials take all CPUs of the session."""
-
-    def make(**study: Any) -> ExperimentConfig:
-        values = small.experiment.model_dump() | {
-            "output": str(tmp_path),
-            "pretrained": str(small.workspace.task_network),
-            "execution": {"executor": "actor"},
-        }
-        values["simulation"] |= {"store_sinogram": True, "fresh": False}
-        values["trial"] |= {"epochs": 1}
-        values["study"] |= {"max_concurrent_trials": 2} | study
-        config = ExperimentConfig.parse(values)
-        simulate_here(config)
-        return config
-
-    return make
+def config(small, tmp_path: Path) -> ExperimentConfig:
+    """An experiment whose dataset has sinograms, in a folder of its own; its trial takes all CPUs of the session."""
+    values = small.experiment.model_dump() | {
+        "output": str(tmp_path),
+        "pretrained": str(small.workspace.task_network),
+        "execution": {"executor": "actor", "cpus_per_worker": 2},
+    }
+    values["simulation"] |= {"store_sinogram": True, "fresh": False}
+    values["trial"] |= {"epochs": 1}
+    values["study"] |= {"trials": 1}
+    config = ExperimentConfig.parse(values)
+    simulate_here(config)
+    return config
 
 
 def simulate_here(config: ExperimentConfig) -> None:
@@ -148,10 +142,9 @@ def inputs_of(small, config: ExperimentConfig) -> TrialInputs:
 
 
 @pytest.mark.ray
-def test_references_are_scored_beside_trials_that_take_all_cpus(
-    small, study_of: Callable[..., ExperimentConfig], local_ray: None
+def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
+    small, config: ExperimentConfig, local_ray: None
 ) -> None:
-    config = study_of()
     stage = SearchStage(Experiment(config))
     events: list[Event] = []
     stage.make(events.append)
@@ -180,9 +173,9 @@ def test_references_are_scored_beside_trials_that_take_all_cpus(
 
 @pytest.mark.ray
 def test_stopped_references_are_finished_by_the_next_driver(
-    small, study_of: Callable[..., ExperimentConfig], local_ray: None, tmp_path: Path
+    small, config: ExperimentConfig, local_ray: None, tmp_path: Path
 ) -> None:
-    inputs = inputs_of(small, study_of())
+    inputs = inputs_of(small, config)
     advanced = threading.Event()
     first = ReferencesBeside(tmp_path / "study", inputs, lambda event: advanced.set())
     assert not first.finish(until=time.monotonic())
@@ -199,9 +192,9 @@ def test_stopped_references_are_finished_by_the_next_driver(
 
 @pytest.mark.ray
 def test_what_ended_the_references_is_told_to_who_waits_for_them(
-    small, study_of: Callable[..., ExperimentConfig], local_ray: None, tmp_path: Path
+    small, config: ExperimentConfig, local_ray: None, tmp_path: Path
 ) -> None:
-    inputs = dataclasses.replace(inputs_of(small, study_of()), objectives=("own_plugins:no_such_score",))
+    inputs = dataclasses.replace(inputs_of(small, config), objectives=("own_plugins:no_such_score",))
     with pytest.raises(ConfigError, match="no_such_score"):
         ReferencesBeside(tmp_path / "study", inputs, lambda event: None).finish()
 

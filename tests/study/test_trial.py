@@ -14,10 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.data.fresh_samples import FreshSamples
+from study.data.split_shards import SplitShards
+from study.data.stream_feed import StreamFeed
 from study.trials import epoch_log
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
@@ -153,6 +157,26 @@ def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
     assert _rows(tmp_path / "parts") == _rows(tmp_path / "whole")
     a, b = (np.load(tmp_path / name / TrialFolder.panel)["image"] for name in ("whole", "parts"))
     np.testing.assert_array_equal(a, b)
+
+
+def test_an_interrupted_trial_goes_on_with_the_fresh_samples_that_it_would_have_had(
+    small, inputs: TrialInputs, tmp_path: Path
+) -> None:
+    shards = SplitShards.of(small.card, small.workspace.dataset, "train")
+    draw = FreshDrawConfig(dose_factor=(0.5, 2.0), lesion_share=0.5, tumour_share=0.5)
+    simulation = SimulationConfig.parse(small.card.simulation).model_copy(update={"fresh_draw": draw})
+    fresh = FreshSamples(inputs.geometry, simulation, has_tumour=shards.column(schema.TUMOUR_PIXELS) > 0)
+
+    def with_fresh() -> TrialInputs:  # with nothing read ahead, as in a new process
+        return dataclasses.replace(inputs, feeds={**inputs.feeds, "train": StreamFeed(shards, fresh)})
+
+    config = _config(small)
+    run_trial(config, tmp_path / "whole", with_fresh(), Worker(), lambda row: None)
+    with pytest.raises(Killed):
+        run_trial(config, tmp_path / "parts", with_fresh(), Worker(), _raise_killed)
+    assert len(epoch_log.read(tmp_path / "parts")) == 1
+    run_trial(config, tmp_path / "parts", with_fresh(), Worker(), lambda row: None)
+    assert _rows(tmp_path / "parts") == _rows(tmp_path / "whole")
 
 
 def test_killed_between_log_and_checkpoint_the_epoch_is_trained_again(
