@@ -32,7 +32,7 @@ class CheckedJournal(JournalFileBackend):
         self._path = path
         self._size = 0  # that it had when it was last looked at: it only grows
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
-        self._file = self._identity()
+        self._file = _identity(self._check())
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         """Optuna's operations from one number on.
@@ -52,22 +52,25 @@ class CheckedJournal(JournalFileBackend):
         Raises:
             StudyError: if the file was cut, replaced, or ends in half a line, to which this would be joined.
         """
-        self._check()
-        if self._identity() != self._file or not _ends_a_line(self._path):
+        if _identity(self._check()) != self._file or not _ends_a_line(self._path):
             raise _damaged(self._path, "which was replaced, or does not end with a whole line")
         super().append_logs(logs)
 
-    def _check(self) -> None:
-        size = self._path.stat().st_size if self._path.exists() else 0
+    def _check(self) -> os.stat_result | None:
+        """The file's state; None where there is none."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            found = None
+        size = found.st_size if found else 0
         if size < self._size:
             raise _damaged(self._path, f"which had {self._size} bytes and has {size}")
         self._size = size
+        return found
 
-    def _identity(self) -> tuple[int, int] | None:
-        if not self._path.exists():
-            return None
-        found = self._path.stat()
-        return found.st_dev, found.st_ino
+
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def open_journal(path: Path) -> JournalStorage:
