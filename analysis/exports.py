@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -74,7 +75,7 @@ def export_figures(
     return written
 
 
-def _write_pictures(figures: list, paths: list[Path], kind: str) -> None:
+def _write_pictures(figures: list[Any], paths: list[Path], kind: str) -> None:
     import plotly.io
 
     try:
@@ -195,7 +196,7 @@ def _made(out: str | Path) -> Path:
     return folder
 
 
-def _known(asked: Sequence[str], known: Sequence[str] | dict, kind: str) -> None:
+def _known(asked: Sequence[str], known: Sequence[str] | dict[str, Any], kind: str) -> None:
     unknown = [name for name in asked if name not in known]
     if unknown:
         raise ConfigError(

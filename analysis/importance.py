@@ -67,7 +67,7 @@ def parameter_importance(table: ResultsTable, objective: str) -> Importance:
 def _encode(parameters: pd.DataFrame) -> np.ndarray:
     """Numbers as they are, names as codes; NaN where a conditional parameter does not apply."""
     columns = []
-    for _, column in parameters.items():
+    for column in (parameters[name] for name in parameters):
         numeric = pd.to_numeric(column, errors="coerce")
         if numeric.notna().sum() == column.notna().sum():
             columns.append(numeric.to_numpy(dtype=float))

@@ -84,6 +84,7 @@ def _is_slice(shown: object) -> bool:
 
 
 def panel_key(table: ResultsTable, trial: int) -> str:
+    """What a trial's or a reference's panel is called in files and pages."""
     if trial in table.references.index:
         return str(table.references.at[trial, S.METHOD])
     return f"trial-{trial:04d}"
@@ -112,6 +113,7 @@ def read_panel(table: ResultsTable, key: str, slices: PanelSlices) -> Panel | No
 
 
 def title(key: str) -> str:
+    """A panel's heading, from its ``panel_key``."""
     return f"trial {int(key.removeprefix('trial-'))}" if key.startswith("trial-") else reference_name(key)
 
 

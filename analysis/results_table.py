@@ -317,6 +317,7 @@ def _alike(scores: pd.DataFrame, scope: str, empty: str) -> tuple[str, ...]:
 
 
 def reference_name(method: str) -> str:
+    """``fbp`` -> ``FBP``; other methods as they are."""
     return _REFERENCE_NAMES.get(method, method)
 
 
@@ -331,6 +332,7 @@ def parameter_name(column: str) -> str:
 
 
 def format_value(value: Any) -> str:
+    """A setting as text: numbers to three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -157,6 +157,7 @@ def intervals(
 
 
 def one_patient(split: str) -> str:
+    """The sentence about a split that has one patient only."""
     return (
         f"The {split} split holds one patient: no interval over patients exists, and nothing is said "
         "about other patients."

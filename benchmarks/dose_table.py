@@ -23,9 +23,9 @@ import numpy as np
 from bench_record import write_result
 from numpy.typing import NDArray
 
-from taskct_core.config import SimulationConfig
 from taskct_core.hounsfield import MU_AIR, MU_MAX, MU_WATER
 from taskct_core.schema import FBP
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.exposure import LIVER_RADIUS_MM, dose_in_words
 from taskct_core.simulation.slices import geometry_of, simulate_slices
 

@@ -43,12 +43,13 @@ from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
-from taskct_core.config import SimulationConfig, TrialConfig
 from taskct_core.contracts.rows import Batch
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import Training, build_training
+from taskct_core.training.config import TrialConfig
+from taskct_core.training.trial import Training, build_training
 
 WAYS = ("stored", "fresh", "fresh_ray")
 SAMPLES_A_TURN = {"small": 96, "lodopab": 20}

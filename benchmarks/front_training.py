@@ -40,14 +40,15 @@ from small_study import SETTINGS, prepare_here, table_feed
 from analysis.pareto import hypervolume, non_dominated
 from study.data.batches import Share
 from taskct_core import schema
-from taskct_core.config import TrialConfig
 from taskct_core.metrics import summarise
+from taskct_core.metrics.slices import evaluate_images
 from taskct_core.modes import FRONT_WAYS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import Training, build_training, evaluate_images
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training
 from taskct_core.training.stack import How, StackedTraining, TrainingStack
+from taskct_core.training.trial import Training, build_training
 
 AXES = (schema.PRIMARY_DICE, schema.PRIMARY_PSNR)
 DIRECTIONS = ("maximize", "maximize")

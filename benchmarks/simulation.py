@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from projector import measure, odl_operators, pin, provenance
 from skimage.transform import resize
 
-from taskct_core.config import LODOPAB_PHOTONS_PER_RAY, SimulationConfig
 from taskct_core.geometry import PRESETS
 from taskct_core.hounsfield import MU_MAX
 from taskct_core.projection.guarded import GUARD_PIXELS, project_guarded
 from taskct_core.schema import FBP, FULL_DOSE
+from taskct_core.simulation.config import LODOPAB_PHOTONS_PER_RAY, SimulationConfig
 from taskct_core.simulation.photons import ZERO_COUNT_REPLACEMENT, normalise_hu
 from taskct_core.simulation.slices import simulate_slices
 

@@ -38,7 +38,7 @@ from study.experiment.workspace import Workspace
 from study.trials.trial import TrialInputs
 from taskct_core.metrics import summarise
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import build_training
+from taskct_core.training.trial import build_training
 
 
 def bare_trial_seconds(experiment: ExperimentConfig, inputs: TrialInputs, repeats: int) -> float:

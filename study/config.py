@@ -13,11 +13,13 @@ from pydantic import Field
 from study.data.config import DataConfig, DatasetSettings, SliceConfig, SourceConfig, SyntheticLesionConfig
 from study.search.config import PrunerConfig, SamplerConfig, StudyConfig
 from study.trials.config import ExecutionConfig
-from taskct_core.config import SimulationConfig, TaskNetworkConfig, TrialConfig
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 from taskct_core.redaction import all_redacted
 from taskct_core.registry import Trust, load
+from taskct_core.simulation.config import SimulationConfig
+from taskct_core.task_networks.config import TaskNetworkConfig
+from taskct_core.training.config import TrialConfig
 
 __all__ = [
     "DataConfig",

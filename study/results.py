@@ -19,13 +19,13 @@ from study.provenance import config_hash
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from taskct_core import schema
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import write_bytes
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import EpochRow, epoch_row, read_rows
 from taskct_core.contracts.tables import read_frame, with_format, write_table
 from taskct_core.contracts.yaml_loader import read_yaml
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.training.config import TrialConfig
 
 _REDO = (
     "Restore it from a copy; without it the tables lack what it held. `taskct evaluate` scores a trial again."

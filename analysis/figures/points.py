@@ -61,6 +61,7 @@ def reference_points(table: ResultsTable, split: str, columns: Sequence[str]) ->
 
 
 def hover_text(table: ResultsTable, trial: int) -> str:
+    """What a trial's marker shows beneath the pointer, as HTML."""
     status = str(table.trials.at[trial, S.STATUS]).lower()
     lines = [f"<b>{table.label(trial)}</b> ({status})", *table.descriptions[trial].split(", ")]
     return "<br>".join(lines)

@@ -119,6 +119,7 @@ def broken_lines(frame: pd.DataFrame, by: str, columns: list[str]) -> list[list[
 
 
 def layout(*, x: str, y: str, height: int) -> go.Layout:
+    """The look that all figures share; ``x`` and ``y`` title the axes, ``height`` is in pixels."""
     axis: dict[str, Any] = {
         "gridcolor": _GRID,
         "zeroline": False,

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from taskct_core.config import Count, Positive, SimulationConfig, StrictModel
+from taskct_core.config import Count, Positive, StrictModel
 from taskct_core.registry import name_of
 from taskct_core.schema import SPLITS
+from taskct_core.simulation.config import SimulationConfig
 
 SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
 Axes = Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")]  # where three axes grow to, e.g. LPS

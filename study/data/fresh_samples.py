@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.data.batches import Columns
-from taskct_core.config import SimulationConfig
 from taskct_core.geometry import Geometry
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.fresh import columns_of_bases, visits_of_epoch
 
 if TYPE_CHECKING:

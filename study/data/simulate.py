@@ -125,7 +125,7 @@ def _run(on_row: Callable[..., dict[str, str]], jobs: list[PatientJob]) -> Itera
     import ray.data
 
     dataset = ray.data.range(len(jobs), override_num_blocks=len(jobs))
-    done = dataset.map(on_row, fn_args=(jobs,), num_cpus=1)  # type: ignore[arg-type]
+    done = dataset.map(on_row, fn_args=(jobs,), num_cpus=1)
     for row in done.iter_rows():
         manifest = json.loads(row["manifest"])
         if "error" in manifest:

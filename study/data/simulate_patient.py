@@ -22,8 +22,8 @@ import numpy as np
 from study.data.shards import file_hash, hash_or_none, is_whole_shard, to_table, write_shard
 from study.data.source_record import record_source, stamp
 from taskct_core import schema
-from taskct_core.config import SimulationConfig
 from taskct_core.contracts.files import parse_json, write_json
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.volumes import Volume, VolumeReference, read_volume
 from taskct_core.volumes.body import BodyBox, body_box
 

@@ -12,11 +12,12 @@ from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
 from study.data.split import check_labelled, split_patients
-from taskct_core.config import SimulationConfig, StrictModel
+from taskct_core.config import StrictModel
 from taskct_core.contracts.files import parse_json
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.geometry import LODOPAB_FIELD_MM
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.volumes import VolumeReference, list_patients
 from taskct_core.volumes.body import smallest_field_mm
 from taskct_core.volumes.lesioned import with_lesions
@@ -110,7 +111,7 @@ def plan_simulation(
         _refuse_changed_source(folder, changes.lines)
     card = card.model_copy(update={"kept_changes": changes.lines})
     jobs = _repairs(experiment, folder, card, references, damages)
-    _refuse_repair_from_others(jobs, references, changes, damages)
+    _refuse_repair_from_others(jobs, changes, damages)
     return SimulationPlan(
         experiment=experiment, folder=folder, patients=card.patients, jobs=jobs, card=card, damages=damages
     )
@@ -322,7 +323,6 @@ def _simulation_of(card: DatasetCard) -> SimulationConfig:
 
 def _refuse_repair_from_others(
     jobs: Sequence[PatientJob],
-    references: Mapping[str, VolumeReference],
     changes: _Changes,
     damages: Mapping[str, str],
 ) -> None:

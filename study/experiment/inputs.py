@@ -16,9 +16,9 @@ from study.trials.panels import choose_panel
 from study.trials.resources import simulation_cpus
 from study.trials.trial import TrialInputs
 from taskct_core import schema
-from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import DataError, ResourceError
 from taskct_core.registry import BUILT_IN_ONLY, Trust
+from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
 
 
 def open_inputs(

@@ -22,12 +22,12 @@ from study.trials.plugins import metric_directions
 from study.trials.resources import has_coordinator, tune_resources, worker_resources
 from study.trials.task import TrialTask
 from study.trials.trial import TrialInputs
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import is_remote, open_folder
 from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ResourceError
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import build_training
+from taskct_core.training.config import TrialConfig
+from taskct_core.training.trial import build_training
 
 _STEP_SAMPLES = 2
 _STATES_PER_PARAMETER = 3  # of Adam: the parameter and its two moments

@@ -18,11 +18,11 @@ from study.data.feed import Feed, open_feeds
 from study.experiment.stage import Stage
 from study.experiment.workspace import Workspace
 from taskct_core import schema
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.contracts.rows import Batch
 from taskct_core.errors import DataError, StudyError
 from taskct_core.task_networks import load_task_network_card
+from taskct_core.task_networks.config import TaskNetworkConfig
 
 Scored = tuple[Any, dict[str, float]]  # a TaskNetwork and its validation scores
 Row = dict[str, Any]
@@ -164,8 +164,8 @@ def _imported(
     config: TaskNetworkConfig, feeds: dict[str, Feed], device: str
 ) -> Generator[dict[str, Any], None, Scored]:
     from taskct_core.metrics import summarise
+    from taskct_core.metrics.slices import evaluate_images
     from taskct_core.task_networks import build_task_network
-    from taskct_core.training import evaluate_images
 
     network = build_task_network(config).to(device).freeze()
     scores = summarise(evaluate_images(network, _validation(feeds), schema.FULL_DOSE, device))

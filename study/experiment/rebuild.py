@@ -31,12 +31,12 @@ from study.search.storage.queue import enqueue_matching
 from study.search.storage.records import REBUILT, VALUES, read_records
 from study.trials import epoch_log
 from study.trials.trial import read_trial_config
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError, StudyError, TaskctError
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, RUNNING
+from taskct_core.training.config import TrialConfig
 
 _UNREADABLE = "unreadable"
 _BUILT_IN_SPACES = ("search_spaces.default:SPACE", "search_spaces.wide:SPACE")

@@ -37,11 +37,12 @@ from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_frame, write_table
 from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.metrics import summarise
+from taskct_core.metrics.slices import evaluate
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
-from taskct_core.training import Training, evaluate
 from taskct_core.training.front import FrontTraining, build_trial_training
+from taskct_core.training.trial import Training
 
 DATASET = "dataset"  # folder that a row was scored on
 CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere

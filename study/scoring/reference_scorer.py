@@ -14,10 +14,10 @@ from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import Batch, SliceRow
+from taskct_core.metrics.slices import evaluate
 from taskct_core.projection import RayTransform
 from taskct_core.reconstructors.classical import CLASSICAL, Settings, mean_psnr
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import evaluate
 
 IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}  # references that the dataset holds
 _TUNING_SLICES = 8

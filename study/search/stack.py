@@ -12,8 +12,8 @@ from study.trials.config import ExecutionConfig
 from study.trials.resources import worker_resources
 from study.trials.stacked import StackRunner, TrialFailed
 from study.trials.trial import TrialInputs
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import EpochRow
+from taskct_core.training.config import TrialConfig
 
 
 class Runner(Protocol):

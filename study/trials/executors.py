@@ -17,10 +17,10 @@ from study.trials.config import ExecutionConfig
 from study.trials.ray_train import train_with_ray_train
 from study.trials.task import TrialTask, trusted_task
 from study.trials.trial import TrialInputs, Worker, run_trial, write_trial_config
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load
+from taskct_core.training.config import TrialConfig
 
 Trainable = Callable[[dict[str, Any]], None]
 

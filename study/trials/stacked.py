@@ -16,15 +16,15 @@ from study.data.batches import Share
 from study.trials.config import ExecutionConfig
 from study.trials.task import trusted_task
 from study.trials.trial import TrialInputs, TrialRun, Worker
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError, TrainingError
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import Training
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training
 from taskct_core.training.stack import STACKED_MODES, StackedTraining, TrainingStack
+from taskct_core.training.trial import Training
 
 
 @dataclass(frozen=True)

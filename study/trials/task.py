@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from study.trials.trial import TrialInputs, require_trusted
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import open_folder
+from taskct_core.training.config import TrialConfig
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ from study.trials.front import final_rows, hypervolume_of_trial, score_epoch, wr
 from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
@@ -48,11 +47,13 @@ from taskct_core.errors import ConfigError, DataError, StudyError, first_line
 from taskct_core.geometry import Geometry
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
+from taskct_core.metrics.slices import evaluate_images
 from taskct_core.reconstructors import RECONSTRUCTORS
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
-from taskct_core.training import Training, evaluate_images
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training
+from taskct_core.training.trial import Training
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 def segmentation_counts(
     predicted: torch.Tensor, labels: torch.Tensor, *, knows_tumour: bool
-) -> dict[str, list]:
+) -> dict[str, list[Any]]:
     """Pixel and component counts of every slice.
 
     Args:
@@ -30,7 +32,7 @@ def segmentation_counts(
         "liver": (labels >= LIVER, predicted >= LIVER),
         "tumour": (labels == TUMOUR, predicted == TUMOUR),
     }
-    columns: dict[str, list] = {}
+    columns: dict[str, list[Any]] = {}
     for structure, (true, found) in masks.items():
         parts = {"true": true, "predicted": found, "overlap": true & found}
         for part, mask in parts.items():

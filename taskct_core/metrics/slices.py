@@ -77,7 +77,7 @@ def score_slices(
 ) -> list[SliceRow]:
     """One row for each of a batch's images ``(B, 1, H, W)``; see ``evaluate``."""
     metrics = image_metrics(images, batch[FULL_DOSE], batch[LABELS])
-    columns: dict[str, list] = {
+    columns: dict[str, list[Any]] = {
         PATIENT: [str(name) for name in batch[PATIENT]],
         SLICE_INDEX: [int(index) for index in batch[SLICE_INDEX]],
         **{name: values.tolist() for name, values in metrics.items()},

@@ -74,7 +74,7 @@ def draw_body(tissue: TissueMap, grid: Grid, build: Build, rng: np.random.Genera
 
     below_diaphragm = _below_diaphragm(grid, build)
     _draw_chest(tissue, grid, build, wall_depth, below_diaphragm)
-    _draw_ribs(tissue, grid, build, (wall_depth + wall / 2).astype(np.float32), angle)
+    _draw_ribs(tissue, grid, (wall_depth + wall / 2).astype(np.float32), angle)
     _draw_back_muscles(tissue, grid, build)
     _draw_spine(tissue, grid, build, rng)
     return Frame(wall_depth, below_diaphragm)
@@ -117,7 +117,7 @@ def _draw_chest(tissue: TissueMap, grid: Grid, build: Build, wall_depth: Array, 
     tissue[inside & (below < -2.5) & (shape < 0)] = Tissue.HEART
 
 
-def _draw_ribs(tissue: TissueMap, grid: Grid, build: Build, mid_wall: Array, angle: Array) -> None:
+def _draw_ribs(tissue: TissueMap, grid: Grid, mid_wall: Array, angle: Array) -> None:
     """All ribs from one periodic shape: they descend from the spine forwards, one every ``RIB_PITCH_MM``."""
     z = grid.warped[0]
     from_back = np.abs(np.arctan2(np.cos(angle), np.sin(angle)))  # 0 at the spine, pi at the sternum

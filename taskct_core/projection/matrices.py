@@ -42,9 +42,9 @@ def base_matrices(
     """The base rays' matrix of a square symmetric scan, in pixel edges, and its transpose.
 
     Rows of the first are (bin, angle), columns (image column, image row) as of ``fold_image``; rows of the
-    second are (image row, image column), columns (angle, bin) as of ``fold_sinogram``. Unless told not to ``keep`` them, float32 ones are kept on disk; float64 is for checks.
+    second are (image row, image column), columns (angle, bin) as of ``fold_sinogram``.
+    Unless told not to ``keep`` them, float32 ones are kept on disk; float64 is for checks.
     """
-
     if dtype != torch.float64:
         geometry = _in_pixel_edges(geometry)
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from taskct_core.config import Dose, SimulationConfig
 from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_AIR, MU_WATER
 from taskct_core.projection import RayTransform
 from taskct_core.projection.filters import filter_sinogram
+from taskct_core.simulation.config import Dose, SimulationConfig
 
 REFERENCE_PHOTONS_PER_MM = 2.2e8
 CYLINDER_MM = 300.0

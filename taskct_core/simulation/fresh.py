@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.geometry import Geometry
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import (
@@ -39,6 +38,7 @@ from taskct_core.schema import (
     SLICE_INDEX,
     UNLABELLED,
 )
+from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
 from taskct_core.simulation.fresh_base import FINER
 from taskct_core.simulation.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.simulation.movement import Mover, draw_movement

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from taskct_core.config import SimulationConfig
 from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_MAX
 from taskct_core.projection import RayTransform
 from taskct_core.projection.guarded import project_guarded
 from taskct_core.schema import FBP, FULL_DOSE, PHOTONS_PER_RAY, SINOGRAM
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.exposure import bow_tie, exposure_factor, photons_per_ray
 from taskct_core.simulation.photons import count_photons, observe_counts, observe_low_counts
 

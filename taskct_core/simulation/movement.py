@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from taskct_core.config import FreshDrawConfig
 from taskct_core.hounsfield import AIR_HU
+from taskct_core.simulation.config import FreshDrawConfig
 from taskct_core.simulation.fresh_base import FINER
 
 Positions = NDArray[np.float32]

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.config import SimulationConfig
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS, Geometry, with_field_of_view
 from taskct_core.geometry.field_of_view import FieldOfView, field_of_view
 from taskct_core.hounsfield import HU_RANGE
 from taskct_core.random_streams import random_stream
 from taskct_core.schema import LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.fresh_base import Base
 from taskct_core.simulation.low_dose_scan import LowDoseScan, in_chunks
 from taskct_core.simulation.photons import normalise_hu

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 
 if TYPE_CHECKING:
-    from taskct_core.config import TaskNetworkConfig
+    from taskct_core.task_networks.config import TaskNetworkConfig
     from taskct_core.task_networks.network import TaskNetwork
     from taskct_core.task_networks.storage import TaskNetworkCard
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from taskct_core import registry
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.errors import ConfigError
 from taskct_core.networks import load_weights
 from taskct_core.task_networks import CLASSES, TASK_NETWORKS
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.window import HUWindow
 
 _PROBE_SIDE = 64

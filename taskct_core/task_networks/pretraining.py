@@ -20,13 +20,13 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import TrainingError
 from taskct_core.losses.task import weighted_dice_cross_entropy
 from taskct_core.metrics.slices import evaluate_images, to_device
 from taskct_core.schema import FULL_DOSE, LABELS, LOSS, PRIMARY_DICE, TUMOUR, UNLABELLED
 from taskct_core.task_networks.augmentation import augment
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
 
 

@@ -17,12 +17,13 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from taskct_core.config import StrictModel, TaskNetworkConfig
+from taskct_core.config import StrictModel
 from taskct_core.contracts.files import local_copy, parse_json, write_bytes, write_text
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import DataError, first_line
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import PROGRAMS, TASK_NETWORKS
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
 
 CARD_FORMAT_VERSION = 1

@@ -3,8 +3,3 @@
 A batch is a dict of tensors ``full_dose`` and ``fbp`` ``(B, 1, H, W)``, ``labels (B, H, W)`` int64, where
 stored ``sinogram (B, 1, A, D)``, and the sequences ``patient`` and ``slice_index``.
 """
-
-from taskct_core.metrics.slices import evaluate, evaluate_images
-from taskct_core.training.trial import Training, build_training
-
-__all__ = ["Training", "build_training", "evaluate", "evaluate_images"]

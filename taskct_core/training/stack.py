@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -25,8 +24,7 @@ from taskct_core.metrics.slices import to_device
 from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import inputs_of
 from taskct_core.schema import FULL_DOSE, LOSS, LOSS_IMAGE, LOSS_TASK
-from taskct_core.training.means import Means
-from taskct_core.training.step import GRADIENT_NORMS, gradient_norm, measure
+from taskct_core.training.step import GRADIENT_NORMS, Means, gradient_norm, measure
 from taskct_core.training.trial import Training
 
 How = Literal["loop", "vmap"]
@@ -84,10 +82,7 @@ class StackedTraining(Training):
             TrainingError: if what was measured is not finite.
         """
         self._require_finite(measured, step)
-        if self.config.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip)
-        self.optimiser.step()
-        self._average(self.phase)
+        self._take_step(self.phase)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One training step: both losses, their gradients with respect to the image, and one backward pass.
+"""One training step: both losses, their gradients with respect to the image, and one backward pass; means over steps.
 
 Each loss is differentiated only as far as the reconstructed image; the mixed image gradient then goes
 back through the reconstructor once. That is the gradient of the mixed loss exactly, and it yields both
@@ -7,6 +7,7 @@ gradient norms at no cost.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +18,6 @@ from taskct_core.losses.mixing import Mixer
 from taskct_core.schema import GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, LOSS_IMAGE, LOSS_TASK
 
 LossOfImage = Callable[[torch.Tensor], torch.Tensor]
-
-
 GRADIENT_NORMS = {LOSS_IMAGE: GRADIENT_NORM_IMAGE, LOSS_TASK: GRADIENT_NORM_TASK}
 
 
@@ -102,3 +101,25 @@ def mean_over_workers(value: torch.Tensor) -> float:
         torch.distributed.all_reduce(value)
         value /= torch.distributed.get_world_size()
     return float(value.item())
+
+
+class Means:
+    """Means over samples of what the steps measured; each over the samples it was measured on."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+        self.samples = 0
+
+    def add(self, measured: dict[str, float], samples: int) -> None:
+        """Take in one step's figures, means over its ``samples``."""
+        self.samples += samples
+        for name, value in measured.items():
+            self._sums[name] += samples * value
+            self._counts[name] += samples
+
+    def result(self) -> dict[str, float]:
+        """The means, and ``samples``: how many there were in all."""
+        return {name: self._sums[name] / self._counts[name] for name in self._sums} | {
+            "samples": self.samples
+        }

@@ -1,18 +1,16 @@
-"""A trial's networks, objective and optimiser, and the epochs over them. Knows no cluster and no files."""
+"""A trial in training: its objective, and the epochs over its networks. Knows no cluster and no files."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import Geometry
@@ -20,7 +18,7 @@ from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import evaluate, to_device
 from taskct_core.modes import MODES, Phase
-from taskct_core.reconstructors import build_reconstructor, count_parameters, inputs_of
+from taskct_core.reconstructors import build_reconstructor, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import (
     FULL_DOSE,
@@ -33,12 +31,11 @@ from taskct_core.schema import (
     UNLABELLED,
 )
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.keep import KeptEpoch, ValidationObjective
-from taskct_core.training.means import Means
-from taskct_core.training.schedule import learning_rate_share, moving_average, warmup_share
-from taskct_core.training.step import LossOfImage, differentiate, measure
-
-Wrap = Callable[[nn.Module], nn.Module]
+from taskct_core.training.schedule import SCHEDULES, warmup_share
+from taskct_core.training.step import LossOfImage, Means, differentiate, measure
+from taskct_core.training.trial_networks import OWN_TASK_NETWORK, RECONSTRUCTOR, TrialNetworks, Wrap
 
 _SINGLE_LOSS = {"image": 0.0, "task": 1.0}  # objective -> the convex alpha that leaves one loss
 
@@ -76,14 +73,12 @@ def _own_task_network(config: TrialConfig, frozen: TaskNetwork) -> TaskNetwork:
     return copy.deepcopy(frozen).unfreeze()
 
 
-class Training:
-    """A trial in training.
+class Training(TrialNetworks):
+    """A trial in training: its networks, its objective, and the epochs.
 
     Attributes:
-        reconstructor: the bare module, whatever ``wrap`` made of it.
-        frozen_task_network: the pre-trained network, which never changes.
-        own_task_network: the one that the trial trains, in the modes that do.
         epoch: epochs trained so far.
+        kept: the epoch whose weights count.
     """
 
     def __init__(
@@ -95,34 +90,16 @@ class Training:
         device: torch.device,
         wrap: Wrap,
     ) -> None:
+        super().__init__(config, reconstructor, task_network, own_task_network, wrap)
         self.config = config
         self.device = device
-        self.reconstructor = reconstructor
-        self.frozen_task_network = task_network
-        self.own_task_network = own_task_network
         self.epoch = 0
         self.steps = 0
         self.kept = KeptEpoch(config.keep, config.keep_metric)
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
         self.task_loss = build_task_loss(config.task_loss).to(device)
         self._mixers = [_mixer(phase, config) for phase in MODES[config.mode].phases]
-        self._learning_reconstructor = wrap(reconstructor)
-        self._learning_task_network = None if own_task_network is None else wrap(own_task_network)
-        self._learned = {"reconstructor": reconstructor}
-        if own_task_network is not None:
-            self._learned["own_task_network"] = own_task_network
-        self._averages = self._averages_of_weights()
         self._objective = ValidationObjective(self._mixers[-1].mixing, self._mixers[-1].alpha)
-        self._parameters = [
-            parameter for module in self._learned.values() for parameter in module.parameters()
-        ]
-        self.optimiser = torch.optim.AdamW(
-            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-
-    def _averages_of_weights(self) -> dict[str, AveragedModel]:
-        decay = self.config.weight_average
-        return {name: moving_average(module, decay) for name, module in self._learned.items() if decay}
 
     def train_epoch(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Train one epoch, and return means over its samples: the losses and gradient norms, by column.
@@ -134,12 +111,9 @@ class Training:
             DataError: if there is no batch, or the batches lack a tensor that the architecture needs.
         """
         self.epoch += 1
-        config = self.config
         index = self._phase_index(self.epoch)
-        phase, mixer = MODES[config.mode].phases[index], self._mixers[index]
-        self.reconstructor.train(phase.reconstructor_learns)
-        if self.own_task_network is not None:
-            self.own_task_network.train(phase.task_network_learns)
+        phase, mixer = MODES[self.config.mode].phases[index], self._mixers[index]
+        self._put_in_mode(phase)
         means = Means()
         for step, batch in enumerate(batches, start=1):
             judged = self._judged(batch)  # before the labels are on a GPU, which would have to be waited for
@@ -178,31 +152,20 @@ class Training:
         result = differentiate(reconstruction, losses, mixer)
         measured = {LOSS: result.loss, **result.measured}
         if step == 1:
-            measured = (
-                measure(reconstruction, self._losses(batch, judged, self.frozen_task_network)) | measured
-            )
+            frozen = self._losses(batch, judged, self.frozen_task_network)
+            measured = measure(reconstruction, frozen) | measured
         self._require_finite(measured, step)
         if phase.reconstructor_learns:
             reconstruction.backward(result.gradient)
-        if self.config.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip)
-        self.optimiser.step()
-        self._average(phase)
+        self._take_step(phase)
         return measured
 
     def _set_learning_rate(self) -> None:
         config = self.config
-        share = learning_rate_share(config.learning_rate_schedule, self.epoch, config.epochs)
+        share = SCHEDULES[config.learning_rate_schedule](self.epoch, config.epochs)
         share *= warmup_share(self.steps, config.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * share
-
-    def _average(self, phase: Phase) -> None:
-        """Take the averages of what learns in this phase one step further."""
-        learns = {"reconstructor": phase.reconstructor_learns, "own_task_network": phase.task_network_learns}
-        for name, averaged in self._averages.items():
-            if learns[name]:
-                averaged.update_parameters(self._learned[name])
 
     def _losses(self, batch: Batch, judged: list[int], network: nn.Module) -> dict[str, LossOfImage]:
         """Both losses as functions of the image; ``network`` is the one whose logits the task loss judges."""
@@ -240,7 +203,7 @@ class Training:
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> torch.Tensor:
         """Images ``(B, 1, H, W)`` of a batch, by the scored weights, in eval mode, on the trial's device."""
-        reconstructor = self._scored("reconstructor")
+        reconstructor = self._scored(RECONSTRUCTOR)
         was_training = reconstructor.training
         reconstructor.eval()
         image = self._call(reconstructor, to_device(batch, self.device))
@@ -255,7 +218,7 @@ class Training:
         """
         networks: dict[str, Any] = {"": self.frozen_task_network}
         if self.own_task_network is not None:
-            networks[OWN_NETWORK_SUFFIX] = self._scored("own_task_network")
+            networks[OWN_NETWORK_SUFFIX] = self._scored(OWN_TASK_NETWORK)
         judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode].phases[-1].task_network_learns else ""
 
         def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -287,37 +250,16 @@ class Training:
         for name, weights in self.kept.weights.items():
             self._scored(name).load_state_dict(weights)
 
-    def _scored(self, name: str) -> nn.Module:
-        """The module whose weights count: the average, where there is one."""
-        return self._averages[name].module if name in self._averages else self._learned[name]
-
-    def _scored_weights(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {name: self._scored(name).state_dict() for name in self._learned}
-
-    @property
-    def scored_reconstructor(self) -> nn.Module:
-        """The module that ``reconstruct`` and ``evaluate`` use: the average of weights, where there is one."""
-        return self._scored("reconstructor")
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers the reconstructor learns."""
-        return count_parameters(self.reconstructor)
-
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, so that a resumed trial goes on exactly."""
-        own = self.own_task_network
         return {
             "epoch": self.epoch,
             "steps": self.steps,
-            "averages": {name: averaged.state_dict() for name, averaged in self._averages.items()},
             "kept": self.kept.state_dict(),
             "objective_scales": self._objective.scales,
-            "reconstructor": self.reconstructor.state_dict(),
-            "own_task_network": None if own is None else own.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
             "loss_scales": [mixer.scales for mixer in self._mixers],
             "random": _random_state(self.device),
+            **super().state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -327,15 +269,7 @@ class Training:
             self.steps = state["steps"]
             self.kept.load_state_dict(state["kept"])
             self._objective.scales = state["objective_scales"]
-        for name, averaged in self._averages.items():
-            if "averages" in state:
-                averaged.load_state_dict(state["averages"][name])
-            else:
-                averaged.module.load_state_dict(state[name])
-        self.reconstructor.load_state_dict(state["reconstructor"])
-        if self.own_task_network is not None:
-            self.own_task_network.load_state_dict(state["own_task_network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        super().load_state_dict(state)
         for mixer, scales in zip(self._mixers, state["loss_scales"], strict=True):
             mixer.scales = scales
         torch.set_rng_state(state["random"]["cpu"])

@@ -81,7 +81,7 @@ def _structures(
 
 
 def structure_of(name: str) -> str | None:
-    """ "liver" or "tumour" by a segment's label; None for anything else, other organs' tumours included."""
+    """Liver or tumour by a segment's label; None for anything else, other organs' tumours included."""
     name = name.lower()
     if _OTHER_ORGAN.search(name):
         return None

@@ -49,7 +49,7 @@ def nifti_patients(
     overrides.check_used(list(found))
     _refuse_template_without_file(folder, list(found), templates)
     return [
-        _patient(folder, name, file, labels, templates, classes, unlabelled, overrides)
+        _patient(folder, name, file, templates, classes, unlabelled, overrides)
         for name, file in found.items()
     ]
 
@@ -108,7 +108,6 @@ def _patient(
     folder: Path,
     name: str,
     image: Path,
-    labels: Labels | None,
     templates: Mapping[str, str],
     classes: Classes | None,
     unlabelled: bool,

@@ -163,7 +163,7 @@ def _add_scores(frame: pd.DataFrame, scores: tuple[float, ...], offset: Any, noi
 
 
 def _results(recipe: Recipe, trials: list[dict[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
-    by_trial = {key: group for key, group in samples.groupby([S.TRIAL, S.SPLIT])}
+    by_trial = dict(iter(samples.groupby([S.TRIAL, S.SPLIT])))
     rows = []
     for trial in trials:
         validation = by_trial.get((trial["trial"], "validation"))

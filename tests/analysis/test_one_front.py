@@ -150,9 +150,14 @@ def slices(true: list[int], predicted: list[int]) -> list[dict[str, Any]]:
         {
             S.PATIENT: f"p{number}",
             S.SLICE_INDEX: 0,
-            **{"liver_true_pixels": 100, "liver_predicted_pixels": 100, "liver_overlap_pixels": 50},
-            **{"tumour_true_pixels": t, "tumour_predicted_pixels": p, "tumour_overlap_pixels": 0},
-            **{"tumour_components_true": int(t > 0), "tumour_components_hit": 0},
+            "liver_true_pixels": 100,
+            "liver_predicted_pixels": 100,
+            "liver_overlap_pixels": 50,
+            "tumour_true_pixels": t,
+            "tumour_predicted_pixels": p,
+            "tumour_overlap_pixels": 0,
+            "tumour_components_true": int(t > 0),
+            "tumour_components_hit": 0,
             "tumour_components_false": int(p > 0),
         }
         for number, (t, p) in enumerate(zip(true, predicted, strict=True))

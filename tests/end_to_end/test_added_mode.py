@@ -19,7 +19,7 @@ MODES["alternating"] = Mode((Phase("task", task_network_learns=True), Phase("mix
 import analysis
 from study.search.space import SearchSpace
 from study_factory import Recipe, write_study
-from taskct_core.config import TrialConfig
+from taskct_core.training.config import TrialConfig
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.tables import read_table, write_table
 

@@ -58,9 +58,18 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list
 
 
 @pytest.fixture
-def study(small: Any, tmp_path: Path) -> Path:
+def study(trained: Path, tmp_path: Path) -> Path:
     """A study's folder with one trained trial, which ``taskct evaluate --trial 0`` can score."""
-    root = shutil.copytree(small.workspace.root, tmp_path / "runs" / "small")
+    root = shutil.copytree(trained, tmp_path / "runs" / "small")
+    card = root / "study" / StudyFolder.card
+    card.write_text(card.read_text().replace(str(trained), str(root)))
+    return root / "study"
+
+
+@pytest.fixture(scope="module")
+def trained(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its experiment's folder, as it was made."""
+    root = shutil.copytree(small.workspace.root, tmp_path_factory.mktemp("trained") / "small")
     folder = root / "study"
     card = small.card
     inputs = TrialInputs(
@@ -77,7 +86,7 @@ def study(small: Any, tmp_path: Path) -> Path:
     }
     (folder / StudyFolder.card).write_text(json.dumps(record))
     (folder / StudyFolder.results).touch()
-    return folder
+    return root
 
 
 def _name_in_card(study: Path, name: str) -> None:

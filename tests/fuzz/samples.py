@@ -19,11 +19,11 @@ from study.trials import epoch_log
 from study.trials.executors import TrialTask
 from study.trials.trial import write_trial_config
 from taskct_core import schema as S
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import write_rows
 from taskct_core.contracts.tables import write_table
 from taskct_core.geometry import PRESETS
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.task_networks.storage import save_task_network
 

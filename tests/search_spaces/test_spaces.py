@@ -8,9 +8,9 @@ import pytest
 import search_spaces.alpha
 from search_spaces.architectures import ANY_ARCHITECTURE, FROM_FBP, FROM_SINOGRAM
 from study.search.space import SearchSpace
-from taskct_core.config import TrialConfig
 from taskct_core.geometry import PRESETS
 from taskct_core.reconstructors import RECONSTRUCTORS, build_reconstructor
+from taskct_core.training.config import TrialConfig
 
 SPACES = ["search_spaces.default:SPACE", "search_spaces.wide:SPACE"]
 ALPHAS = {name: getattr(search_spaces.alpha, name) for name in ("LINEAR", "LOG", "LOGIT")}

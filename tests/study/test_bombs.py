@@ -10,10 +10,10 @@ import pytest
 
 from study.config import ExperimentConfig, load_experiment
 from study.search.space import SearchSpace
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.files import read_json
 from taskct_core.contracts.yaml_loader import MOST_VALUES, read_yaml
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.training.config import TrialConfig
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"

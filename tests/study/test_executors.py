@@ -23,9 +23,10 @@ from study.trials.single import train_trial
 from study.trials.task import TrialTask
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
-from taskct_core.config import SimulationConfig, TrialConfig
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import ConfigError, TrainingError
+from taskct_core.simulation.config import SimulationConfig
+from taskct_core.training.config import TrialConfig
 
 VOLATILE = {
     schema.SECONDS,
@@ -88,7 +89,7 @@ def test_two_workers_train_as_one_with_twice_the_batch(small, inputs: TrialInput
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [2, 3, 4, 5])
+@pytest.mark.parametrize("workers", [3, 5])
 def test_several_workers_score_every_slice_once_as_one_does(
     small, local_ray: None, tmp_path: Path, workers: int
 ) -> None:

@@ -20,9 +20,9 @@ from study.experiment.inputs import fresh_samples
 from study.trials.config import ExecutionConfig
 from study.trials.resources import simulation_cpus
 from taskct_core import schema
-from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
+from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
 from taskct_core.simulation.fresh import FreshScanner
 
 Key = tuple[str, int]

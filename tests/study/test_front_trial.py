@@ -24,7 +24,6 @@ from study.trials.front import hypervolume_of_trial
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.contracts.study_card import StudyCard
@@ -33,6 +32,7 @@ from taskct_core.geometry import ParallelBeam
 from taskct_core.modes import FRONT_WAYS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining
 
 ALPHAS = (0.0, 0.4, 1.0)
@@ -167,7 +167,7 @@ def test_a_trial_of_one_alpha_has_the_hypervolume_of_its_point(
 def small_fbp(small: Any, inputs: TrialInputs) -> dict[str, float]:
     from study.data.batches import Share
     from taskct_core.metrics import summarise
-    from taskct_core.training import evaluate_images
+    from taskct_core.metrics.slices import evaluate_images
 
     network, _ = load_task_network(small.workspace.task_network)
     return summarise(evaluate_images(network, inputs.feeds["validation"].ordered(4, share=Share()), "fbp"))

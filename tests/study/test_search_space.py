@@ -14,8 +14,8 @@ from scipy.special import expit, logit
 
 from study.search.space import SearchSpace
 from study.search.space.ranges import END_SHARE, FloatDimension, IntDimension
-from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
+from taskct_core.training.config import TrialConfig
 
 LOGIT = FloatDimension(kind="logit", low=0.01, high=0.99, ends=(0.0, 1.0))
 LOG = FloatDimension(kind="log", low=1e-3, high=1.0, ends=(0.0,))

@@ -23,12 +23,12 @@ from study.data.simulate import dataset_card, simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
 from study.data.simulation_plan import in_one_field, plan, plan_simulation
 from taskct_core import schema
-from taskct_core.config import SimulationConfig
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, StudyError
 from taskct_core.geometry import OdlScan
 from taskct_core.projection import RayTransform
 from taskct_core.registry import BUILT_IN_ONLY
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.volumes.body import MARGIN_MM
 
 

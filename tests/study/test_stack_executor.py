@@ -25,11 +25,11 @@ from study.trials.panels import choose_panel
 from study.trials.stacked import StackRunner
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
+from taskct_core.training.config import TrialConfig
 
 OBJECTIVES = [schema.PRIMARY_DICE, schema.PRIMARY_PSNR]
 

@@ -21,10 +21,10 @@ from study.trials import epoch_log
 from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
-from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
+from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
 from taskct_core.task_networks import load_task_network_card
 
 VOLATILE = {

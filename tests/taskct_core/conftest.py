@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.geometry import ParallelBeam
+from taskct_core.task_networks.config import TaskNetworkConfig
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves helper modules to be found
 

@@ -17,9 +17,10 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from taskct_core.config import TaskNetworkConfig, TrialConfig
 from taskct_core.task_networks import build_task_network
-from taskct_core.training import build_training
+from taskct_core.task_networks.config import TaskNetworkConfig
+from taskct_core.training.config import TrialConfig
+from taskct_core.training.trial import build_training
 
 CASES = {
     "task_adaptive": {"mode": "task_adaptive"},

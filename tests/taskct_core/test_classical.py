@@ -99,14 +99,12 @@ def test_cgls_of_an_empty_scan_is_zero() -> None:
     assert torch.equal(cgls(TRANSFORM, torch.zeros(1, 1, 48, 47)), torch.zeros(1, 1, 32, 32))
 
 
-@pytest.mark.parametrize("weight", [1e-4, 1e-3])
-def test_tv_reaches_the_minimum_and_no_neighbour_is_lower(weight: float) -> None:
-    sinogram = noisy(pieces())
+def test_tv_reaches_the_minimum_and_no_neighbour_is_lower() -> None:
+    sinogram, weight = noisy(pieces()), 1e-3
     found = tv(TRANSFORM, sinogram, weight=weight)
     value = tv_objective(TRANSFORM, found, sinogram, weight)
-    optimum = tv_objective(
-        TRANSFORM, tv(TRANSFORM, sinogram, weight=weight, iterations=1500), sinogram, weight
-    )
+    best = tv(TRANSFORM, sinogram, weight=weight, iterations=800)
+    optimum = tv_objective(TRANSFORM, best, sinogram, weight)
     assert (value <= 1.005 * optimum).all()
     generator = torch.Generator().manual_seed(4)
     for size in (1e-3, 1e-2):

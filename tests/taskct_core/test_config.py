@@ -10,8 +10,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from study.config import ExperimentConfig
-from taskct_core.config import SimulationConfig, StrictModel, TaskNetworkConfig, TrialConfig
+from taskct_core.config import StrictModel
 from taskct_core.errors import ConfigError
+from taskct_core.simulation.config import SimulationConfig
+from taskct_core.task_networks.config import TaskNetworkConfig
+from taskct_core.training.config import TrialConfig
 
 
 def models_in(

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from taskct_core.config import FreshDrawConfig, SimulationConfig
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
@@ -29,6 +28,7 @@ from taskct_core.schema import (
     TUMOUR_PIXELS,
     UNLABELLED,
 )
+from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
 from taskct_core.simulation.fresh import FreshScanner, visits_of_epoch
 from taskct_core.simulation.fresh_base import FINER
 from taskct_core.simulation.movement import Movement, Mover, draw_movement

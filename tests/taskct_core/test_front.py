@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from taskct_core.config import TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.losses.mixing import MIXINGS
@@ -22,7 +21,8 @@ from taskct_core.reconstructors import RECONSTRUCTORS, build_reconstructor
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import FULL_DOSE, SINOGRAM
 from taskct_core.task_networks import build_task_network
-from taskct_core.training import Training, build_training
+from taskct_core.task_networks.config import TaskNetworkConfig
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import (
     Candidate,
     FrontPath,
@@ -32,6 +32,7 @@ from taskct_core.training.front import (
 )
 from taskct_core.training.front.interpolated import stage_ends
 from taskct_core.training.front.line import Line
+from taskct_core.training.trial import Training, build_training
 
 Batch = dict[str, Any]
 SMALL: dict[str, dict[str, int]] = {

@@ -11,13 +11,14 @@ from monai.metrics.regression import compute_ms_ssim
 from pytorch_msssim import ms_ssim
 from skimage.metrics import structural_similarity
 
-from taskct_core.config import TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.losses import IMAGE_LOSSES, build_image_loss, parse_mix
 from taskct_core.losses.image import ImageLoss
 from taskct_core.losses.ms_ssim import WEIGHTS, scale_weights
 from taskct_core.task_networks import build_task_network
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 

@@ -22,7 +22,8 @@ def test_checking_every_name_of_an_experiment_imports_no_library() -> None:
 
 def test_configuration_and_metric_definitions_do_not_import_torch() -> None:
     program = (
-        "import sys; from taskct_core.config import TaskNetworkConfig, TrialConfig;"
+        "import sys; from taskct_core.task_networks.config import TaskNetworkConfig;"
+        "from taskct_core.training.config import TrialConfig;"
         "import taskct_core.losses, taskct_core.reconstructors, taskct_core.task_networks, taskct_core.metrics;"
         "TrialConfig.parse({'image_loss': '0.5*mse + l1'}); TaskNetworkConfig.parse({});"
         "print([name for name in ('torch', 'monai', 'ray', 'pandas') if name in sys.modules])"

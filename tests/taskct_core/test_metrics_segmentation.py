@@ -12,7 +12,6 @@ import torch
 from monai.metrics import DiceMetric
 from torchmetrics.functional.classification import binary_f1_score
 
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.metrics import summarise
 from taskct_core.metrics.segmentation import segmentation_counts
 from taskct_core.metrics.slices import evaluate, evaluate_images
@@ -27,6 +26,7 @@ from taskct_core.schema import (
     SLICE_INDEX,
 )
 from taskct_core.task_networks import build_task_network
+from taskct_core.task_networks.config import TaskNetworkConfig
 
 Row = dict[str, Any]
 

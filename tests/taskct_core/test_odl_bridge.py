@@ -15,7 +15,6 @@ import torch
 from odl.applications.tomo.backends.astra_cpu import AstraCpuImpl
 from odl.core.diagnostics import OperatorTest
 
-from taskct_core.config import SimulationConfig
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS, FanBeam, OdlScan, ParallelBeam, geometry_from_dict
 from taskct_core.projection import RayTransform
@@ -23,6 +22,7 @@ from taskct_core.projection.guarded import project_guarded
 from taskct_core.projection.odl_bridge import odl_scan, operator_of, to_odl
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.reconstructors.classical import cgls
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.photons import MU_MAX
 from taskct_core.simulation.slices import geometry_of, simulate_slices
 
@@ -113,13 +113,17 @@ class TestEveryOdlRayTransform:
         assert output.shape == (2, 1, 16, 16)
         output.square().mean().backward()
         assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
-        compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(random(2, 1, 16, 16), random(2, 1, 20, 25)), output)
 
     def test_refuses_nan(self, name: str) -> None:
         transform = RayTransform(odl_scan(odl_ray_transform(**RAY_TRANSFORMS[name])))
         with pytest.raises(DataError, match="finite"):
             transform(torch.full((1, 1, 16, 16), math.nan))
+
+
+def test_it_compiles_without_a_break() -> None:
+    transform, images = RayTransform(odl_scan(odl_ray_transform())), random(2, 1, 16, 16)
+    compiled = torch.compile(transform, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images), transform(images))
 
 
 def test_odls_scan_of_our_geometry_is_our_own_projection() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.errors import TrainingError
 from taskct_core.metrics import summarise
 from taskct_core.schema import FULL_DOSE, LOSS, PRIMARY_DICE
 from taskct_core.task_networks.augmentation import augment
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.pretraining import Pretraining, balanced_rows, best_epoch
 
 Batch = dict[str, Any]

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,7 +145,10 @@ def test_networks_compile_without_a_break(architecture: str) -> None:
         torch.testing.assert_close(actual, reference)
 
 
-@pytest.mark.parametrize("architecture", ["learned_primal_dual", "learned_gradient", "itnet", "iradonmap"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["learned_primal_dual", "learned_gradient", pytest.param("itnet", marks=pytest.mark.slow), "iradonmap"],
+)
 def test_networks_export_and_load(architecture: str) -> None:
     network, batch = inside(architecture)
     network.eval()
@@ -155,7 +159,8 @@ def test_networks_export_and_load(architecture: str) -> None:
     torch.testing.assert_close(loaded(*batch), network(*batch))
 
 
-def test_an_exported_program_runs_in_another_process_at_another_batch(tmp_path) -> None:
+@pytest.mark.slow
+def test_an_exported_program_runs_in_another_process_at_another_batch(tmp_path: Path) -> None:
     transform, images = RayTransform(TINY), random((2, 1, *TINY.image_shape))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(transform, (images,), dynamic_shapes=({0: batch},))

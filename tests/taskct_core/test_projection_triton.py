@@ -16,23 +16,23 @@ from taskct_core.geometry import PRESETS
 from taskct_core.projection.symmetric import SymmetricProjector
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-SCAN = dataclasses.replace(PRESETS["tiny"], image_shape=(20, 24), num_bins=37, num_angles=16)
+SCAN = dataclasses.replace(PRESETS["tiny"], image_shape=(10, 12), num_bins=19, num_angles=8)
 SCANS = {
     "rectangular image": SCAN,
     "odd image, even and dense detector": dataclasses.replace(
-        SCAN, image_shape=(17, 17), num_bins=20, bin_spacing_mm=2.0
+        SCAN, image_shape=(9, 9), num_bins=12, bin_spacing_mm=2.0
     ),
     "sparse detector": dataclasses.replace(SCAN, bin_spacing_mm=9.0),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-@pytest.mark.parametrize("name", SCANS)
-def test_matches_the_matrix_and_is_adjoint(name: str) -> None:
+def test_matches_the_matrix_and_is_adjoint() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1" if DEVICE.type == "cpu" else "0"}
-    command = [sys.executable, __file__, name]
+    command = [sys.executable, __file__]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 def check(name: str) -> None:
@@ -41,7 +41,7 @@ def check(name: str) -> None:
     scan = SCANS[name]
     projector = TritonProjector(scan, DEVICE)
     matrix = SymmetricProjector(scan, torch.float32, DEVICE)
-    for batch in (0, 1, 3):
+    for batch in (0, 3):
         images = torch.rand(batch, *scan.image_shape, device=DEVICE)
         sinograms = torch.rand(batch, *scan.sinogram_shape, device=DEVICE)
         projected, backprojected = projector.project(images), projector.backproject(sinograms)
@@ -52,4 +52,6 @@ def check(name: str) -> None:
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    for name in SCANS:
+        print(name, flush=True)  # in the captured output of a failure
+        check(name)

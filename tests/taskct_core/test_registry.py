@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError, DataError, TaskctError
 from taskct_core.modes import MODES, Mode, Phase
 from taskct_core.registry import BUILT_IN_ONLY, Trust, build_module, known_name, load
+from taskct_core.training.config import TrialConfig
 
 FAMILY = {"ordered": "collections:OrderedDict", "fraction": "fractions:Fraction", "gone": "collections:Gone"}
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
 
-from taskct_core.config import SimulationConfig
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.geometry import PRESETS
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
@@ -27,6 +26,7 @@ from taskct_core.schema import (
     SINOGRAM,
     SLICE_INDEX,
 )
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.simulation.slices import geometry_of, simulate_slices
 from taskct_core.volumes.body import COARSE_MM, BodyBox, body_box
 
@@ -54,10 +54,8 @@ def body(slices: int = 3, size: int = 96) -> tuple[NDArray[np.int16], NDArray[np
 
 def simulate(config: SimulationConfig, **changes: Any) -> dict[str, NDArray[Any]]:
     hu, labels = body()
-    arguments = dict(
-        hu=hu, labels=labels, spacing_mm=(3.0, 3.0), patient="p1", slice_indices=range(3), config=config
-    )
-    return simulate_slices(**{**arguments, **changes})
+    arguments = {"hu": hu, "labels": labels, "spacing_mm": (3.0, 3.0), "patient": "p1"}
+    return simulate_slices(**{**arguments, "slice_indices": range(3), "config": config, **changes})
 
 
 def test_columns_shapes_and_types() -> None:

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from taskct_core.config import TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.schema import SINOGRAM, UNLABELLED
 from taskct_core.task_networks import build_task_network
-from taskct_core.training import build_training
+from taskct_core.task_networks.config import TaskNetworkConfig
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.stack import STACKED_MODES, StackedTraining, TrainingStack
+from taskct_core.training.trial import build_training
 
 Batch = dict[str, Any]
 QUICK = {"architecture": "unet", "architecture_parameters": {"width": 2}, "epochs": 4, "batch_size": 4}
@@ -123,7 +124,7 @@ def test_architectures_with_the_projector_inside_are_stacked_too(
         module = build_reconstructor(config.architecture, config.architecture_parameters, small_scan)
         return kind(config, module, task_network, None, torch.device("cpu"), lambda m: m)
 
-    from taskct_core.training import Training
+    from taskct_core.training.trial import Training
 
     pair = [made(StackedTraining), made(StackedTraining)]
     results = TrainingStack(pair).train_epoch(pair, [[batch]] * 2)

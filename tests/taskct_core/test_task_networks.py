@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from taskct_core.config import TaskNetworkConfig
 from taskct_core.contracts.folders import TaskNetworkFolder
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.hounsfield import MU_MAX, hu_to_mu
@@ -23,6 +22,7 @@ from taskct_core.task_networks import (
     load_task_network,
     load_task_network_card,
 )
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.task_networks.storage import save_task_network
 from taskct_core.task_networks.window import OUTER_SLOPE, HUWindow

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from taskct_core.config import TaskNetworkConfig, TrialConfig
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -29,8 +28,10 @@ from taskct_core.schema import (
     UNLABELLED,
 )
 from taskct_core.task_networks import build_task_network
+from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
-from taskct_core.training import Training, build_training
+from taskct_core.training.config import TrialConfig
+from taskct_core.training.trial import Training, build_training
 
 Batch = dict[str, Any]
 COLUMNS = {LOSS, LOSS_IMAGE, LOSS_TASK, GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, "samples"}

@@ -13,9 +13,9 @@ from typing import Any
 import optuna
 
 from study.search.space.dimensions import ChoiceDimension, Dimension, parse_dimension
-from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load
+from taskct_core.training.config import TrialConfig
 
 Pick = Callable[[str, Dimension], Any]  # (Optuna parameter name, its dimension) -> parameter
 

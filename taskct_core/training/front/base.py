@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import DataError
 from taskct_core.losses.mixing import MIXINGS
 from taskct_core.schema import LOSS_IMAGE, LOSS_TASK
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front.path import Candidate, FrontPath
-from taskct_core.training.trial import Training, Wrap
+from taskct_core.training.trial import Training
+from taskct_core.training.trial_networks import Wrap
 
 Weights = dict[str, torch.Tensor]  # a state_dict of the plain architecture
 Scores = dict[str, float]

@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 from taskct_core import registry
-from taskct_core.config import TrialConfig
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import Geometry
 from taskct_core.modes import FRONT_WAYS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front.base import FrontTraining
-from taskct_core.training.trial import Training, Wrap, build_training
+from taskct_core.training.trial import Training, build_training
+from taskct_core.training.trial_networks import Wrap
 
 
 def build_trial_training(

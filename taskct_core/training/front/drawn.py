@@ -11,16 +11,17 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.losses.mixing import MIXINGS, Mixer
 from taskct_core.modes import Phase
 from taskct_core.reconstructors import inputs_of
 from taskct_core.schema import KEPT_EPOCH, VALIDATION_LOSS
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front.base import FrontTraining, Scores, Weights, mean_losses
 from taskct_core.training.keep import ValidationObjective
-from taskct_core.training.trial import Training, Wrap
+from taskct_core.training.trial import Training
+from taskct_core.training.trial_networks import Wrap
 
 _STREAM = 14  # of random numbers, apart from those that other parts draw with the same seed
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from taskct_core.config import TrialConfig
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.schema import KEPT_EPOCH
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 from taskct_core.training.front.base import FrontTraining, Scores, Weights
-from taskct_core.training.trial import Training, Wrap
+from taskct_core.training.trial import Training
+from taskct_core.training.trial_networks import Wrap
 
 
 class InterpolatedFront(FrontTraining):

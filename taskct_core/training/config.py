@@ -1,0 +1,107 @@
+"""The configuration of one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from taskct_core.config import Count, Fraction, Positive, StrictModel
+from taskct_core.losses import parse_mix
+from taskct_core.losses.mixing import MIXINGS
+from taskct_core.modes import MODES
+from taskct_core.registry import name_of
+from taskct_core.schema import METRICS, VALIDATION_LOSS
+
+
+class TrialConfig(StrictModel):
+    """One configuration trained and evaluated: what a search draws, and what a result row records."""
+
+    mode: Annotated[str, name_of("taskct_core.modes:MODES", "training mode")] = "task_adaptive"
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+    mixing: Annotated[str, name_of("taskct_core.losses.mixing:MIXINGS", "mixing")] = "convex"
+    image_loss: str = "mse"  # a name, or a mix such as "0.84*ms_ssim + 0.16*l1"
+    task_loss: Annotated[str, name_of("taskct_core.losses:TASK_LOSSES", "task loss", own=True)] = "dice_ce"
+    architecture: Annotated[
+        str, name_of("taskct_core.reconstructors:RECONSTRUCTORS", "architecture", own=True)
+    ] = "unet"
+    architecture_parameters: dict[str, Any] = {}
+    learning_rate: Positive = 1e-3
+    learning_rate_schedule: Annotated[
+        str, name_of("taskct_core.training.schedule:SCHEDULES", "learning rate schedule")
+    ] = "cosine"  # over the trial's epochs
+    warmup_steps: Annotated[int, Field(ge=0)] = 20  # over which the learning rate rises from 0
+    gradient_clip: Positive | None = 1.0  # largest norm of a step's gradient; None: as it comes
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    # Decay, per step, of the moving average of weights that is scored and kept; 0: the weights themselves.
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    # The epoch whose weights are kept: the last, or the best by a metric column on the validation split;
+    # validation_loss is the trial's own objective there.
+    keep: Literal["best", "last"] = "best"
+    keep_metric: str = VALIDATION_LOSS
+    batch_size: Count = 8
+    epochs: Count = 10
+    first_phase_share: Fraction = 0.5  # of a mode of two phases: the share of the epochs before the switch
+    # What the task loss compares with: the labels (slices without labels then train the image loss alone), or the
+    # frozen task network's own answer on the full-dose image, which needs no labels.
+    task_target: Literal["labels", "full_dose"] = "labels"
+    # How the task network starts that some modes train themselves.
+    own_task_network: Literal["pretrained", "scratch"] = "pretrained"
+    # Of mode `front` alone (docs/front.md): how it is trained, the alphas it is scored at, those that `interpolated`
+    # is fine-tuned at, and how many networks between its ends validation chooses from.
+    front_way: Annotated[str, name_of("taskct_core.modes:FRONT_WAYS", "way to a front")] = "interpolated"
+    front_alphas: tuple[Fraction, ...] = tuple(step / 10 for step in range(11))
+    front_anchors: tuple[Fraction, ...] = (0.5, 0.9)
+    front_positions: Annotated[int, Field(ge=2)] = 21
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parse_mix(self.image_loss)
+        if self.keep_metric != VALIDATION_LOSS and self.keep_metric not in METRICS:
+            valid = ", ".join((VALIDATION_LOSS, *METRICS))
+            raise ValueError(f"keep_metric must be one of {valid}, but got {self.keep_metric!r}")
+        if self.alpha > MIXINGS[self.mixing].highest_alpha:
+            raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
+        if self.epochs < len(MODES[self.mode].phases):
+            raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
+        _check_front(self)
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values of all that the trial depends on: those of another mode are left out."""
+        values = self.model_dump(mode="json")
+        return values if self.mode == "front" else _without(_FRONT_SETTINGS, values)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain values of what must not change while a study lives, which may draw any mode.
+
+        Settings of a front that nobody changed are left out, so that studies from before them go on.
+        """
+        values = self.model_dump(mode="json")
+        unchanged = [name for name in _FRONT_SETTINGS if name not in self.model_fields_set]
+        return values if self.mode == "front" else _without(unchanged, values)
+
+
+_FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.startswith("front_"))
+
+
+def _without(names: Collection[str], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _check_front(config: TrialConfig) -> None:
+    for name in ("front_alphas", "front_anchors"):
+        alphas = getattr(config, name)
+        if not alphas or list(alphas) != sorted(set(alphas)):
+            raise ValueError(f"{name} must be one or more alphas, each larger than the one before")
+    if config.mode != "front":
+        return
+    if config.alpha > 1:
+        raise ValueError("alpha must lie in [0, 1] with mode front, whose networks lie between those ends")
+    if config.front_anchors[0] == 0:
+        raise ValueError("front_anchors must be above 0: the end at 0 is trained before them")
+    stages = 1 + len(config.front_anchors)
+    if config.front_way == "interpolated" and config.epochs < stages:
+        raise ValueError(f"an interpolated front of {stages - 1} anchors needs at least {stages} epochs")
