@@ -21,6 +21,10 @@ def non_dominated(points: Points, directions: Sequence[str]) -> NDArray[np.bool_
     """Return ``(point,)``: True where no other point is at least as good in all and better in one.
 
     Equal points do not dominate each other, so ties on the front are all True.
+
+    >>> dice_and_psnr = np.array([[0.80, 30.0], [0.70, 33.0], [0.65, 31.0]])
+    >>> non_dominated(dice_and_psnr, ["maximize", "maximize"]).tolist()
+    [True, True, False]
     """
     costs = as_costs(points, directions)
     front = np.zeros(len(costs), dtype=bool)

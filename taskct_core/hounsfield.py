@@ -28,7 +28,11 @@ Values = TypeVar("Values", float, "NDArray[np.floating]")
 
 
 def hu_to_mu(hu: Values) -> Values:
-    """Hounsfield units -> linear attenuation in 1/m."""
+    """Hounsfield units -> linear attenuation in 1/m.
+
+    >>> hu_to_mu(0.0)  # water
+    20.0
+    """
     return hu * MU_PER_HU + MU_WATER
 
 

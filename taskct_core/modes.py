@@ -30,7 +30,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Mode:
-    """A training mode: one phase, or two of which the first takes ``first_phase_share`` of the epochs."""
+    """A training mode: one phase, or two of which the first takes ``first_phase_share`` of the epochs.
+
+    >>> [name for name, mode in MODES.items() if not mode.uses_task_loss]
+    ['reconstruction_only']
+    """
 
     phases: tuple[Phase, ...]
 

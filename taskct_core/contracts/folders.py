@@ -53,7 +53,11 @@ class Folder:
 
 
 class StudyFolder(Folder):
-    """``taskct study run`` writes it, whatever looks at a study reads it."""
+    """``taskct study run`` writes it, whatever looks at a study reads it.
+
+    >>> StudyFolder.at("/runs/whole/study").trial(3).epoch_log.as_posix()
+    '/runs/whole/study/trials/0003/metrics.jsonl'
+    """
 
     card = Entry("study.json")  # StudyCard
     results = Entry("results.parquet")  # one flat row a trial, epoch and split

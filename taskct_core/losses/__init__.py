@@ -35,6 +35,9 @@ def parse_mix(text: str) -> list[tuple[float, str]]:
 
     Raises:
         ValueError: if it is not a sum of ``name`` or ``weight*name`` of known image losses.
+
+    >>> parse_mix("0.84*ms_ssim + 0.16*l1")
+    [(0.84, 'ms_ssim'), (0.16, 'l1')]
     """
     terms = []
     for term in text.split("+"):

@@ -58,6 +58,9 @@ class Mixer:
     Args:
         mixing: a key of ``MIXINGS``.
         alpha: in [0, ``highest_alpha``] of the mixing.
+
+    >>> Mixer("convex", 0.25).weights(loss_image=3.0, loss_task=1.0)
+    (0.75, 0.25)
     """
 
     def __init__(self, mixing: str, alpha: float) -> None:

@@ -26,6 +26,13 @@ class RayTransform(nn.Module):
     with ``torch.func`` (``vmap``, ``jvp``, ``jacrev``), ``torch.compile(fullgraph=True)`` and ``torch.export``.
 
     On the CPU, values and gradients that are not finite are refused.
+
+    >>> import torch
+    >>> from taskct_core.geometry import PRESETS
+    >>> transform = RayTransform(PRESETS["tiny"])
+    >>> sinogram = transform(torch.zeros(2, 1, 64, 64))
+    >>> tuple(sinogram.shape) == (2, 1, *PRESETS["tiny"].sinogram_shape)
+    True
     """
 
     def __init__(self, geometry: Geometry) -> None:
