@@ -2,6 +2,7 @@
 
     python benchmarks/real_ct/pretraining_slices.py ../shared/data/lits_msd_liver_jpg.tar runs/real_ct/jpeg
     python benchmarks/real_ct/pretraining_slices.py ... runs/real_ct/lesioned --lesions
+    python benchmarks/real_ct/pretraining_slices.py ... runs/real_ct/second_judge_slices --lesions --second-judge
 
 The JPEGs hold HU clipped to [0, 255] and a mask of liver or tumour, not told apart. HU below 0 are lost, so
 they cannot be projected, but a network with the window [0, 255] HU sees all there is. Patients are split;
@@ -10,6 +11,10 @@ both are left out.
 
 With ``--lesions``, for a network that tells tumours from liver: slices whose liver has dark spots, which may be
 tumours labelled as liver, are left out, and most others get synthetic lesions.
+
+With ``--second-judge``, for a network that judges beside the first: it is trained on the patients who only chose the
+first one's epoch, whose slices come four times with other lesions each, and its epoch is chosen by as many of those
+who trained the first. So no patient trains both.
 """
 
 from __future__ import annotations
@@ -36,6 +41,7 @@ from taskct_core.volumes.lesioned import insert_lesions
 
 TEST_PATIENTS = ("10049", "10067")
 VALIDATION_SHARE = 0.2
+SECOND_JUDGE_DRAWS = 4
 QUARTER_TURNS = {"flipped": 1, "mirrored": 3}  # how each kind of file stands upright again
 PRESET = "small"
 PIXEL_MM = 1.5  # about; the JPEGs do not tell
@@ -47,8 +53,8 @@ DARK_SPOT_HU, DARK_SPOT_SHARE = (
 Slice = tuple[int, NDArray[np.float32], NDArray[np.uint8]]  # index, HU (H, W), labels (H, W)
 
 
-def read_slices(archive: Path, lesions: bool) -> dict[str, list[Slice]]:
-    """Patient -> its slices, at the preset's size."""
+def read_slices(archive: Path, lesions: bool, draw: int = 0) -> dict[str, list[Slice]]:
+    """Patient -> its slices, at the preset's size; each ``draw`` has other lesions."""
     slices: dict[str, list[Slice]] = defaultdict(list)
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -61,7 +67,8 @@ def read_slices(archive: Path, lesions: bool) -> dict[str, list[Slice]]:
             if lesions and _has_dark_spot(hu, labels > 0):
                 continue
             if lesions:
-                hu, labels = _with_lesions(hu, labels, np.random.default_rng([int(patient), int(index)]))
+                seed = [int(patient), int(index), *([draw] if draw else [])]
+                hu, labels = _with_lesions(hu, labels, np.random.default_rng(seed))
             slices[patient].append((int(index), *_resized(hu, labels)))
     return {patient: sorted(slices[patient], key=lambda item: item[0]) for patient in sorted(slices)}
 
@@ -99,13 +106,40 @@ def _resized(
     )
 
 
-def write_dataset(slices: dict[str, list[Slice]], folder: Path, lesions: bool) -> DatasetCard:
+def split_of_judge(patients: list[str], second: bool) -> dict[str, str]:
+    """Patient -> split. Those who validate the first judge train the second, whom others validate."""
+    order = np.random.default_rng(0).permutation(patients)
+    held_out = round(VALIDATION_SHARE * len(order))
+    if not second:
+        return {
+            str(patient): "validation" if place < held_out else "train" for place, patient in enumerate(order)
+        }
+    parts = {"train": order[:held_out], "validation": order[held_out : 2 * held_out]}
+    return {str(patient): split for split, chosen in parts.items() for patient in chosen}
+
+
+def read_second_judge_slices(archive: Path) -> tuple[dict[str, list[Slice]], dict[str, str]]:
+    """The second judge's slices and splits: of who trains it several draws of lesions, told apart by their index."""
+    draws = [read_slices(archive, lesions=True, draw=1 + number) for number in range(SECOND_JUDGE_DRAWS)]
+    splits = split_of_judge(list(draws[0]), second=True)
+    slices = {
+        patient: [
+            (index + 1000 * number, hu, labels)
+            for number, drawn in enumerate(draws[: SECOND_JUDGE_DRAWS if split == "train" else 1])
+            for index, hu, labels in drawn[patient]
+        ]
+        for patient, split in splits.items()
+    }
+    return slices, splits
+
+
+def write_dataset(
+    slices: dict[str, list[Slice]], splits: dict[str, str], folder: Path, lesions: bool
+) -> DatasetCard:
     """Write shards of full-dose images and labels, one a patient, and the dataset's card."""
-    order = np.random.default_rng(0).permutation(list(slices))
-    held_out = set(order[: round(VALIDATION_SHARE * len(order))])
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
     for patient, items in slices.items():
-        split = "validation" if patient in held_out else "train"
+        split = splits[patient]
         path = f"{split}/{patient}-00000.parquet"
         indices, images, labels = zip(*items, strict=True)
         table = to_table(
@@ -154,8 +188,15 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lesions", action="store_true", help="insert synthetic lesions")
+    parser.add_argument("--second-judge", action="store_true", help="for the judge that took no part")
     options = parser.parse_args()
-    card = write_dataset(read_slices(options.archive, options.lesions), options.folder, options.lesions)
+    lesions = options.lesions or options.second_judge
+    if options.second_judge:
+        slices, splits = read_second_judge_slices(options.archive)
+    else:
+        slices = read_slices(options.archive, lesions)
+        splits = split_of_judge(list(slices), second=False)
+    card = write_dataset(slices, splits, options.folder, lesions)
     print(card.counts, card.data_hash[:12])
 
 
