@@ -42,7 +42,9 @@ def load(folder: str | Path) -> ResultsTable:
         _check_columns(StudyFolder.samples, samples, _NEEDED_SAMPLES)
     samples = _with_audit(samples, files, rows)
     study = StudyCard.read(files.card) if files.card.is_file() else StudyCard()
-    return ResultsTable(files, rows, samples, study, _read_evaluations(files), points)
+    of_runs = rows[S.RUN].notna() if S.RUN in rows else pd.Series(False, index=rows.index)
+    whole, runs = rows[~of_runs], rows[of_runs]
+    return ResultsTable(files, whole, samples, study, _read_evaluations(files), points, runs)
 
 
 def _without_points(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -26,7 +26,7 @@ def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric:
     methods, which pairs them; what other seeds would give is drawn for each method by itself.
     """
     score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
-    columns = [[samples.trials.index(trial) for trial in method.trials] for method in methods]
+    columns = [samples.columns_of(method.trials) for method in methods]
     means = np.stack([score[of_method].mean() for of_method in columns])
     spread = [
         statistics.run_draws(score[of_method], len(draws), seed=abs(method.trials[0]) + 1)
@@ -38,7 +38,7 @@ def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric:
 
 def basis(samples: AlignedSamples, methods: Sequence[Contestant]) -> str:
     """What intervals of these methods cover, in words that follow "intervals are over"."""
-    repeated = any(len(method.trials) > 1 for method in methods)
+    repeated = any(len(samples.columns_of(method.trials)) > 1 for method in methods)
     seeds = ", and over training runs where a method has several seeds" if repeated else ""
     if samples.patient_count > 1:
         return f"the {samples.patient_count} patients of the {samples.split} split{seeds}"

@@ -140,7 +140,7 @@ def _described(table: ResultsTable, shown: dict[Contestant, str]) -> pd.DataFram
         {
             "name": [method.label for method in shown],
             "method": [_method(table, trial) for trial in first],
-            "seeds": [len(method.trials) for method in shown],
+            "seeds": [sum(table.seeds_of(trial) for trial in method.trials) for method in shown],
             "trials": [
                 ", ".join(map(str, method.trials)) if method.trials[0] >= 0 else "" for method in shown
             ],

@@ -129,8 +129,8 @@ def patient_differences(table: ResultsTable, one: Contestant, other: Contestant,
             {name: values[of_patient] for name, values in samples.values.items()},
         )
         scores = metric_statistic(part, metric)(statistics.as_observed(part.patients))[0]
-        of = dict(zip(samples.trials, scores, strict=True))
-        difference = np.mean([of[t] for t in one.trials]) - np.mean([of[t] for t in other.trials])
+        means = [scores[samples.columns_of(side.trials)].mean() for side in (one, other)]
+        difference = means[0] - means[1]
         rows.append(
             {"patient": str(patient), "difference": float(difference), "slices": int(of_patient.sum())}
         )

@@ -42,11 +42,13 @@ class ResultsTable:
 
     Attributes:
         folder: where they were read from.
-        rows: ``results.parquet`` as written, one row a trial, epoch and split; without the points of front trials.
+        rows: ``results.parquet`` as written, one row a trial, epoch and split; without the points of front trials
+            and ``runs``.
         samples: ``samples.parquet`` as written, without rows where the study has none.
         study: ``study.json``, without values where there is none.
         evaluations: ``evaluations.parquet`` as written, of any data; without rows where there is none.
         front_points: rows of ``results.parquet`` that are points of front trials: one a trial, split and alpha.
+        runs: rows of the runs of repeated trials, one a run and split, with ``run``, ``fold`` and ``seed``.
         hide: what plain values go through that are read from the folder later, to leave out what a report must not tell.
     """
 
@@ -56,6 +58,7 @@ class ResultsTable:
     study: StudyCard = field(repr=False)
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     front_points: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     hide: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     _facts: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
@@ -194,6 +197,17 @@ class ResultsTable:
         ]
         rows = rows.assign(**{S.TRIAL: trials}).dropna(subset=[S.TRIAL])
         return rows.drop_duplicates(S.TRIAL, keep="last").astype({S.TRIAL: int}).set_index(S.TRIAL)
+
+    def seeds_of(self, trial: int) -> int:
+        """With how many seeds a trial was run; 1 unless it is repeated."""
+        if self.runs.empty:
+            return 1
+        return max(1, int(self.runs.loc[self.runs[S.TRIAL] == trial, S.SEED].nunique()))
+
+    @property
+    def folds(self) -> int:
+        """How many folds the study's cross-validation has; 0 without one."""
+        return 0 if self.runs.empty else int(self.runs[S.FOLD].nunique())
 
     def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """``scores`` of the complete trials only: what a front may be made of."""

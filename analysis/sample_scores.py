@@ -34,7 +34,7 @@ class AlignedSamples:
     """The slices that every one of some trials was scored on.
 
     Attributes:
-        trials: the columns of ``values``.
+        trials: whose the columns of ``values`` are; a trial that is repeated has one for each seed.
         patients: of each slice.
         values: samples column -> ``(slice, trial)``.
     """
@@ -43,6 +43,10 @@ class AlignedSamples:
     trials: list[int]
     patients: list[str]
     values: dict[str, Array]
+
+    def columns_of(self, trials: Sequence[int]) -> list[int]:
+        """The columns of some trials."""
+        return [column for column, trial in enumerate(self.trials) if trial in trials]
 
     @property
     def patient_count(self) -> int:
@@ -60,19 +64,18 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
     trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
     if not trials:
         raise Unavailable(f"None of these trials has slices scored on the {split} split.")
+    found = found.assign(**{S.SEED: found[S.SEED].fillna(0) if S.SEED in found else 0})
     columns = [c for c in found if c in _COLUMNS]
-    wide = found.pivot_table(
-        index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=columns, dropna=False, aggfunc="first"
-    )
-    present = found.pivot_table(
-        index=[S.PATIENT, S.SLICE_INDEX], columns=S.TRIAL, values=S.SPLIT, aggfunc="count"
-    )
-    wide = wide[(present[trials] > 0).all(axis=1).reindex(wide.index, fill_value=False)]
+    slices, of_run = [S.PATIENT, S.SLICE_INDEX], [S.TRIAL, S.SEED]
+    wide = found.pivot_table(index=slices, columns=of_run, values=columns, dropna=False, aggfunc="first")
+    present = found.pivot_table(index=slices, columns=of_run, values=S.SPLIT, aggfunc="count")
+    runs = [run for trial in trials for run in present.columns if run[0] == trial]
+    wide = wide[(present[runs] > 0).all(axis=1).reindex(wide.index, fill_value=False)]
     if wide.empty:
         raise Unavailable(f"These trials share no slice of the {split} split.")
-    values = {c: wide[c][trials].to_numpy(dtype=float) for c in columns}
+    values = {c: wide[c][runs].to_numpy(dtype=float) for c in columns}
     patients = wide.index.get_level_values(S.PATIENT).astype(str).tolist()
-    return AlignedSamples(split, list(trials), patients, values)
+    return AlignedSamples(split, [int(trial) for trial, _ in runs], patients, values)
 
 
 def can_resample(samples: AlignedSamples, metric: str) -> bool:
@@ -145,11 +148,12 @@ def intervals(
         if not can_resample(samples, metric):
             continue
         score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
-        low, high = statistics.percentile_interval(draws)
+        found = list(dict.fromkeys(samples.trials))
+        score = np.stack([score[samples.columns_of([trial])].mean() for trial in found])
+        means = [draws[:, samples.columns_of([trial])].mean(axis=1) for trial in found]
+        low, high = statistics.percentile_interval(np.stack(means, axis=1))
         blocks.append(
-            pd.DataFrame(
-                {"trial": samples.trials, "metric": metric, "score": score, "low": low, "high": high}
-            )
+            pd.DataFrame({"trial": found, "metric": metric, "score": score, "low": low, "high": high})
         )
     if not blocks:
         raise Unavailable(f"{StudyFolder.samples} holds none of {', '.join(metrics)}.")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from study.data.config import DataConfig, DatasetSettings, SliceConfig, SourceConfig, SyntheticLesionConfig
-from study.search.config import PrunerConfig, SamplerConfig, StudyConfig
+from study.search.config import PrunerConfig, RepeatsConfig, SamplerConfig, StudyConfig
 from study.trials.config import ExecutionConfig
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
 from taskct_core.redaction import all_redacted
 from taskct_core.registry import Trust, load
+from taskct_core.schema import HYPERVOLUME
 from taskct_core.simulation.config import SimulationConfig
 from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.training.config import TrialConfig
@@ -26,6 +27,7 @@ __all__ = [
     "ExecutionConfig",
     "ExperimentConfig",
     "PrunerConfig",
+    "RepeatsConfig",
     "SamplerConfig",
     "SimulationConfig",
     "SliceConfig",
@@ -47,6 +49,9 @@ class ExperimentConfig(DatasetSettings):
     output: str = "runs"  # results go to <output>/<name>; a path or any fsspec URL
     dataset: str | None = None  # folder of a dataset made before; None: this experiment's own
     pretrained: str | None = None  # folder of a task network made before; None: this experiment's own
+    audit: str | None = (
+        None  # folder of a second task network, which takes no part and judges beside the first
+    )
     task_network: TaskNetworkConfig = TaskNetworkConfig()
     trial: TrialConfig = TrialConfig()
     study: StudyConfig = StudyConfig()
@@ -54,6 +59,23 @@ class ExperimentConfig(DatasetSettings):
     # Whether plug-ins that a folder's files name may be imported (--trust). Not recorded with the study: who reads
     # that is to decide anew.
     trust: bool = Field(default=False, exclude=True)
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> Self:
+        folds, repeats = self.data.folds, self.study.repeats
+        if folds is not None and self.dataset is None and self.pretrained is None:
+            raise ValueError(
+                "data.split.folds tests every patient, so the task network must come from others: name its folder in "
+                "pretrained"
+            )
+        if repeats.folds is not None and folds is None:
+            raise ValueError("study.repeats.folds needs data.split: {folds: N}")
+        repeated = repeats.folds is not None or repeats.seeds > 1
+        if repeated and HYPERVOLUME in self.study.objectives:
+            raise ValueError(f"study.repeats gives means over patients, which {HYPERVOLUME} has none of")
+        if self.study.trainable is not None and repeated:
+            raise ValueError("study.repeats repeats the experiment's own trial, not a study.trainable")
+        return self
 
 
 def load_experiment(

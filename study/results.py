@@ -149,11 +149,12 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
     else:
         rows = files.epochs_of(folder, record.trial)
         final = files.rows_of(folder.final, lambda trial: trial in (record.trial, None))
-        rows += [row for row in final if row.get(schema.SPLIT) == "test" or schema.ALPHA in row]
+        rows += [row for row in final if _is_beyond_the_log(row)]
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]
-    state |= _config_columns(folder, record, files, rows)
+    of_whole = [row for row in rows if row.get(schema.RUN) is None]  # each run has a configuration of its own
+    state |= _config_columns(folder, record, files, of_whole)
     # A trainable of the user's own need not log what its folder tells.
     told = {
         schema.TRIAL: record.trial,
@@ -161,6 +162,12 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
         schema.SPLIT: "validation",
     }
     return [epoch_row(told, row, state) for row in rows]
+
+
+def _is_beyond_the_log(row: EpochRow) -> bool:
+    """Whether a final row says what the log does not: test scores, points of a front, runs of a repeated trial."""
+    is_point = row.get(schema.ALPHA) is not None
+    return row.get(schema.SPLIT) == "test" or is_point or row.get(schema.RUN) is not None
 
 
 def _read_config(path: Path, rows: list[EpochRow]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import optuna
 from study.monitor.mlflow_log import with_mlflow
 from study.monitor.tensorboard import TensorBoardLog
 from study.search.conductor import Conductor, Rules
-from study.search.config import StudyConfig
+from study.search.config import StudyConfig, points_of
 from study.search.events import OnEvent, StudyOpened, TrialsEnded, both, ignore
 from study.search.judgement import Judge
 from study.search.lock import study_lock
@@ -50,6 +50,7 @@ class StudyPlan:
         epochs: of a trial whose values name no other number; a trial is not pruned at its last epoch.
         directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric; by default those
             of the platform's metrics and of own objectives (:mod:`study.trials.plugins`).
+        runs: of a trial whose configuration is repeated over folds and seeds: each reports once, as an epoch does.
     """
 
     config: StudyConfig
@@ -57,6 +58,7 @@ class StudyPlan:
     fingerprint: Mapping[str, str]
     epochs: int | None = None
     directions: Mapping[str, str] | None = None
+    runs: int | None = None
 
 
 class Executor(Protocol):
@@ -122,7 +124,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
         told = {
             "trials": rules.trials,
             "max_concurrent": executor.max_concurrent,
-            "epochs": plan.epochs,
+            "epochs": plan.runs or plan.epochs,
             "timeout": rules.timeout,
             "trial_timeout": rules.trial_timeout,
         }
@@ -186,6 +188,7 @@ def _rules(plan: StudyPlan, executor: Executor, space: SearchSpace, study: optun
         Judge(config.objectives, config.constraints),
         trials=_count_trials(config, space, study),
         epochs=plan.epochs,
+        runs=plan.runs,
         max_retries=config.max_retries,
         # A grid has each combination once, and nothing to put in the place of one that was enqueued as well.
         replaces_duplicates=config.sampler.name != "grid",
@@ -197,7 +200,7 @@ def _rules(plan: StudyPlan, executor: Executor, space: SearchSpace, study: optun
 
 def _count_trials(config: StudyConfig, space: SearchSpace, study: optuna.Study) -> int:
     """Queue what is to be tried first; return how many trials the study shall have."""
-    points = list(config.enqueue)
+    points = points_of(config.enqueue)
     if config.enqueue_front_of is not None:
         points += front_of(open_folder(config.enqueue_front_of), space)
     queued = enqueue_points(study, space, points)

@@ -91,6 +91,10 @@ TASK_NETWORK_HASH: Final = "task_network_hash"
 AUDIT_NETWORK_HASH: Final = "task_network_hash_audit"  # of the network that audits the frozen one
 METRIC_POLICY: Final = "metric_policy"
 SEED: Final = "seed"
+# Of a trial that is repeated over folds and seeds each run has rows of its own, beside those of the whole trial, where
+# run and fold are null.
+RUN: Final = "run"  # string, the name of its folder
+FOLD: Final = "fold"  # int; null as well without folds
 GIT_COMMIT, HOST, DEVICE, FINISHED_AT = "git_commit", "host", "device", "finished_at"
 GIT_CHANGED = "git_changed"  # whether taskct's files had changes since that commit
 VERSION_PREFIX = "version_"

@@ -12,6 +12,10 @@ from taskct_core.schema import SPLITS
 from taskct_core.simulation.config import SimulationConfig
 
 SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
+FOLDS = "folds"  # key of data.split
+SPLIT_KEYS = (*SPLITS, FOLDS)
+SplitKey = Annotated[str, name_of("study.data.config:SPLIT_KEYS", "key of split")]
+FEWEST_FOLDS = {"slices": 2, "fold": 3}  # by what data.split.validation says
 Axes = Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")]  # where three axes grow to, e.g. LPS
 SpacingMm = tuple[Positive, Positive, Positive]  # slice, row, column
 SHARES_TOLERANCE = 1e-6
@@ -76,8 +80,10 @@ class DataConfig(StrictModel):
     """Volumes, their split by patient, and which slices are simulated."""
 
     source: SourceConfig = SourceConfig()
-    # Either shares of the patients or the patients' names, for each split.
-    split: dict[SplitName, float | list[str]] = {
+    # Shares of the patients or the patients' names, for each split; or {folds: 3} for a cross-validation by patient,
+    # whose folds choose epochs on the next fold's patients, or with {folds: 3, validation: slices} on every fifth
+    # shard of their own training patients.
+    split: dict[SplitKey, int | float | list[str] | str] = {
         "train": 0.6,
         "validation": 0.2,
         "test": 0.2,
@@ -88,15 +94,51 @@ class DataConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if FOLDS in self.split:
+            _check_folds(self)
+            return self
         missing = [name for name in SPLITS if name not in self.split]
         if missing:
             raise ValueError(f"split must name {', '.join(SPLITS)}; missing {', '.join(missing)}")
-        if len({isinstance(value, list) for value in self.split.values()}) > 1:
+        if len({isinstance(value, list) for value in self.split.values()}) > 1 or any(
+            isinstance(value, str) for value in self.split.values()
+        ):
             raise ValueError("split must give shares for all or patient lists for all")
-        shares = [value for value in self.split.values() if not isinstance(value, list)]
+        shares = [value for value in self.split.values() if isinstance(value, int | float)]
         if shares and abs(sum(shares) - 1) > SHARES_TOLERANCE:
             raise ValueError(f"the shares of split must add up to 1, but add up to {sum(shares):g}")
         return self
+
+    @property
+    def folds(self) -> int | None:
+        """How many folds the patients form; None: they stand in splits."""
+        folds = self.split.get(FOLDS)
+        return folds if isinstance(folds, int) else None
+
+    @property
+    def named_splits(self) -> dict[str, float | list[str]]:
+        """Of patients who stand in splits: each one's share or names."""
+        return {name: value for name, value in self.split.items() if not isinstance(value, str)}
+
+
+def _check_folds(data: DataConfig) -> None:
+    validation = data.split.get("validation", "fold")
+    if (
+        not isinstance(validation, str)
+        or validation not in FEWEST_FOLDS
+        or set(data.split) - {FOLDS, "validation"}
+    ):
+        raise ValueError(
+            "split must be {folds: N}, or {folds: N, validation: slices}; nothing else stands beside folds"
+        )
+    if data.folds is None or data.folds < FEWEST_FOLDS[validation]:
+        raise ValueError(
+            f"split.folds must be a whole number >= {FEWEST_FOLDS[validation]} with validation: {validation}"
+        )
+    if data.synthetic_lesions.splits:
+        raise ValueError(
+            "synthetic_lesions would be in tested patients of folds: use simulation.fresh_draw.lesion_share"
+        )
 
 
 class DatasetSettings(StrictModel):

@@ -59,7 +59,20 @@ class DatasetCard(StrictModel):
     versions: dict[str, str]
     # Absent from datasets that an older version made:
     sources: dict[str, SourceRecord] = {}  # patient -> what its files were
+    folds: dict[
+        str, int
+    ] = {}  # labelled patient -> the fold that tests it; none where patients stand in splits
     kept_changes: list[str] = []  # of the source since then, which the user chose to disregard
+
+    @property
+    def fold_count(self) -> int:
+        """How many folds there are; 0 where patients stand in splits."""
+        return 1 + max(self.folds.values(), default=-1)
+
+    @property
+    def scored_patients(self) -> dict[str, list[str]]:
+        """Patients by the split that they are scored in; those of folds are tested, each in its own."""
+        return {"train": [], "validation": [], "test": sorted(self.folds)} if self.folds else self.patients
 
     @property
     def sample_columns(self) -> list[str]:

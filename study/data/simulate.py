@@ -76,11 +76,18 @@ def carry_out(
             write_card(plan.folder, card)
         return card
     card = dataset_card(plan.experiment, plan.patients, manifests)
-    check_no_twins(manifests)
+    card = card.model_copy(update={"folds": plan.folds})
+    check_no_twins([{**manifest, "split": _place(plan, manifest)} for manifest in manifests])
     write_card(plan.folder, card)
     card = load_card(plan.folder)
     _remove_unlisted(plan, card)
     return card
+
+
+def _place(plan: SimulationPlan, manifest: Manifest) -> str:
+    """The split or fold that a patient stands in."""
+    fold = plan.folds.get(manifest["source_patient"])
+    return str(manifest["split"]) if fold is None else f"fold {fold}"
 
 
 def _repaired(card: DatasetCard, manifests: Sequence[Manifest]) -> DatasetCard:

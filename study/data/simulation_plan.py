@@ -9,9 +9,10 @@ from typing import Any, Literal, NoReturn
 
 from study.data.config import DataConfig, DatasetSettings, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, find_damages, load_card
+from study.data.folds import fold_numbers
 from study.data.simulate_patient import PatientJob, file_stem
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
-from study.data.split import check_labelled, split_patients
+from study.data.split import check_labelled, split_patients, with_unlabelled
 from taskct_core.config import StrictModel
 from taskct_core.contracts.files import parse_json
 from taskct_core.contracts.folders import DatasetFolder
@@ -38,6 +39,7 @@ class SimulationPlan:
         jobs: one for each patient of whom something is to be made; none where the dataset is whole.
         card: of the dataset that stays, as far as it is whole; None where one is made from the beginning.
         damages: shards that are made again, and what was the matter with each.
+        folds: patient -> the fold that tests it, where the patients form folds.
     """
 
     experiment: DatasetSettings
@@ -46,6 +48,7 @@ class SimulationPlan:
     jobs: list[PatientJob]
     card: DatasetCard | None = None
     damages: Mapping[str, str] = field(default_factory=dict)
+    folds: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -169,8 +172,15 @@ def _finished_card(folder: Path) -> DatasetCard | None:
 
 
 def _from_the_beginning(experiment: DatasetSettings, folder: Path) -> SimulationPlan:
-    patients, jobs = plan(experiment, folder)
-    return SimulationPlan(experiment=experiment, folder=folder, patients=patients, jobs=jobs)
+    references = _references(experiment)
+    patients = _split(experiment, references)
+    return SimulationPlan(
+        experiment=experiment,
+        folder=folder,
+        patients=patients,
+        jobs=_jobs(experiment, folder, patients, references),
+        folds=_folds(experiment, references),
+    )
 
 
 def _references(experiment: DatasetSettings) -> dict[str, VolumeReference]:
@@ -190,14 +200,35 @@ def _references(experiment: DatasetSettings) -> dict[str, VolumeReference]:
 def _split(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, list[str]]:
     data = experiment.data
     check_labelled(references.values(), data.source.unlabelled)
-    persons = {name: reference.person for name, reference in references.items()}
+    persons = _persons(experiment, references)
+    unlabelled = [name for name, reference in references.items() if not reference.labelled]
+    if data.folds is not None:
+        folds = _folds(experiment, references)
+        tested = {"train": [], "validation": [], "test": sorted(folds)}
+        placed = with_unlabelled(tested, unlabelled, persons)
+        return {"train": sorted([*placed["train"], *folds]), "validation": [], "test": []}
     return split_patients(
         list(references),
-        data.split,
+        data.named_splits,
         experiment.simulation.seed,
-        persons=persons if data.source.trust_patient_id else {},
-        unlabelled=[name for name, reference in references.items() if not reference.labelled],
+        persons=persons,
+        unlabelled=unlabelled,
     )
+
+
+def _folds(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, int]:
+    """The fold that tests each labelled patient; none where the patients stand in splits."""
+    if experiment.data.folds is None:
+        return {}
+    labelled = [name for name, reference in references.items() if reference.labelled]
+    persons = _persons(experiment, references)
+    return fold_numbers(labelled, experiment.data.folds, experiment.simulation.seed, persons=persons)
+
+
+def _persons(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, str | None]:
+    if not experiment.data.source.trust_patient_id:
+        return {}
+    return {name: reference.person for name, reference in references.items()}
 
 
 def _jobs(

@@ -48,7 +48,7 @@ def split_patients(
     units = _one_a_person(sorted(set(patients) - set(unlabelled)), persons)
     placed = _by_share(sorted(units), shares, seed)
     result = {name: sorted(p for unit in chosen for p in units[unit]) for name, chosen in placed.items()}
-    return _with_unlabelled(result, unlabelled, persons)
+    return with_unlabelled(result, unlabelled, persons)
 
 
 def check_labelled(references: Iterable[VolumeReference], unlabelled: bool) -> None:
@@ -77,7 +77,7 @@ def _one_a_person(patients: Sequence[str], persons: Mapping[str, str | None]) ->
     return units
 
 
-def _with_unlabelled(
+def with_unlabelled(
     split: dict[str, list[str]], unlabelled: Sequence[str], persons: Mapping[str, str | None]
 ) -> dict[str, list[str]]:
     """The split with patients without labels in training, but for other studies of people who are scored."""

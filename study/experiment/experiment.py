@@ -10,7 +10,8 @@ from study.data.leakage import check_no_leakage
 from study.experiment.preflight import check_gpu, check_space
 from study.experiment.workspace import Workspace
 from study.search.space import SearchSpace
-from taskct_core.contracts.files import check_writable
+from taskct_core.contracts.files import check_writable, open_folder
+from taskct_core.errors import ConfigError
 from taskct_core.registry import Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.storage import TaskNetworkCard
@@ -58,8 +59,29 @@ class Experiment:
             DataError: if there is none, it is broken, or it was trained on patients of whom the dataset gives scores.
         """
         _, card = load_task_network(self.workspace.task_network, self.trust)
-        check_no_leakage(self.dataset.patients, card.patients, "the task network")
+        check_no_leakage(self.dataset.scored_patients, card.patients, "the task network")
         return card
+
+    @cached_property
+    def audit(self) -> str | None:
+        """The folder of the second judge, which was seen to load, to be another network, and to know no scored patient.
+
+        Raises:
+            ConfigError: if it is the task network itself, or a plug-in that is not trusted.
+            DataError: if it is broken, or was trained on patients of whom the dataset gives scores.
+        """
+        if self.config.audit is None:
+            return None
+        folder = open_folder(self.config.audit)
+        _, card = load_task_network(folder, self.trust)
+        check_no_leakage(self.dataset.scored_patients, card.patients, "the auditing task network")
+        if card.content_hash == self.task_network.content_hash:
+            raise ConfigError(
+                "audit must name another task network than the one trained against",
+                f"{folder}, which has the same weights",
+                "Pre-train one with another seed or architecture.",
+            )
+        return str(folder)
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -8,11 +8,14 @@ from study.cluster.ray_session import cluster_cpus
 from study.config import ExperimentConfig, trust_of
 from study.data.dataset import DatasetCard
 from study.data.feed import open_feeds
+from study.data.folds import fold_card
 from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
+from study.experiment.experiment import Experiment
 from study.experiment.workspace import Workspace
 from study.trials.config import ExecutionConfig
 from study.trials.panels import choose_panel
+from study.trials.repeats import Repeats
 from study.trials.resources import simulation_cpus
 from study.trials.trial import TrialInputs
 from taskct_core import schema
@@ -43,8 +46,10 @@ def open_inputs(
     if not card.shards["validation"]:
         raise DataError(
             "a study needs validation samples: its search and its scores are made on them",
-            f"none in {workspace.dataset}",
-            "Give the validation split a patient (data.split) and simulate again.",
+            f"none in {workspace.dataset}" + (", whose patients form folds" if card.folds else ""),
+            "Set study.repeats: {folds: all} and start a study."
+            if card.folds
+            else "Give the validation split a patient (data.split) and simulate again.",
         )
     feeds = open_feeds(card, workspace.dataset, data_path, fresh)
     return TrialInputs(
@@ -56,6 +61,30 @@ def open_inputs(
         trust=trust,
         fresh=fresh_text(fresh.simulation.fresh_draw) if fresh is not None else "",
     )
+
+
+def open_repeats(experiment: Experiment) -> Repeats:
+    """What the runs of a repeated trial are trained with, for each fold. Needs a running Ray session.
+
+    Raises:
+        DataError: if a fold lacks samples to train, validate or test.
+    """
+    config, card, folder = experiment.config, experiment.dataset, experiment.workspace.dataset
+    if config.study.repeats.folds is None:
+        cards: dict[int | None, DatasetCard] = {None: card}
+    else:
+        cards = {fold: fold_card(card, fold) for fold in range(card.fold_count)}
+    folds = {
+        fold: open_inputs(
+            part,
+            experiment.workspace,
+            config.execution.data_path,
+            experiment.trust,
+            fresh_samples(config, part, folder),
+        )
+        for fold, part in cards.items()
+    }
+    return Repeats(folds, config.study.repeats.seeds)
 
 
 def fresh_samples(experiment: ExperimentConfig, card: DatasetCard, folder: Path) -> FreshSamples | None:

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from study.config import ExperimentConfig
 from study.experiment.search import study_fingerprint
 from study.search.conductor import Conductor, Rules
+from study.search.config import points_of
 from study.search.judgement import Judge
 from study.search.lock import study_lock
 from study.search.samplers.points import PointSampler
@@ -124,7 +125,7 @@ def _enter(
     while missing:
         following = len(study.get_trials(deepcopy=False))
         if following in known:
-            enqueue_matching(study, space, config.enqueue, known[following].values)
+            enqueue_matching(study, space, points_of(config.enqueue), known[following].values)
         trial = study.ask()
         trial.set_user_attr(REBUILT, True)
         if trial.number not in known:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from study.config import ExperimentConfig, recorded
 from study.experiment.experiment import Experiment
-from study.experiment.inputs import fresh_samples, fresh_text, open_inputs
+from study.experiment.inputs import fresh_text, open_repeats
 from study.experiment.preflight import check_before_study
 from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
@@ -23,10 +23,16 @@ from study.search.stack import StackExecutor
 from study.search.storage.opening import check_storage
 from study.search.storage.records import WAITING, planned_count, read_records
 from study.search.tune import TuneExecutor
-from study.trials.executors import Trainable, check_execution, make_own_trainable, make_trainable
+from study.trials.executors import (
+    Trainable,
+    check_execution,
+    make_own_trainable,
+    make_repeated_trainable,
+    make_trainable,
+)
 from study.trials.plugins import metric_directions
+from study.trials.repeats import Repeats, with_shared
 from study.trials.resources import tune_resources, worker_resources
-from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
@@ -105,9 +111,8 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
         StudyError: if the folder's study was begun with other settings, or another driver runs it.
     """
     config, workspace = experiment.config, experiment.workspace
-    fresh = fresh_samples(config, experiment.dataset, workspace.dataset)
-    inputs = open_inputs(experiment.dataset, workspace, config.execution.data_path, experiment.trust, fresh)
-    inputs = replace(inputs, objectives=tuple(config.study.objectives))
+    repeats = with_shared(open_repeats(experiment), tuple(config.study.objectives), experiment.audit)
+    inputs = repeats.shared
     check_before_study(config, workspace.study, inputs, experiment.space)
     exporter = _Exporter(config, workspace.study)
     network_hash = experiment.task_network.content_hash
@@ -116,11 +121,12 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
         workspace.study,
         fingerprint=study_fingerprint(config, inputs.data_hash, network_hash, experiment.dataset.has_bases),
         epochs=config.trial.epochs,
+        runs=len(repeats.runs) if is_repeated(config) else None,
         directions=metric_directions(config.study.objectives),
     )
-    executor = _executor(config, inputs)
+    executor = _executor(config, repeats)
 
-    references = _References(ReferencesBeside(workspace.study, inputs, on_event), config.study.timeout)
+    references = _References(ReferencesBeside(workspace.study, repeats, on_event), config.study.timeout)
 
     def listen(event: Event) -> None:
         if isinstance(event, StudyOpened):
@@ -162,19 +168,27 @@ class _References:
                     self._beside.stop()
 
 
-def _executor(config: ExperimentConfig, inputs: TrialInputs) -> Executor:
+def _executor(config: ExperimentConfig, repeats: Repeats) -> Executor:
     if config.execution.stack > 1:
-        return StackExecutor(config.trial, inputs, config.execution)
+        return StackExecutor(config.trial, repeats.shared, config.execution)
     return TuneExecutor(
-        _trainable(config, inputs), _resources(config), max_concurrent=config.study.max_concurrent_trials
+        _trainable(config, repeats), _resources(config), max_concurrent=config.study.max_concurrent_trials
     )
 
 
-def _trainable(experiment: ExperimentConfig, inputs: TrialInputs) -> Trainable:
+def is_repeated(experiment: ExperimentConfig) -> bool:
+    """Whether a configuration is run more than once."""
+    repeats = experiment.study.repeats
+    return repeats.folds is not None or repeats.seeds > 1
+
+
+def _trainable(experiment: ExperimentConfig, repeats: Repeats) -> Trainable:
     own = experiment.study.trainable
     if own is not None:
-        return make_own_trainable(own, experiment.trial, inputs)
-    return make_trainable(experiment.trial, inputs, experiment.execution)
+        return make_own_trainable(own, experiment.trial, repeats.shared)
+    if is_repeated(experiment):
+        return make_repeated_trainable(experiment.trial, repeats, experiment.execution)
+    return make_trainable(experiment.trial, repeats.shared, experiment.execution)
 
 
 def _resources(experiment: ExperimentConfig) -> dict[str, float]:
@@ -202,7 +216,10 @@ def _write_card(experiment: Experiment) -> None:
 
 
 def study_fingerprint(
-    experiment: ExperimentConfig, data_hash: str, network_hash: str, has_bases: bool = False
+    experiment: ExperimentConfig,
+    data_hash: str,
+    network_hash: str,
+    has_bases: bool = False,
 ) -> dict[str, str]:
     """What must stay the same while the study lives, beside what the search itself watches.
 
@@ -219,6 +236,8 @@ def study_fingerprint(
         "trial settings": config_hash(experiment.trial.fingerprint()),
         **({"fresh samples": fresh_text(experiment.simulation.fresh_draw)} if fresh else {}),
         "metric policy": schema.POLICY_TEXT,
+        **({"audit": experiment.audit} if experiment.audit else {}),
+        **({"repeats": experiment.study.repeats.model_dump_json()} if is_repeated(experiment) else {}),
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import torch
 
 from study.data.batches import Share
-from study.trials.trial import TrialInputs
+from study.trials.repeats import Repeats, folds_of
+from study.trials.trial import TrialInputs, load_audit
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import Batch, SliceRow
@@ -27,38 +27,49 @@ class ReferenceScorer:
     """What scoring references needs, once a process.
 
     Args:
-        inputs: what the study's trials share.
+        inputs: what the study's trials share; of a cross-validation those of each fold.
     """
 
-    def __init__(self, inputs: TrialInputs) -> None:
-        self._inputs = inputs
-        self._task_network, _ = load_task_network(open_folder(inputs.task_network), inputs.trust)
-        self._transform = RayTransform(inputs.geometry)
+    def __init__(self, inputs: TrialInputs | Repeats) -> None:
+        self._folds = folds_of(inputs)
+        self._shared = next(iter(self._folds.values()))
+        network, _ = load_task_network(open_folder(self._shared.task_network), self._shared.trust)
+        self._judges = {"": network}
+        audit, _ = load_audit(self._shared)
+        if audit is not None:
+            self._judges[schema.AUDIT_NETWORK_SUFFIX] = audit
+        self._transform = RayTransform(self._shared.geometry)
+        self._tuning_of: dict[int | None, Batch] = {}
 
-    @cached_property
-    def _tuning(self) -> Batch:
+    def _tuning(self, fold: int | None) -> Batch:
         """Some validation slices, the same each time."""
-        slices = self._inputs.feeds["validation"].shuffled(_TUNING_SLICES, seed=0, epoch=0, share=Share())
-        return next(iter(slices))
+        if fold not in self._tuning_of:
+            feed = self._folds[fold].feeds["validation"]
+            slices = feed.shuffled(_TUNING_SLICES, seed=0, epoch=0, share=Share())
+            self._tuning_of[fold] = next(iter(slices))
+        return self._tuning_of[fold]
 
     def has_sinograms(self) -> bool:
         """Whether the dataset holds what iterative references are made from."""
-        return schema.SINOGRAM in self._tuning
+        return schema.SINOGRAM in self._tuning(next(iter(self._folds)))
 
-    def psnr(self, method: str, settings: Settings) -> float:
+    def psnr(self, method: str, settings: Settings, fold: int | None = None) -> float:
         """Mean PSNR [dB] of an iterative reference with some settings, on the tuning slices."""
-        tuning = self._tuning
+        tuning = self._tuning(fold)
         return mean_psnr(method, self._transform, tuning[schema.SINOGRAM], tuning[schema.FULL_DOSE], settings)
 
-    def rows(self, method: str, settings: Settings, split: str, share: Share) -> list[SliceRow]:
+    def rows(
+        self, method: str, settings: Settings, split: str, share: Share, fold: int | None = None
+    ) -> list[SliceRow]:
         """Scores of a share of a split's slices."""
-        batches = self._inputs.feeds[split].ordered(self._inputs.evaluation_batch_size, share=share)
-        return evaluate(batches, lambda batch: self._image(method, settings, batch), {"": self._task_network})
+        inputs = self._folds[fold]
+        batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=share)
+        return evaluate(batches, lambda batch: self._image(method, settings, batch), self._judges)
 
     def panel(self, method: str, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
         """Image ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of the slices that reports show."""
-        image = self._image(method, settings, self._inputs.panel)
-        return image, self._task_network.predict(image)
+        image = self._image(method, settings, self._shared.panel)
+        return image, self._judges[""].predict(image)
 
     def _image(self, method: str, settings: Settings, batch: Batch) -> torch.Tensor:
         if method in IMAGES:

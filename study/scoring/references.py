@@ -20,6 +20,7 @@ from study.scoring.reference_scorer import IMAGES, Piece, ReferenceScorer, timed
 from study.search.events import ReferencesAdvanced
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
+from study.trials.repeats import Repeats, folds_of, means_over_patients
 from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
@@ -46,7 +47,7 @@ def missing_references(study_folder: StudyFolder | Path, has_sinograms: bool) ->
 
 def write_references(
     study_folder: StudyFolder | Path,
-    inputs: TrialInputs,
+    inputs: TrialInputs | Repeats,
     on_row: Callable[[EpochRow], None] = lambda row: None,
     on_advance: Callable[[ReferencesAdvanced], None] = lambda advanced: None,
     run: Run | None = None,
@@ -54,7 +55,7 @@ def write_references(
     """Score the references on the validation and test slices, but for those that the folder has already.
 
     Each is written once, whole, as soon as it is scored on all of them. Where the files are damaged, all are scored
-    again.
+    again. Of folds each has its own tuning, and the scores of a reference are means over patients.
 
     Args:
         study_folder: of the study.
@@ -68,7 +69,7 @@ def write_references(
         on_row(row)
 
 
-def _in_this_process(inputs: TrialInputs) -> Run:
+def _in_this_process(inputs: TrialInputs | Repeats) -> Run:
     scorer = ReferenceScorer(inputs)
     return lambda pieces: (timed(piece, scorer) for piece in pieces)
 
@@ -78,15 +79,26 @@ class _Scoring:
     """The references of one study."""
 
     study: StudyFolder
-    inputs: TrialInputs
+    inputs: TrialInputs | Repeats
     run: Run
     on_advance: Callable[[ReferencesAdvanced], None]
     done: int = 0
     total: int = 0
-    task_network_hash: str = field(init=False)
+    folds: dict[int | None, TrialInputs] = field(init=False)
+    hashes: dict[str, str] = field(init=False)  # of the judges, by column
 
     def __post_init__(self) -> None:
-        self.task_network_hash = load_task_network_card(open_folder(self.inputs.task_network)).content_hash
+        self.folds = folds_of(self.inputs)
+        network = load_task_network_card(open_folder(self.shared.task_network))
+        self.hashes = {schema.TASK_NETWORK_HASH: network.content_hash}
+        if self.shared.audit is not None:
+            audit = load_task_network_card(open_folder(self.shared.audit))
+            self.hashes[schema.AUDIT_NETWORK_HASH] = audit.content_hash
+
+    @property
+    def shared(self) -> TrialInputs:
+        """What is the same for all folds, from the first."""
+        return next(iter(self.folds.values()))
 
     def write(self) -> Iterator[EpochRow]:
         rows, samples = _known(self.study)
@@ -102,49 +114,58 @@ class _Scoring:
 
     @property
     def _splits(self) -> list[str]:
-        return [split for split in ("validation", "test") if split in self.inputs.feeds]
+        return [split for split in ("validation", "test") if split in self.shared.feeds]
 
     def _pieces_of(self, method: str) -> int:
         tuning = len(CANDIDATES[method]) if method in ITERATIVE else 0
-        return tuning + PARTS * len(self._splits) + bool(self.inputs.panel)
+        return (tuning + PARTS * len(self._splits)) * len(self.folds) + bool(self.shared.panel)
 
     def _score(self, method: str) -> tuple[list[EpochRow], list[SliceRow]]:
         """Rows of one reference on every split, and of their slices."""
-        settings, seconds = self._tuned(method) if method in ITERATIVE else ({}, 0.0)
-        self._write_panel(method, settings)
+        tuned = {fold: self._tuned(method, fold) if method in ITERATIVE else ({}, 0.0) for fold in self.folds}
+        settings = {fold: found for fold, (found, _) in tuned.items()}
+        seconds = sum(took for _, took in tuned.values())
+        self._write_panel(method, next(iter(settings.values())))
         number = [*IMAGES, *ITERATIVE].index(method) + 1
         rows, samples = list[EpochRow](), list[SliceRow]()
         for split in self._splits:
-            shares = [Share(rank=rank, world_size=PARTS) for rank in range(PARTS)]
-            pieces = [
-                partial(ReferenceScorer.rows, method=method, settings=settings, split=split, share=share)
-                for share in shares
-            ]
-            parts = list(self._advancing(method, pieces))
-            seconds += sum(took for _, took in parts)
-            scored = [row for part, _ in parts for row in part]
+            scored = list[SliceRow]()
+            for fold in self.folds:
+                parts = list(self._advancing(method, _pieces(method, settings[fold], split, fold)))
+                seconds += sum(took for _, took in parts)
+                where = {} if fold is None else {schema.FOLD: fold}
+                scored += [slice_row(where, row) for part, _ in parts for row in part]
             identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
             samples += [slice_row(identity, row) for row in scored]
             cost = {schema.EPOCH: 0, schema.SECONDS: seconds, schema.PARAMETERS: 0}
-            scores = summarise(scored) | own_scores(self.inputs.objectives, scored)
+            scores = self._scores(scored)
             rows.append(epoch_row(identity, cost, self._described(settings), scores, provenance("cpu")))
         return rows, samples
 
-    def _tuned(self, method: str) -> tuple[Settings, float]:
+    def _scores(self, rows: list[SliceRow]) -> dict[str, float]:
+        objectives = self.shared.objectives
+        if None in self.folds:
+            return summarise(rows) | own_scores(objectives, rows)
+        return means_over_patients(rows, objectives)
+
+    def _tuned(self, method: str, fold: int | None) -> tuple[Settings, float]:
         """The settings of the highest PSNR on some validation slices, and the seconds that it took to find them."""
         candidates = CANDIDATES[method]
-        pieces = [partial(ReferenceScorer.psnr, method=method, settings=settings) for settings in candidates]
+        pieces = [
+            partial(ReferenceScorer.psnr, method=method, settings=settings, fold=fold)
+            for settings in candidates
+        ]
         tried = list(self._advancing(method, pieces))
         best = max(range(len(candidates)), key=lambda number: tried[number][0])
         return candidates[best], sum(took for _, took in tried)
 
     def _write_panel(self, method: str, settings: Settings) -> None:
-        if not self.inputs.panel:
+        if not self.shared.panel:
             return
         piece = partial(ReferenceScorer.panel, method=method, settings=settings)
         [((image, prediction), _)] = self._advancing(method, [piece])
         write_panel(self.study.panel(method), image, prediction)
-        write_panel_truth(self.study, self.inputs.panel)
+        write_panel_truth(self.study, self.shared.panel)
 
     def _advancing(self, method: str, pieces: Sequence[Piece]) -> Iterator[tuple[Any, float]]:
         for result in self.run(pieces):
@@ -152,13 +173,25 @@ class _Scoring:
             self.on_advance(ReferencesAdvanced(self.done, self.total, method))
             yield result
 
-    def _described(self, settings: Settings) -> dict[str, str]:
+    def _described(self, settings: dict[int | None, Settings]) -> dict[str, str]:
+        texts = {
+            fold: ", ".join(f"{name} = {value:g}" for name, value in found.items())
+            for fold, found in settings.items()
+        }
+        told = [text if fold is None else f"fold {fold}: {text}" for fold, text in texts.items() if text]
         return {
-            schema.REFERENCE_SETTINGS: ", ".join(f"{name} = {value:g}" for name, value in settings.items()),
-            schema.DATA_HASH: self.inputs.data_hash,
-            schema.TASK_NETWORK_HASH: self.task_network_hash,
+            schema.REFERENCE_SETTINGS: "; ".join(told),
+            schema.DATA_HASH: self.shared.data_hash,
+            **self.hashes,
             schema.METRIC_POLICY: schema.POLICY_TEXT,
         }
+
+
+def _pieces(method: str, settings: Settings, split: str, fold: int | None) -> list[Piece]:
+    """The scoring of a split, in parts."""
+    shares = [Share(rank=rank, world_size=PARTS) for rank in range(PARTS)]
+    given: dict[str, Any] = {"method": method, "settings": settings, "split": split, "fold": fold}
+    return [partial(ReferenceScorer.rows, **given, share=share) for share in shares]
 
 
 def _known(study: StudyFolder) -> tuple[list[EpochRow], list[SliceRow]]:

@@ -18,6 +18,7 @@ from study.cluster.ray_session import cluster_cpus
 from study.scoring.reference_scorer import Piece, ReferenceScorer, timed
 from study.scoring.references import PARTS, write_references
 from study.search.events import OnEvent, ReferencesAdvanced, ReferenceScored
+from study.trials.repeats import Repeats
 from study.trials.trial import TrialInputs
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
@@ -38,7 +39,7 @@ class ReferencesBeside:
         on_event: called, in the thread, with each reference's scores and with how far the work is.
     """
 
-    def __init__(self, folder: Path, inputs: TrialInputs, on_event: OnEvent) -> None:
+    def __init__(self, folder: Path, inputs: TrialInputs | Repeats, on_event: OnEvent) -> None:
         self._folder = StudyFolder(folder)
         self._inputs = inputs
         self._on_event = on_event

@@ -51,6 +51,7 @@ class Rules:
         judge: of ended trials.
         trials: how many the study shall have, retried ones not counted twice.
         epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
+        runs: of a trial that is repeated: it reports as many times, whatever number of epochs its values name.
         max_retries: of a trial, however many drivers it has seen.
         replaces_duplicates: whether a trial that would repeat an earlier one gives way to another proposal.
         reports_wait: whether a trial waits for the decision on each epoch before it trains on.
@@ -61,6 +62,7 @@ class Rules:
     judge: Judge
     trials: int
     epochs: int | None = None
+    runs: int | None = None
     max_retries: int = 0
     replaces_duplicates: bool = True
     reports_wait: bool = True
@@ -212,7 +214,8 @@ class Conductor:
             return True
         state.decided = row[EPOCH]
         reason = self._pruner.reason_to_stop(trial, row)
-        if reason is None or row[EPOCH] == state.values.get("epochs", self.rules.epochs):
+        last = self.rules.runs or state.values.get("epochs", self.rules.epochs)
+        if reason is None or row[EPOCH] == last:
             return True
         state.pruned = reason
         return False

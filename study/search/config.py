@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import itertools
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,17 @@ from taskct_core.schema import (
 )
 
 COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that only constraints look at
+
+
+def points_of(enqueue: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every point that the entries of ``enqueue`` stand for; of an entry with lists the first key varies slowest."""
+    return [
+        dict(zip(entry, values, strict=True))
+        for entry in enqueue
+        for values in itertools.product(
+            *(value if isinstance(value, list) else [value] for value in entry.values())
+        )
+    ]
 
 
 class SamplerConfig(StrictModel):
@@ -39,6 +51,13 @@ class PrunerConfig(StrictModel):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
 
+class RepeatsConfig(StrictModel):
+    """How often a configuration is run: a trial is then all of its runs, and its scores are means over patients."""
+
+    folds: Literal["all"] | None = None  # on every fold of data.split.folds
+    seeds: Count = 1  # with each of so many seeds, from the trial's on
+
+
 class StudyConfig(StrictModel):
     """Many trials under one search."""
 
@@ -49,8 +68,11 @@ class StudyConfig(StrictModel):
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.
+    repeats: RepeatsConfig = RepeatsConfig()
     space: dict[str, Any] | str = "search_spaces.default:SPACE"
-    enqueue: list[dict[str, Any]] = []  # points tried first
+    # Points tried first. A value that is a list stands for each of its members: {alpha: [0.5, 0.9], seed: [0, 1]} are
+    # four points.
+    enqueue: list[dict[str, Any]] = []
     enqueue_front_of: str | None = None  # another study's folder: its front is tried first
     constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
     max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint

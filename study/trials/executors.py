@@ -14,9 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from study.trials.config import ExecutionConfig
-from study.trials.ray_train import train_with_ray_train
+from study.trials.ray_train import fit_in_train, train_with_ray_train
+from study.trials.repeats import Repeats, repeat_trial
 from study.trials.task import TrialTask, trusted_task
 from study.trials.trial import TrialInputs, Worker, run_trial, write_trial_config
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load
@@ -42,6 +44,31 @@ def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionC
         run(trusted_task(base, proposal, inputs), inputs, execution, tune.report)
 
     return tune.with_parameters(trainable, base=base, inputs=inputs, execution=execution)
+
+
+def make_repeated_trainable(base: TrialConfig, repeats: Repeats, execution: ExecutionConfig) -> Trainable:
+    """The Ray Tune trainable that runs each of a study's configurations on every fold and seed."""
+    from ray import tune
+
+    run = {"train": train_with_ray_train, "actor": _run_in_actor}[execution.executor]
+
+    def trainable(
+        proposal: dict[str, Any], base: TrialConfig, repeats: Repeats, execution: ExecutionConfig
+    ) -> None:
+        from ray import tune
+
+        task = trusted_task(base, proposal, repeats.shared)
+
+        def run_one(config: TrialConfig, folder: TrialFolder, inputs: TrialInputs) -> None:
+            part = TrialTask(config, folder.path, task.trial)
+            if execution.workers_per_trial > 1:  # a group that stands keeps the samples of one fold
+                fit_in_train(part, inputs, execution)
+            else:
+                run(part, inputs, execution, lambda row: None)
+
+        repeat_trial(task.config, TrialFolder.at(task.folder), repeats, run_one, tune.report, task.trial)
+
+    return tune.with_parameters(trainable, base=base, repeats=repeats, execution=execution)
 
 
 def make_own_trainable(name: str, base: TrialConfig, inputs: TrialInputs) -> Trainable:

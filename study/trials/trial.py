@@ -51,6 +51,7 @@ from taskct_core.metrics.slices import evaluate_images
 from taskct_core.reconstructors import RECONSTRUCTORS
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
+from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training
 from taskct_core.training.trial import Training
@@ -70,6 +71,7 @@ class TrialInputs:
         objectives: columns that the study optimises; a user's own are computed from the rows of the slices.
         trust: which plug-ins may be imported that the task network's folder or the study's storage names.
         fresh: how the samples of the train split are drawn anew; empty: they are the stored ones.
+        audit: folder of a second task network, which judges the finished trial and takes no part in its training.
     """
 
     feeds: dict[str, Feed]
@@ -81,6 +83,7 @@ class TrialInputs:
     objectives: tuple[str, ...] = ()
     trust: Trust = BUILT_IN_ONLY
     fresh: str = ""
+    audit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -351,11 +354,20 @@ def _fbp_scores(
 
 
 def _scored(
-    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker, more: int = 0
+    training: Training | FrontTraining,
+    inputs: TrialInputs,
+    split: str,
+    worker: Worker,
+    more: int = 0,
+    audit: TaskNetwork | None = None,
 ) -> list[SliceRow]:
-    """Rows of all slices of a split, from all workers; ``more``: see ``Feed``."""
+    """Rows of all slices of a split, from all workers; ``more``: see ``Feed``, ``audit``: see ``Training.evaluate``."""
     batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share, more=more)
-    rows = [row for part in _gather(training.evaluate(batches), worker) for row in part]
+    if isinstance(training, FrontTraining):  # whose points the frozen network judges alone
+        scored = training.evaluate(batches)
+    else:
+        scored = training.evaluate(batches, audit)
+    rows = [row for part in _gather(scored, worker) for row in part]
     return sorted(rows, key=lambda row: (row[schema.PATIENT], row[schema.SLICE_INDEX]))
 
 
@@ -386,13 +398,14 @@ def _finish(
     if isinstance(training, Training):
         training.use_kept()
         epoch = training.kept.epoch
-    identity = epoch_row(identity, {schema.EPOCH: epoch, schema.KEPT_EPOCH: epoch})
+    audit, audit_hash = load_audit(inputs)
+    identity = epoch_row(identity, audit_hash, {schema.EPOCH: epoch, schema.KEPT_EPOCH: epoch})
     final: list[EpochRow] = []
     samples: list[SliceRow] = []
     for split in ("validation", "test"):
         if split not in inputs.feeds:
             continue
-        points, rows = _final_rows(training, inputs, split, worker)
+        points, rows = _final_rows(training, inputs, split, worker, audit)
         here = {schema.SPLIT: split}
         final += [epoch_row(identity, here, point, provenance(str(worker.device))) for point in points]
         method, number = identity[schema.METHOD], identity[schema.TRIAL]
@@ -407,19 +420,31 @@ def _finish(
 
 
 def _final_rows(
-    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker
+    training: Training | FrontTraining,
+    inputs: TrialInputs,
+    split: str,
+    worker: Worker,
+    audit: TaskNetwork | None,
 ) -> tuple[list[EpochRow], list[SliceRow]]:
     """The finished trial's rows on a split, its own first, and those of the split's slices."""
 
     def score() -> list[SliceRow]:
-        return _scored(training, inputs, split, worker)
+        return _scored(training, inputs, split, worker, audit=audit)
 
     if isinstance(training, FrontTraining):
         origin = _fbp_scores(training, inputs, split, worker)
         return final_rows(training, split, score, partial(_scores, inputs), origin)
-    rows = training.kept.rows if split == "validation" else score()
+    rows = training.kept.rows if split == "validation" and audit is None else score()
     scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, split, worker, rows)
     return [epoch_row(scores)], rows
+
+
+def load_audit(inputs: TrialInputs) -> tuple[TaskNetwork | None, dict[str, str]]:
+    """The network that judges beside the frozen one, and the column that names it; nothing without one."""
+    if inputs.audit is None:
+        return None, {}
+    network, card = load_task_network(open_folder(inputs.audit), inputs.trust)
+    return network, {schema.AUDIT_NETWORK_HASH: card.content_hash}
 
 
 def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:

@@ -112,6 +112,11 @@ class TrialFolder(Folder):
     panel = Entry("panel.npz")  # reconstruction and prediction of the slices that reports show
     front_panel = Entry("front.npz")  # of a front trial, for each of its alphas
     ray_train = Entry("ray_train")  # Ray Train's own
+    runs = Entry("runs")  # of a trial that is repeated: a folder like this one for each run
+
+    def run(self, name: str) -> TrialFolder:
+        """``runs/fold-0-seed-1``."""
+        return TrialFolder(self.runs / name)
 
 
 class DatasetFolder(Folder):

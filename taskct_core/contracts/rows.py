@@ -53,6 +53,8 @@ class SliceRow(TypedDict, total=False):
     split: str
     patient: str
     slice_index: int
+    fold: int  # of the run that scored it, where trials are repeated
+    seed: int
     loss_image: float
     loss_task: float
 
@@ -74,6 +76,8 @@ class EpochRow(TypedDict, total=False):
     status: str
     failure_reason: str | None
     seed: int
+    run: str | None
+    fold: int | None
     seconds: float
     seconds_per_slice: float
     peak_memory_mb: float

@@ -21,6 +21,7 @@ from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import build_reconstructor, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import (
+    AUDIT_NETWORK_SUFFIX,
     FULL_DOSE,
     KEPT_EPOCH,
     LABELS,
@@ -210,15 +211,17 @@ class Training(TrialNetworks):
         reconstructor.train(was_training)
         return image
 
-    def evaluate(self, batches: Iterable[Batch]) -> list[SliceRow]:
+    def evaluate(self, batches: Iterable[Batch], audit: TaskNetwork | None = None) -> list[SliceRow]:
         """Score every slice; see ``metrics.slices.evaluate``.
 
         Segmentation columns mean the frozen network; those of a network that the trial trains itself
-        carry ``schema.OWN_NETWORK_SUFFIX``. ``loss_image`` and ``loss_task`` are those of the trial's last phase.
+        carry ``schema.OWN_NETWORK_SUFFIX``, those of ``audit`` ``schema.AUDIT_NETWORK_SUFFIX``. ``loss_image`` and ``loss_task`` are those of the trial's last phase.
         """
         networks: dict[str, Any] = {"": self.frozen_task_network}
         if self.own_task_network is not None:
             networks[OWN_NETWORK_SUFFIX] = self._scored(OWN_TASK_NETWORK)
+        if audit is not None:
+            networks[AUDIT_NETWORK_SUFFIX] = audit.to(self.device).freeze()
         judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode].phases[-1].task_network_learns else ""
 
         def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> dict[str, float]:
