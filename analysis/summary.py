@@ -25,6 +25,8 @@ from analysis.selection import best_trial, front_trials, picks
 from analysis.unavailable import attempt
 from taskct_core import schema as S
 
+LEAST_SHARE_SEEN = 0.5  # of a gain, by a judge that took no part, or the method is said to fool its judge
+
 
 def summarise(table: ResultsTable) -> list[str]:
     """The sentences: the answer first, then what it rests on and what it does not say."""
@@ -138,8 +140,17 @@ def _audit(table: ResultsTable) -> str:
     return (
         f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
         f"{metric_info(metric).label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
-        f"where the frozen one sees {a - b:+.3g}."
+        f"where the frozen one sees {a - b:+.3g}{_verdict(a - b, c - d)}."
     )
+
+
+def _verdict(gain: float, seen: float) -> str:
+    """Whether a judge that took no part sees at least half of a gain under the judge that was trained against."""
+    if gain <= 0:
+        return ""
+    if seen >= LEAST_SHARE_SEEN * gain:
+        return f": {seen / gain:.0%} of the gain, so it is no trick on the judge"
+    return f": {max(seen, 0.0) / gain:.0%} of the gain, less than half, so the method fools its judge"
 
 
 def _correlation(table: ResultsTable) -> str:
@@ -187,6 +198,11 @@ def _basis(table: ResultsTable) -> str:
     if len(samples):
         slices = len(samples[[S.PATIENT, S.SLICE_INDEX]].drop_duplicates())
         size = f" ({_count(samples[S.PATIENT].nunique(), 'patient')}, {_count(slices, 'slice')})"
+    if table.folds:
+        return (
+            f"Scores are of a cross-validation by patient in {table.folds} folds{size}: each patient is tested by "
+            "networks that were neither trained nor chosen on them; the trials named here were chosen on validation."
+        )
     return (
         f"Scores are of the test split{size}, which neither training nor the search has seen; the trials "
         "named here were chosen on validation." + _optimism(table)
@@ -238,7 +254,8 @@ def _structures(table: ResultsTable) -> str:
 
 def _seeds(table: ResultsTable) -> str:
     chosen = [contestant(table, pick.trial) for pick in picks(table)]
-    if not chosen or CONFIG_SEED not in table.trials or any(len(c.trials) > 1 for c in chosen):
+    seeds = [sum(table.seeds_of(trial) for trial in one.trials) for one in chosen]
+    if not chosen or CONFIG_SEED not in table.trials or max(seeds) > 1:
         return ""
     return (
         "Each of these configurations was trained with one seed: the intervals cover other patients, not "

@@ -73,6 +73,8 @@ class ExperimentConfig(DatasetSettings):
         repeated = repeats.folds is not None or repeats.seeds > 1
         if repeated and HYPERVOLUME in self.study.objectives:
             raise ValueError(f"study.repeats gives means over patients, which {HYPERVOLUME} has none of")
+        if repeated and self.execution.stack > 1:
+            raise ValueError("study.repeats runs a configuration one run at a time: set execution.stack to 1")
         if self.study.trainable is not None and repeated:
             raise ValueError("study.repeats repeats the experiment's own trial, not a study.trainable")
         return self

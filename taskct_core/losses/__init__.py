@@ -27,6 +27,8 @@ TASK_LOSSES = {
     "dice_ce": "taskct_core.losses.task:dice_cross_entropy",
     "focal": "taskct_core.losses.task:focal",
     "tversky": "taskct_core.losses.task:tversky",
+    "focal_tversky": "taskct_core.losses.lesions:FocalTversky",
+    "lesion_dice_ce": "taskct_core.losses.lesions:LesionDiceCrossEntropy",
 }
 
 

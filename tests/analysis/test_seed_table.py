@@ -112,6 +112,24 @@ def test_the_summary_says_what_the_second_network_sees(table):
     one, other = methods.loc["task-adaptive, alpha 0.99"], methods.loc["reconstruction-only"]
     assert f"{one[AUDIT_DICE] - other[AUDIT_DICE]:+.3g}" in sentence
     assert f"{one[S.PRIMARY_DICE] - other[S.PRIMARY_DICE]:+.3g}" in sentence
+    seen = (one[AUDIT_DICE] - other[AUDIT_DICE]) / (one[S.PRIMARY_DICE] - other[S.PRIMARY_DICE])
+    assert f"{max(seen, 0):.0%} of the gain" in sentence
+    assert ("fools its judge" in sentence) == (seen < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("gain", "seen", "words"),
+    [
+        (0.1, 0.05, "50% of the gain, so it is no trick"),
+        (0.1, 0.049, "49% of the gain, less than half, so the method fools its judge"),
+        (0.1, -0.2, "0% of the gain, less than half"),
+        (-0.1, 0.2, ""),
+    ],
+)
+def test_a_gain_that_the_second_judge_does_not_half_see_is_called_a_trick(gain, seen, words):
+    from analysis.summary import _verdict
+
+    assert words in _verdict(gain, seen) and bool(words) == bool(_verdict(gain, seen))
 
 
 def test_the_judges_chart_holds_every_trial_and_the_diagonal(table):

@@ -89,5 +89,35 @@ def test_tversky_punishes_missed_pixels_more_than_false_ones() -> None:
 
 
 def test_an_unknown_task_loss_names_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match="valid: ce, dice, dice_ce, focal, tversky"):
+    with pytest.raises(
+        ConfigError, match="valid: ce, dice, dice_ce, focal, focal_tversky, lesion_dice_ce, tversky"
+    ):
         build_task_loss("dise")
+
+
+def test_each_lesion_counts_alike_in_the_lesion_dice_whatever_its_size() -> None:
+    labels = torch.ones(1, 1, 32, 32, dtype=torch.long)
+    labels[..., 2:18, 2:18] = 2  # a large lesion
+    labels[..., 26:29, 26:29] = 2  # and a small one
+    without_small, without_large = labels.clone(), labels.clone()
+    without_small[..., 26:29, 26:29] = 1
+    without_large[..., 2:18, 2:18] = 1
+    lesions, whole = build_task_loss("lesion_dice_ce"), build_task_loss("dice_ce")
+
+    def own_part(predicted: torch.Tensor) -> float:
+        logits = certain(predicted)
+        return lesions(logits, labels).item() - whole(logits, labels).item()
+
+    # One of two is missed: 1 - 1/(true + 1) of it, half of that in the mean.
+    assert own_part(without_small) == pytest.approx((1 - 1 / 10) / 2, abs=1e-4)
+    assert own_part(without_large) == pytest.approx((1 - 1 / 257) / 2, abs=1e-4)
+
+
+def test_the_focal_tversky_loss_follows_its_formula() -> None:
+    labels = torch.zeros(1, 1, 16, 16, dtype=torch.long)
+    labels[..., :4, :4] = 1
+    predicted = torch.zeros_like(labels)
+    predicted[..., :4, :2] = 1
+    index = (8 + 1) / (8 + 0.7 * 8 + 1)
+    loss = build_task_loss("focal_tversky")(certain(predicted, 2), labels)
+    assert loss.item() == pytest.approx((1 - index) ** 0.75, abs=1e-3)

@@ -1,0 +1,111 @@
+"""The numbers of the comparison on real CT: every method under both judges, with intervals over patients.
+
+    python benchmarks/real_ct/comparison_record.py runs/real_ct/comparison/study
+    python benchmarks/real_ct/comparison_record.py ... --json benchmarks/results/real_ct_comparison-DATE.json
+
+Beside the report's columns those that skip what a patient does not have: the tumour Dice here is of patients with
+tumours, and false tumours in healthy livers are counted by themselves (``tumour_false_positives``). Gaps are measured
+from the better of TV and reconstruction only, by the same column, to the full-dose image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
+
+import pandas as pd
+from bench_record import write_result
+
+from analysis import load
+from analysis.contestants import contestant
+from analysis.method_draws import method_draws
+from analysis.results_table import ResultsTable
+from analysis.sample_scores import align, can_resample
+from analysis.statistics import percentile_interval
+from taskct_core import schema
+
+DICE = ("dice_mean_patient_monai", "dice_liver_patient_monai", "dice_tumour_patient_monai")
+COLUMNS = (
+    schema.PRIMARY_PSNR,
+    schema.PRIMARY_SSIM,
+    *DICE,
+    *(name + schema.AUDIT_NETWORK_SUFFIX for name in DICE),
+)
+BASE_MODE, TV = "reconstruction_only", "tv"
+
+
+def methods(table: ResultsTable) -> pd.DataFrame:
+    """One row a reference or configuration: scores, and their difference from reconstruction only, with intervals."""
+    everybody = [contestant(table, int(number)) for number in (*table.references.index, *table.trials.index)]
+    samples = align(table, [trial for one in everybody for trial in one.trials], table.claim_split)
+    shown = [one for one in everybody if set(one.trials) <= set(samples.trials)]
+    base = next((place for place, one in enumerate(shown) if _mode(table, one.trials[0]) == BASE_MODE), None)
+    frame = pd.DataFrame({"method": [one.label for one in shown]})
+    for column in (name for name in COLUMNS if can_resample(samples, name)):
+        scores, draws = method_draws(samples, shown, column)
+        frame[column] = scores
+        frame[f"{column}_low"], frame[f"{column}_high"] = percentile_interval(draws)
+        if base is not None:
+            gains = draws - draws[:, [base]]
+            frame[f"{column}_gain"] = scores - scores[base]
+            frame[f"{column}_gain_low"], frame[f"{column}_gain_high"] = percentile_interval(gains)
+    return frame
+
+
+def gap_closed(table: ResultsTable, frame: pd.DataFrame, column: str) -> pd.Series:
+    """Share of the way from the better of TV and reconstruction only to full dose."""
+    values = dict(zip(frame["method"], frame[column], strict=True))
+    plain = [value for name, value in values.items() if name in ("TV", "reconstruction-only")]
+    if not plain or "Full dose" not in values:
+        return pd.Series(float("nan"), index=frame.index)
+    return (frame[column] - max(plain)) / (values["Full dose"] - max(plain))
+
+
+def _mode(table: ResultsTable, trial: int) -> str:
+    rows = table.references if trial in table.references.index else table.trials
+    return str(rows.at[trial, schema.METHOD])
+
+
+def record(table: ResultsTable) -> dict[str, Any]:
+    """Everything as plain values."""
+    frame = methods(table)
+    for column in DICE:
+        for name in (column, column + schema.AUDIT_NETWORK_SUFFIX):
+            if name in frame:
+                frame[f"{name}_gap_closed"] = gap_closed(table, frame, name)
+    samples = table.samples[table.samples[schema.SPLIT] == table.claim_split]
+    return {
+        "patients": int(samples[schema.PATIENT].nunique()),
+        "slices": len(samples[[schema.PATIENT, schema.SLICE_INDEX]].drop_duplicates()),
+        "folds": table.folds,
+        "seeds": max((table.seeds_of(int(trial)) for trial in table.trials.index), default=0),
+        "methods": json.loads(frame.to_json(orient="records")),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    result = record(load(options.study))
+    shown = pd.DataFrame(result["methods"])
+    columns = ["method", *(name for name in COLUMNS if name in shown)]
+    gaps = [name for name in shown if name.endswith("gap_closed")]
+    gains = [f"{DICE[0]}{suffix}_gain{end}" for suffix in ("", "_audit") for end in ("", "_low", "_high")]
+    for part in (columns, ["method", *gaps], ["method", *(name for name in gains if name in shown)]):
+        print(shown[part].round(3).to_string(index=False), end="\n\n")
+    if options.json:
+        write_result(options.json, result)
+
+
+if __name__ == "__main__":
+    main()
