@@ -153,7 +153,7 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
     if not rows and record.status == schema.FAIL:
         # It failed before its first epoch: its place in the table stays, without scores.
         rows = [{schema.EPOCH: 0}]
-    of_whole = [row for row in rows if row.get(schema.RUN) is None]  # each run has a configuration of its own
+    of_whole = [row for row in rows if schema.RUN not in row]  # each run has a configuration of its own
     state |= _config_columns(folder, record, files, of_whole)
     # A trainable of the user's own need not log what its folder tells.
     told = {
@@ -166,8 +166,7 @@ def _trial_rows(folder: TrialFolder, record: TrialRecord, files: _Files) -> list
 
 def _is_beyond_the_log(row: EpochRow) -> bool:
     """Whether a final row says what the log does not: test scores, points of a front, runs of a repeated trial."""
-    is_point = row.get(schema.ALPHA) is not None
-    return row.get(schema.SPLIT) == "test" or is_point or row.get(schema.RUN) is not None
+    return row.get(schema.SPLIT) == "test" or schema.ALPHA in row or schema.RUN in row
 
 
 def _read_config(path: Path, rows: list[EpochRow]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from taskct_core.metrics import summarise
 from taskct_core.training.config import TrialConfig
 
 RunOne = Callable[[TrialConfig, TrialFolder, TrialInputs], None]
-_OF_ONE_RUN = (schema.EPOCH, schema.KEPT_EPOCH, schema.SECONDS)
+_OF_ONE_RUN = (schema.RUN, schema.FOLD, schema.EPOCH, schema.KEPT_EPOCH, schema.SECONDS)
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,6 @@ def _row_of_runs(
     shared = {name: value for name, value in of_split[-1].items() if not _is_of_one_run(name)}
     own = {
         schema.SEED: config.seed,
-        schema.RUN: None,
-        schema.FOLD: None,
         schema.EPOCH: count,
         schema.KEPT_EPOCH: count,
         schema.SECONDS: float(sum(row[schema.SECONDS] for row in of_split)),

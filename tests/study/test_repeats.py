@@ -20,7 +20,6 @@ from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.geometry import ParallelBeam
-from taskct_core.metrics import summarise
 from taskct_core.training.config import TrialConfig
 
 CONFIG = TrialConfig(epochs=1, batch_size=4, architecture_parameters={"width": 4}, seed=5)
@@ -60,11 +59,11 @@ def study(repeats: Repeats, tmp_path_factory: pytest.TempPathFactory) -> StudyFo
         repeat_trial(CONFIG, study.trial(0), repeats, train_until_killed, lambda row: None, trial=0)
     repeat_trial(CONFIG, study.trial(0), repeats, train_until_killed, lambda row: None, trial=0)
     assert begun == [
-        "fold-0-seed-0",
-        "fold-1-seed-0",
-        "fold-0-seed-1",
-        "fold-0-seed-1",
-        "fold-1-seed-1",
+        "fold-0-seed-5",
+        "fold-1-seed-5",
+        "fold-0-seed-6",
+        "fold-0-seed-6",
+        "fold-1-seed-6",
     ]
     return study
 
@@ -74,7 +73,7 @@ def test_each_run_has_its_seed_and_a_row_tells_of_those_so_far(study: StudyFolde
     assert [row[schema.EPOCH] for row in epoch_log.read(trial)] == [1, 2, 3, 4]
     seeds = [read_trial_config(run).seed for run in sorted((trial.runs).iterdir())]
     assert seeds == [5, 6, 5, 6]
-    first = next(row for row in read_rows(trial.run("fold-0-seed-0").final) if row["split"] == "validation")
+    first = next(row for row in read_rows(trial.run("fold-0-seed-5").final) if row["split"] == "validation")
     logged = epoch_log.read(trial)[0]
     assert logged[schema.PRIMARY_PSNR] == pytest.approx(first[schema.PRIMARY_PSNR])
 
@@ -82,9 +81,7 @@ def test_each_run_has_its_seed_and_a_row_tells_of_those_so_far(study: StudyFolde
 def test_scores_are_means_over_patients_of_means_over_runs(study: StudyFolder) -> None:
     samples = pd.read_parquet(study.trial(0).samples)
     whole = next(
-        row
-        for row in read_rows(study.trial(0).final)
-        if row["split"] == "test" and row.get(schema.RUN) is None
+        row for row in read_rows(study.trial(0).final) if row["split"] == "test" and schema.RUN not in row
     )
     test = samples[samples["split"] == "test"]
     expected = test.groupby(["patient", "seed"])["psnr_lodopab"].mean().groupby("patient").mean().mean()
@@ -142,9 +139,6 @@ def test_what_a_patient_has_no_value_of_counts_in_no_mean() -> None:
     scores = means_over_patients(rows)
     assert scores["dice_tumour_patient_nnunet"] == pytest.approx(0.75)
     assert math.isnan(scores["dice_liver_patient_nnunet"])
-    assert summarise(rows)["dice_tumour_patient_nnunet"] != pytest.approx(
-        0.75
-    )  # pooled over seeds it would be
 
 
 def test_an_enqueued_point_with_lists_stands_for_every_combination() -> None:
