@@ -14,7 +14,7 @@ from taskct_core.simulation.config import SimulationConfig
 SplitName = Annotated[str, name_of("taskct_core.schema:SPLITS", "split")]
 FOLDS = "folds"  # key of data.split
 SPLIT_KEYS = (*SPLITS, FOLDS)
-SplitKey = Annotated[str, name_of("study.data.config:SPLIT_KEYS", "key of split")]
+SplitKey = Annotated[str, name_of("study.data.config:SPLIT_KEYS", "split")]
 FEWEST_FOLDS = {"slices": 2, "fold": 3}  # by what data.split.validation says
 Axes = Annotated[str, Field(pattern=r"^[LRAPSI]{3}$")]  # where three axes grow to, e.g. LPS
 SpacingMm = tuple[Positive, Positive, Positive]  # slice, row, column
