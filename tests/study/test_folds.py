@@ -109,6 +109,8 @@ def test_two_folds_do_where_slices_validate() -> None:
         {"data": {"split": {"folds": 3}}},  # its own task network would know all who are tested
         {"study": {"repeats": {"folds": "all"}}},
         {"study": {"repeats": {"seeds": 2}, "trainable": "a.b:c"}},
+        {"study": {"repeats": {"seeds": 2}}, "execution": {"stack": 2}},
+        {"study": {"repeats": {"seeds": 2}, "objectives": ["hypervolume_of_trial"]}},
         {"pretrained": "p", "data": {"split": {"folds": 3}, "synthetic_lesions": {"splits": ["train"]}}},
     ],
 )

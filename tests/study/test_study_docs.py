@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from study.config import StudyConfig
+from study.config import ExperimentConfig, StudyConfig
 from study.search.pruners import PRUNERS
 from study.search.samplers import SAMPLERS
 from study.search.space import SearchSpace
@@ -16,11 +16,12 @@ TEXT = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf
 
 
 def test_the_yaml_is_valid() -> None:
-    study, architecture = (
+    study, architecture, repeats = (
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     )
     assert SearchSpace.parse(StudyConfig.parse(study["study"]).space)
     assert SearchSpace.parse(architecture)
+    assert ExperimentConfig.parse(repeats).study.repeats.seeds == 3
 
 
 def test_every_sampler_and_pruner_is_described() -> None:
