@@ -27,6 +27,7 @@ TABLES: dict[str, Callable[[ResultsTable], pd.DataFrame]] = {
 }
 _WIDTH_PIXELS = 900
 _TITLE_PIXELS = 80  # for the title and the legend above a chart
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _PNG_SCALE = 3  # 300 dpi at 9 inches, a full text width
 
 
@@ -37,6 +38,8 @@ def export_figures(
     names: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write figures that the study can give; returns the files, ``<name>.<format>``.
+
+    HTML figures share one ``plotly.min.js`` beside them.
 
     Args:
         table: the study.
@@ -49,6 +52,8 @@ def export_figures(
         ResourceError: if a picture is asked for and kaleido or Chromium is missing.
     """
     _known(formats, FIGURE_FORMATS, "figure format")
+    for kind in set(formats) - {"html"}:
+        check_pictures(kind)
     names = list(FIGURES) if names is None else names
     _known(names, FIGURES, "figure")
     folder = _made(out)
@@ -68,28 +73,36 @@ def export_figures(
         paths = [folder / f"{name}.{kind}" for name in drawn]
         if kind == "html":
             for figure, path in zip(drawn.values(), paths, strict=True):
-                figure.write_html(path, include_plotlyjs=True)
+                figure.write_html(path, include_plotlyjs="directory")  # plotly.min.js, once beside them
         elif paths:
             _write_pictures(list(drawn.values()), paths, kind)
         written += paths
     return written
 
 
-def _write_pictures(figures: list[Any], paths: list[Path], kind: str) -> None:
-    import plotly.io
+def check_pictures(kind: str = "svg") -> None:
+    """See that pictures can be written here.
 
+    Raises:
+        ResourceError: if kaleido or Chromium is missing.
+    """
     try:
         import kaleido  # noqa: F401  (Plotly calls it)
     except ImportError:
         raise ResourceError(
             f"writing {kind} needs kaleido", "it is not installed", "Run: pip install 'taskct[export]'"
         ) from None
-    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
+    if not any(map(shutil.which, _BROWSERS)):
         raise ResourceError(
             f"writing {kind} needs Chromium or Chrome",
             "none on PATH",
             "Install it (Debian, Ubuntu: apt install chromium) or export html, which needs none.",
         )
+
+
+def _write_pictures(figures: list[Any], paths: list[Path], kind: str) -> None:
+    import plotly.io
+
     # One call for all: Chromium starts once.
     plotly.io.write_images(
         figures,

@@ -19,6 +19,7 @@ from analysis.results_table import (
     ResultsTable,
 )
 from taskct_core import schema as S
+from taskct_core.errors import ConfigError, StudyError
 from taskct_core.modes import MODES
 
 
@@ -100,3 +101,93 @@ def baseline(table: ResultsTable) -> Pick | None:
     scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
     trial = best_trial(scores[scores.index.isin(trials.index[without])], table.direction(metric))
     return None if trial is None else Pick(trial, "no task loss")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which trial of a study a user means; at most one of these, none: the recommended one.
+
+    Attributes:
+        trial: its number.
+        alpha: the nearest trained one, of equals the best by the first objective.
+        best: the metric that it is best in.
+    """
+
+    trial: int | None = None
+    alpha: float | None = None
+    best: str | None = None
+
+
+def choose_trial(table: ResultsTable, choice: Choice) -> int:
+    """The number of the complete trial that is meant; scores are those of the search split.
+
+    Raises:
+        ConfigError: if more than one way to choose is given, or the study has no such trial or metric.
+        StudyError: if no trial is complete.
+    """
+    given = [name for name in ("trial", "alpha", "best") if getattr(choice, name) is not None]
+    if len(given) > 1:
+        raise ConfigError(
+            "a trial is chosen in one way", " and ".join(f"--{name}" for name in given), "Give one."
+        )
+    complete = [int(trial) for trial in table.trials.index[table.trials[S.STATUS] == S.COMPLETE]]
+    if not complete:
+        raise StudyError(
+            "a study must have a complete trial", f"none in {table.folder}", "Run it, or let it go on."
+        )
+    if choice.trial is not None:
+        return _named(choice.trial, complete)
+    if choice.alpha is not None:
+        return _nearest_alpha(table, choice.alpha, complete)
+    if choice.best is not None:
+        return _best(table, choice.best)
+    return _recommended(table, complete)
+
+
+def _named(trial: int, complete: list[int]) -> int:
+    if trial in complete:
+        return trial
+    numbers = ", ".join(map(str, complete))
+    raise ConfigError("a trial must be complete", f"trial {trial}", f"Complete ones: {numbers}.")
+
+
+def _nearest_alpha(table: ResultsTable, alpha: float, complete: list[int]) -> int:
+    if ALPHA not in table.trials:
+        raise ConfigError(
+            "trials must have an alpha to be chosen by it", f"none in {table.folder}", "Name --trial."
+        )
+    distances = (table.trials.loc[complete, ALPHA].astype(float) - alpha).abs().dropna()
+    nearest = [int(trial) for trial in distances.index[distances == distances.min()]]
+    return _best_of(table, nearest)
+
+
+def _best(table: ResultsTable, metric: str) -> int:
+    scores = (
+        table.complete_scores(SEARCH_SPLIT, [metric])[metric]
+        if metric in table.metrics
+        else pd.Series(dtype=float)
+    )
+    trial = best_trial(scores, table.direction(metric)) if len(scores) else None
+    if trial is None:
+        raise ConfigError(
+            f"--best must name a metric of the study: {', '.join(table.metrics)}",
+            repr(metric),
+            "Choose one of them.",
+        )
+    return trial
+
+
+def _recommended(table: ResultsTable, complete: list[int]) -> int:
+    """The knee of the front; without one the best by the first objective."""
+    named = picks(table)
+    knees = [pick.trial for pick in named if "knee" in pick.why]
+    return knees[0] if knees else named[0].trial if named else complete[0]
+
+
+def _best_of(table: ResultsTable, trials: list[int]) -> int:
+    for metric in table.objectives[:1]:
+        scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
+        best = best_trial(scores[scores.index.isin(trials)], table.direction(metric))
+        if best is not None:
+            return best
+    return trials[0]

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from taskct_core.errors import ConfigError
+from taskct_core.registry import did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -43,7 +44,7 @@ class StrictModel(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise _as_config_error(cls, error) from None
+            raise _as_config_error(cls, values, error) from None
 
 
 def _holds_truth(value: Any) -> bool:
@@ -61,17 +62,50 @@ def _takes_truth(annotation: Any) -> bool:
     return any(map(_takes_truth, get_args(annotation)))
 
 
-def _as_config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
-    rules, received = [], []
+def _as_config_error(model: type[BaseModel], values: Any, error: ValidationError) -> ConfigError:
+    rules: dict[str, list[str]] = {}  # key -> what it must be, one rule a choice of a union
+    received: dict[str, str] = {}
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"]) or model.__name__
+        place = _place_in(values, problem["loc"])
+        path = ".".join(map(str, place)) or model.__name__
+        rule = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            valid = ", ".join(sorted(_fields_at(model, problem["loc"][:-1])))
-            rules.append(f"'{path}' is not a known key (valid here: {valid})")
+            rule = _unknown_key(path, sorted(_fields_at(model, place[:-1])))
         else:
-            rules.append(f"{path}: {problem['msg'].removeprefix('Value error, ')}")
-        received.append(f"{path} = {_shortened(problem['input'])}")
-    return ConfigError("; ".join(rules), "; ".join(received), "Correct the configuration and run again.")
+            rule = f"{path}: {rule}"
+        known = rules.setdefault(path, [])
+        if rule not in known:
+            known.append(rule if not known else rule.removeprefix(f"{path}: "))
+        received.setdefault(path, f"{path} = {_shortened(problem['input'])}")
+    return ConfigError(
+        "; ".join("; or ".join(choices) for choices in rules.values()),
+        "; ".join(received.values()),
+        "Correct the configuration and run again.",
+    )
+
+
+def _place_in(values: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a problem is in plain values: pydantic's path without the names that it gives to choices of a union."""
+    place: list[int | str] = []
+    for number, part in enumerate(loc):
+        is_key = isinstance(values, dict) and part in values
+        is_index = isinstance(values, list | tuple) and isinstance(part, int) and part < len(values)
+        if is_key or is_index:
+            place.append(part)
+            values = values[part]
+        elif (
+            isinstance(values, dict)
+            and number == len(loc) - 1
+            and isinstance(part, str)
+            and part.isidentifier()
+        ):
+            place.append(part)  # a key that is missing
+    return tuple(place)
+
+
+def _unknown_key(path: str, valid: list[str]) -> str:
+    nearest = did_you_mean(path.rpartition(".")[2], valid)
+    return f"'{path}' is not a known key (valid here: {', '.join(valid)}){nearest}"
 
 
 def _shortened(value: Any, length: int = 300) -> str:

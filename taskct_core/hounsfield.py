@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
 MU_WATER = 20.0  # 1/m
 MU_AIR = 0.02  # 1/m
@@ -24,7 +25,7 @@ LIVER_WINDOW_HU = (-200.0, 250.0)
 # Scanners store 12 or 13 bits, and some readers pad outside the field with values down to -3024.
 HU_RANGE = (-4096.0, 32767.0)
 
-Values = TypeVar("Values", float, "NDArray[np.floating]")
+Values = TypeVar("Values", float, "NDArray[np.floating]", "Tensor")
 
 
 def hu_to_mu(hu: Values) -> Values:

@@ -10,9 +10,10 @@ names passes :class:`Trust` first.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,15 @@ def known_name(name: str, family: Collection[str], kind: str, *, own: bool = Tru
     if name in family or (own and ":" in name):
         return name
     or_own = ", or your own as package.module:Name" if own else ""
-    raise ValueError(f"unknown {kind} {name!r}; valid: {', '.join(sorted(family))}{or_own}")
+    raise ValueError(
+        f"unknown {kind} {name!r}; valid: {', '.join(sorted(family))}{or_own}{did_you_mean(name, family)}"
+    )
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """``"; did you mean 'unet'?"`` where a valid name is like the one received, else nothing."""
+    nearest = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def name_of(family: str, kind: str, *, own: bool = False) -> AfterValidator:

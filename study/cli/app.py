@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from study.cli import experiment_commands, inspect_command, report_commands, study_commands
+from study.cli import (
+    experiment_commands,
+    inspect_command,
+    reconstruct_command,
+    report_commands,
+    shard_commands,
+    study_commands,
+)
 from taskct_core.errors import ResourceError, TaskctError
 
 _BAD_INPUT = 2
@@ -26,7 +33,6 @@ app = typer.Typer(
     "With your own data, one YAML file describes one experiment (`taskct init NAME` writes one), and its "
     "stages are run one by one, each continuing where it was interrupted: simulate, pretrain, study run, report.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -55,7 +61,11 @@ app.command("simulate")(experiment_commands.simulate)
 app.command("pretrain")(experiment_commands.pretrain)
 app.command("train")(experiment_commands.train)
 app.add_typer(study_commands.app, name="study")
+app.add_typer(shard_commands.app, name="shards")
+app.command("status")(study_commands.status)
 app.command("evaluate")(report_commands.evaluate)
+app.command("reconstruct")(reconstruct_command.reconstruct)
+app.command("export-model")(reconstruct_command.export_model)
 app.command("report")(report_commands.report)
 app.command("compare")(report_commands.compare)
 app.command("export")(report_commands.export)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from study.cli.options import ConfigArgument, SetOption, TrustOption
+from study.cli.options import ConfigArgument, SetOption, TrustOption, say_loading
 
 if TYPE_CHECKING:
     from study.config import ExperimentConfig
@@ -46,6 +46,7 @@ def quickstart(
     Run it again and it continues, or says where the report is.
     """
     experiment = _load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"])
+    say_loading()
     from study.cli import stages
 
     stages.run_all(experiment)
@@ -57,6 +58,7 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
     Stages that are done are not repeated, and an interrupted one continues.
     """
     experiment = _load(config, overrides, trust)
+    say_loading()
     from study.cli import stages
 
     stages.run_all(experiment)
@@ -83,6 +85,7 @@ def simulate(
     Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.
     """
     experiment = _load(config, overrides)
+    say_loading()
     from study.cli import stages
 
     stages.simulate_dataset(experiment, changed_source)
@@ -95,6 +98,7 @@ def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
     safetensors with a card of its architecture, window, scores and hashes.
     """
     experiment = _load(config, overrides)
+    say_loading()
     from study.cli import stages
 
     stages.pretrain_task_network(experiment)
@@ -106,6 +110,7 @@ def train(config: ConfigArgument, overrides: SetOption = None, trust: TrustOptio
     For a first look, or to train again what a study found, e.g. `--set trial.alpha=0.9`.
     """
     experiment = _load(config, overrides, trust)
+    say_loading()
     from study.cli import stages
 
     stages.train_one(experiment)

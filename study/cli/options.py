@@ -27,3 +27,8 @@ SetOption = Annotated[
         help="Override one key of the YAML, e.g. `--set simulation.photons_per_ray=1024`. May be repeated.",
     ),
 ]
+
+
+def say_loading() -> None:
+    """Put something on the screen at once: what a command imports takes seconds."""
+    print("Loading ...", flush=True)

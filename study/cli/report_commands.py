@@ -10,7 +10,7 @@ import typer
 from study.cli.options import TrustOption
 from study.cli.study_commands import StudyFolder
 from taskct_core.contracts import folders
-from taskct_core.contracts.files import check_file_writable, check_writable, open_folder
+from taskct_core.contracts.files import check_file_writable, check_writable, is_remote, open_folder
 
 
 def evaluate(
@@ -117,9 +117,14 @@ def compare(
 
 def export(
     folder: StudyFolder,
-    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("export"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into. Default: export, beside the study's.")
+    ] = None,
     figures: Annotated[
-        list[str] | None, typer.Option(help="Figure format: png, svg, pdf or html; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Figure format: png, svg, pdf or html; may be repeated. Default: svg where it can be written, else html."
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
@@ -141,8 +146,11 @@ def export(
     """
     from study.cli import study_actions
 
+    study = study_actions.find_study(folder)
+    if out is None:
+        out = Path("export") if is_remote(study) else study.parent / "export"
     check_writable(out.absolute())
     if alpha is not None:
-        study_actions.export_trained_network(study_actions.find_study(folder), out, alpha, trial, trust)
+        study_actions.export_trained_network(study, out, alpha, trial, trust)
         return
-    study_actions.export_study(study_actions.find_study(folder), out, figures or ["svg"])
+    study_actions.export_study(study, out, figures)

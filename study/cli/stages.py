@@ -43,6 +43,17 @@ def run_all(config: ExperimentConfig) -> None:
         _pretrain(pretraining)
         _search(search)
     write_study_report(search.folder)
+    console.print("Next:", style="bold")
+    for what, command in (
+        (
+            "a network of this study on a scan of yours",
+            f"taskct reconstruct {search.folder} INPUT.nii.gz OUTPUT.nii.gz",
+        ),
+        ("figures, tables, the front as YAML", f"taskct export {search.folder}"),
+        ("more trials", f"the same command with --set study.trials={2 * config.study.trials}"),
+        ("an experiment of your own", "taskct init NAME"),
+    ):
+        console.print(f"  {what}: {command}", markup=False)
 
 
 def simulate_dataset(config: ExperimentConfig, changed_source: ChangedSource | None = None) -> None:

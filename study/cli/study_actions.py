@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from study.monitor.progress import console
+from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.errors import StudyError
+from taskct_core.errors import ConfigError, ResourceError, StudyError
 from taskct_core.registry import Trust
 from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, TRIAL
+
+if TYPE_CHECKING:
+    from taskct_core.task_networks.network import TaskNetwork
+    from taskct_core.volumes.finding import Finding
 
 
 def find_study(folder: Path) -> Path:
@@ -105,6 +110,90 @@ def _audit_of(row: Mapping[str, Any]) -> str:
     return f"; audit: {', '.join(known)}" if known else ""
 
 
+def apply_network(
+    folder: Path,
+    source: Path,
+    output: Path,
+    choice: tuple[int | None, float | None, str | None],
+    masks: Path | None,
+    device: str | None,
+    trust: bool,
+) -> None:
+    """Reconstruct a scan with a trial of a study; ``choice``: number, alpha or metric of that trial, or none."""
+    console.print("Loading the network ...", style="dim")
+    from analysis.selection import Choice
+    from study.scoring.reconstructors import chosen_trial, trial_reconstructor
+    from taskct_core.apply.application import Output, apply_reconstructor
+
+    Output(output, masks).check()
+    study = StudyFolder(find_study(folder))
+    trial = chosen_trial(study, Choice(*choice))
+    network = trial_reconstructor(study, trial, trust, choice[1]).to(_device(device))
+    card = network.card
+    mode = card.training.get("mode", "")
+    name = f"taskct trial {trial}, {mode}, alpha {card.alpha:g}, {card.architecture}"
+    weights = (
+        f"weights {card.weights_sha256[:12] or 'of its checkpoint'}, trained on data {card.data_hash[:12]}"
+    )
+    console.print(f"Using {name}.")
+
+    def tell(finding: Finding) -> None:
+        style = "yellow" if finding.severity == "warning" else "dim"
+        console.print(f"{finding.rule}; {finding.found}. {finding.next_step}", style=style, markup=False)
+
+    @contextmanager
+    def shown(slices: int) -> Iterator[Callable[[int], None]]:
+        with progress("Reconstructing slices", slices) as advance:
+            yield lambda done: advance(done, "")
+
+    judge = _task_network(study, trust).to(network.device) if masks is not None else None
+    description = f"{name}; {weights}; not for diagnosis"
+    apply_reconstructor(network, source, Output(output, masks), description, tell, shown, judge)
+    console.print(f"Images: {output}" + (f"  masks: {masks}" if masks is not None else ""), markup=False)
+
+
+def write_model(
+    folder: Path, output: Path, choice: tuple[int | None, float | None, str | None], trust: bool
+) -> None:
+    """Export a trial's reconstructor; ``choice``: number, alpha or metric of that trial, or none."""
+    console.print("Loading the network ...", style="dim")
+    from analysis.selection import Choice
+    from study.scoring.reconstructors import chosen_trial, trial_reconstructor
+    from taskct_core.apply.model_export import export_model
+    from taskct_core.contracts.files import check_writable
+
+    check_writable(output.absolute())
+    study = StudyFolder(find_study(folder))
+    trial = chosen_trial(study, Choice(*choice))
+    name = f"{study.path.absolute().parent.name}, trial {trial}"
+    made = export_model(trial_reconstructor(study, trial, trust, choice[1]), output, name)
+    for file in made.files:
+        console.print(str(file), markup=False)
+    if made.without_onnx is not None:
+        console.print(f"No ONNX file: {made.without_onnx}", style="yellow", markup=False)
+
+
+def _device(wanted: str | None) -> str:
+    import torch
+
+    if wanted not in (None, "cpu", "cuda"):
+        raise ConfigError("--device must be cpu or cuda", repr(wanted), "Correct it.")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("--device cuda needs a GPU that PyTorch sees", "none", "Leave --device out.")
+    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _task_network(study: StudyFolder, trust: bool) -> TaskNetwork:
+    from taskct_core.contracts.files import open_folder
+    from taskct_core.contracts.study_card import StudyCard
+    from taskct_core.task_networks import load_task_network
+
+    place = open_folder(StudyCard.read(study.card).folders["task_network"])
+    if not place.is_dir():  # the experiment's folder was moved
+        place = study.path.parent / "task_network"
+    return load_task_network(place, Trust(everything=trust))[0]
+
+
 def watch_study_report(folder: Path, out: Path | None, whereabouts: bool) -> None:
     """Write a study's report again whenever its results change, until interrupted."""
     from analysis import watch_report
@@ -120,15 +209,36 @@ def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -
     console.print(f"Comparison: {write_comparison(list(map(str, folders)), out, side_by_side)}")
 
 
-def export_study(folder: Path, out: Path, formats: list[str]) -> None:
-    """Write a study's figures, tables and front."""
+def export_study(folder: Path, out: Path, formats: list[str] | None) -> None:
+    """Write a study's figures, tables and front; ``formats`` None: SVG where it can be written, else HTML."""
     import analysis
+    from analysis.exports import check_pictures
 
+    if formats is None:
+        formats = ["svg"]
+        try:
+            check_pictures("svg")
+        except ResourceError as error:
+            console.print(
+                f"Figures are HTML: {error.rule}; {error.received}. {error.next_step}", style="yellow"
+            )
+            formats = ["html"]
     table = analysis.load(folder)
-    written = analysis.export_tables(table, out / "tables")
-    written += analysis.export_front_configs(table, out / "front")
-    written += analysis.export_figures(table, out / "figures", formats)
-    console.print(f"{len(written)} files in {out}")
+    steps: list[tuple[str, Callable[[], list[Path]]]] = [
+        (
+            "figures",
+            lambda: analysis.export_figures(table, out / "figures", formats),
+        ),  # first: it may be refused
+        ("tables", lambda: analysis.export_tables(table, out / "tables")),
+        ("front", lambda: analysis.export_front_configs(table, out / "front")),
+    ]
+    written = 0
+    with progress("Exporting", len(steps)) as advance:
+        for name, write in steps:
+            advance(0, name)
+            written += len(write())
+            advance(1, name)
+    console.print(f"{written} files in {out}")
 
 
 def export_trained_network(folder: Path, out: Path, alpha: float, trial: int | None, trust: bool) -> None:

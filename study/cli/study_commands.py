@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import ConfigArgument, SetOption, TrustOption
+from study.cli.options import ConfigArgument, SetOption, TrustOption, say_loading
 from taskct_core.contracts.files import open_folder
 from taskct_core.errors import ConfigError
 
@@ -47,6 +47,7 @@ def run(
 
     limits = [] if timeout is None else [f"study.timeout={timeout}"]
     experiment = load_experiment(config, [*(overrides or []), *limits], trust=trust)
+    say_loading()
     from study.cli import stages  # takes seconds, which a mistake in the configuration need not wait for
 
     folder = stages.run_search(experiment)

@@ -19,6 +19,7 @@ from study.trials.repeats import Repeats
 from study.trials.resources import simulation_cpus
 from study.trials.trial import TrialInputs
 from taskct_core import schema
+from taskct_core.apply.card import ScanRecord
 from taskct_core.errors import DataError, ResourceError
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
@@ -60,6 +61,7 @@ def open_inputs(
         panel=choose_panel(feeds),
         trust=trust,
         fresh=fresh_text(fresh.simulation.fresh_draw) if fresh is not None else "",
+        scan=ScanRecord.of(card.simulation, card.dose),
     )
 
 

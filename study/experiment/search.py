@@ -16,6 +16,7 @@ from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
 from study.results import export_results
 from study.run import Executor, StudyPlan, StudySummary, load_study, run_study
+from study.scoring.reconstructors import publish_recommended
 from study.scoring.references import missing_references
 from study.scoring.references_beside import ReferencesBeside
 from study.search.events import Event, OnEvent, StudyOpened, TrialFinished, TrialsEnded, TrialStarted, ignore
@@ -137,6 +138,7 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
 
     summary = run_study(plan, executor, listen)
     exporter.export()
+    publish_recommended(StudyFolder(workspace.study))
     return summary if references.are_whole else replace(summary, interrupted=True, timed_out=True)
 
 

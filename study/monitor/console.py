@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -47,9 +48,17 @@ def study_console(
     if not console.is_terminal:
         yield EventLines(objectives, console)
         return
-    view = _LiveView(folder)
+    view = LiveView(folder)
     with Live(get_renderable=view.draw, console=console, refresh_per_second=_REFRESHES_PER_SECOND):
-        yield lambda event: _print_reference(event, console)
+
+        def listen(event: Event) -> None:
+            view.on_event(event)
+            _print_reference(event, console)
+
+        try:
+            yield listen
+        finally:
+            view.is_over = True
 
 
 def _print_reference(event: Event, console: Console) -> None:
@@ -106,16 +115,32 @@ class EventLines:
                 return f"{status}: {text if status == COMPLETE else reason}"
 
 
-class _LiveView:
-    """Draws the study's status; before the study exists, says so."""
+class LiveView:
+    """Draws the status of the study that this process runs.
+
+    What the storage tells of a study that is extended or resumed is that it has finished or stopped, until this process
+    has opened it; and from then on it runs, whatever the storage holds at the moment.
+
+    Attributes:
+        is_over: whether this process has left the study, of which the storage then tells how it stands.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._reader: StatusReader | None = None
+        self._is_open = False
+        self.is_over = False
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StudyOpened):
+            self._is_open = True
 
     def draw(self) -> RenderableType:
+        if not self._is_open and not self.is_over:
+            return Text("Opening the study ...")
         try:
             self._reader = self._reader or StatusReader(self._folder)
-            return draw_status(self._reader.read())
+            status = self._reader.read()
         except StudyError:
-            return Text("Starting the study ...")
+            return Text("Opening the study ...")
+        return draw_status(status if self.is_over else replace(status, state="running"))

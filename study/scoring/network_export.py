@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors.torch
-
 from study.data.dataset import load_card
 from study.scoring.evaluate import load_trained
 from taskct_core import schema
-from taskct_core.contracts.files import open_folder, write_bytes, write_json
-from taskct_core.contracts.folders import StudyFolder
+from taskct_core.apply.card import ReconstructorCard, ScanRecord, save_reconstructor
+from taskct_core.contracts.files import open_folder
+from taskct_core.contracts.folders import ReconstructorFolder, StudyFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError
-from taskct_core.reconstructors import inputs_of
+from taskct_core.reconstructors import count_parameters, inputs_of
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.front import FrontTraining, trained_reconstructor
 
-WEIGHTS = "reconstructor.safetensors"
-CARD = "reconstructor.json"
+WEIGHTS, CARD = ReconstructorFolder.weights, ReconstructorFolder.card
 
 
 def export_network(
@@ -57,36 +55,41 @@ def export_network(
     task_network, _ = load_task_network(open_folder(known.folders["task_network"]), trust)
     training = load_trained(study.trial(trial), card, task_network, trust)
     module = trained_reconstructor(training, alpha)
-    weights = {name: tensor.cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    write_bytes(out / WEIGHTS, safetensors.torch.save(weights))
     scores = training.at(alpha).scores if isinstance(training, FrontTraining) else {}
-    described = {
-        "architecture": training.config.architecture,
-        "architecture_parameters": training.config.architecture_parameters,
-        "inputs": list(inputs_of(module)),
-        "geometry": card.geometry,
-        "alpha": alpha,
-        "study": known.name,
-        "trial": trial,
-        "data_hash": card.data_hash,
-        "validation": {name: scores[name] for name in (schema.PRIMARY_DICE, schema.PRIMARY_PSNR) if scores},
-    }
-    write_json(out / CARD, described)
+    described = ReconstructorCard.of(
+        training.config,
+        alpha=alpha,
+        parameters=count_parameters(module),
+        inputs=inputs_of(module),
+        geometry=card.geometry,
+        scan=ScanRecord.of(card.simulation, card.dose),
+        study=known.name,
+        trial=trial,
+        data_hash=card.data_hash,
+        scores={"validation": {name: scores[name] for name in schema.METRICS if name in scores}},
+    )
+    save_reconstructor(module, described, out)
     return trial, [out / WEIGHTS, out / CARD]
 
 
 def _best_front_trial(study: StudyFolder) -> int:
     """The finished front trial whose own front has the largest hypervolume on validation; of equals, the first."""
+    found = front_trials_by_hypervolume(study)
+    if not found:
+        raise DataError(
+            "a network for any alpha comes from a finished trial of mode front",
+            f"none in {study}",
+            "Name a trial with --trial, which then must have just this alpha, or train with trial.mode: front.",
+        )
+    return found[0]
+
+
+def front_trials_by_hypervolume(study: StudyFolder) -> list[int]:
+    """The finished front trials, that of the largest hypervolume on validation first."""
     areas = {
         trial: row[schema.HYPERVOLUME]
         for trial in study.trials_on_disk()
         for row in read_rows(study.trial(trial).final)[:1]
         if schema.HYPERVOLUME in row and row[schema.METHOD] == "front"
     }
-    if not areas:
-        raise DataError(
-            "a network for any alpha comes from a finished trial of mode front",
-            f"none in {study}",
-            "Name a trial with --trial, which then must have just this alpha, or train with trial.mode: front.",
-        )
-    return max(areas, key=lambda trial: (areas[trial], -trial))
+    return sorted(areas, key=lambda trial: (-areas[trial], trial))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskct_core.config import Count, Positive, StrictModel
-from taskct_core.registry import name_of
+from taskct_core.registry import did_you_mean, name_of
 from taskct_core.schema import (
     OBJECTIVES,
     PARAMETERS,
@@ -87,8 +87,9 @@ class StudyConfig(StrictModel):
     def _check(self) -> Self:
         unknown = [name for name in self.objectives if name not in OBJECTIVES and ":" not in name]
         if unknown or not self.objectives:
+            nearest = did_you_mean(unknown[0], OBJECTIVES) if unknown else ""
             raise ValueError(
-                f"objectives must be metric columns ({', '.join(OBJECTIVES)}); unknown: {unknown}"
+                f"objectives must be metric columns ({', '.join(OBJECTIVES)}); unknown: {unknown}{nearest}"
             )
         twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
         if twice:
@@ -98,5 +99,6 @@ class StudyConfig(StrictModel):
         if unknown:
             raise ValueError(
                 f"constraints must be on columns of an epoch ({', '.join(columns)}); unknown: {unknown}"
+                f"{did_you_mean(unknown[0], columns)}"
             )
         return self

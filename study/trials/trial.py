@@ -5,6 +5,7 @@
     checkpoint.pt     everything needed to go on after the last finished epoch
     final.json        rows of the finished trial: validation and, where there is one, test split
     samples.parquet   one row a slice of those splits
+    reconstructor.*   the kept weights as safetensors, and a card: all that is needed to use them
     panel.npz         reconstruction and prediction of the slices that reports show
 
 ``run_trial`` is the same whether Ray Train or a warm actor calls it: it is given its share of the data,
@@ -38,6 +39,8 @@ from study.trials.front import final_rows, hypervolume_of_trial, score_epoch, wr
 from study.trials.panels import write_panel
 from study.trials.plugins import own_scores
 from taskct_core import schema
+from taskct_core.apply.card import ReconstructorCard, ScanRecord, save_reconstructor, scores_of
+from taskct_core.apply.noise import noise_hu
 from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
@@ -45,15 +48,16 @@ from taskct_core.contracts.tables import write_table
 from taskct_core.contracts.yaml_loader import read_yaml
 from taskct_core.errors import ConfigError, DataError, StudyError, first_line
 from taskct_core.geometry import Geometry
+from taskct_core.hounsfield import MU_MAX, mu_to_hu
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate_images
-from taskct_core.reconstructors import RECONSTRUCTORS
+from taskct_core.reconstructors import RECONSTRUCTORS, count_parameters, inputs_of
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
-from taskct_core.training.front import FrontTraining, build_trial_training
+from taskct_core.training.front import FrontTraining, build_trial_training, trained_reconstructor
 from taskct_core.training.trial import Training
 
 
@@ -72,6 +76,7 @@ class TrialInputs:
         trust: which plug-ins may be imported that the task network's folder or the study's storage names.
         fresh: how the samples of the train split are drawn anew; empty: they are the stored ones.
         audit: folder of a second task network, which judges the finished trial and takes no part in its training.
+        scan: how the dataset was scanned, for the reconstructor's card.
     """
 
     feeds: dict[str, Feed]
@@ -84,6 +89,7 @@ class TrialInputs:
     trust: Trust = BUILT_IN_ONLY
     fresh: str = ""
     audit: str | None = None
+    scan: ScanRecord = ScanRecord()
 
 
 @dataclass(frozen=True)
@@ -416,6 +422,7 @@ def _finish(
             if isinstance(training, FrontTraining):
                 write_front_panel(folder.front_panel, training, inputs.panel)
             write_panel(folder.panel, *_predict_panel(training, inputs.panel))
+        _save_reconstructor(training, folder, inputs, identity, final)
         write_rows(folder.final, final)
 
 
@@ -445,6 +452,37 @@ def load_audit(inputs: TrialInputs) -> tuple[TaskNetwork | None, dict[str, str]]
         return None, {}
     network, card = load_task_network(open_folder(inputs.audit), inputs.trust)
     return network, {schema.AUDIT_NETWORK_HASH: card.content_hash}
+
+
+def _save_reconstructor(
+    training: Training | FrontTraining,
+    folder: TrialFolder,
+    inputs: TrialInputs,
+    identity: EpochRow,
+    final: list[EpochRow],
+) -> None:
+    """Leave the kept reconstructor in files that can be used without the study; of a front, that of the trial's alpha."""
+    network = trained_reconstructor(training, training.config.alpha)
+    card = ReconstructorCard.of(
+        training.config,
+        parameters=count_parameters(network),
+        inputs=inputs_of(network),
+        geometry=inputs.geometry.to_dict(),
+        scan=inputs.scan,
+        noise_hu=noise_hu(_panel_hu(inputs.panel)),
+        data_hash=identity[schema.DATA_HASH],
+        task_network_hash=identity[schema.TASK_NETWORK_HASH],
+        scores=scores_of(list(final)),
+        trial=identity[schema.TRIAL],
+    )
+    save_reconstructor(network, card, folder.path)
+
+
+def _panel_hu(panel: Batch) -> np.ndarray:
+    """The low-dose images of the slices shown, ``(K, H, W)`` in HU."""
+    if schema.FBP not in panel:
+        return np.zeros((0, 1, 1))
+    return mu_to_hu(panel[schema.FBP][:, 0].double().cpu().numpy() * MU_MAX)
 
 
 def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:

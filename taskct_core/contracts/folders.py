@@ -52,6 +52,13 @@ class Folder:
         return str(self.path)
 
 
+class ReconstructorFolder(Folder):
+    """A reconstructor that can be used alone; a trial's folder is one, and so is a finished study's."""
+
+    card = Entry("reconstructor.json")  # ReconstructorCard
+    weights = Entry("reconstructor.safetensors")
+
+
 class StudyFolder(Folder):
     """``taskct study run`` writes it, whatever looks at a study reads it.
 

@@ -66,7 +66,7 @@ def build_image_loss(name: str, task_network: TaskNetwork | None = None) -> Imag
     from taskct_core.losses.image import ImageLoss
 
     terms = [
-        (weight, registry.build_module(part, IMAGE_LOSSES, "image loss", {}, task_network=task_network))
+        (weight, _build(part, IMAGE_LOSSES, "image loss", task_network=task_network))
         for weight, part in parse_mix(name)
     ]
     return ImageLoss(terms)
@@ -78,4 +78,13 @@ def build_task_loss(name: str) -> nn.Module:
     Raises:
         ConfigError: if it cannot be built.
     """
-    return registry.build_module(name, TASK_LOSSES, "task loss", {})
+    return _build(name, TASK_LOSSES, "task loss")
+
+
+def _build(name: str, family: dict[str, str], kind: str, **offered: object) -> nn.Module:
+    """A loss by name; one of a user's own may be a plain function of two tensors."""
+    from taskct_core.losses.plain import PlainLoss, is_plain_loss
+
+    if name not in family and is_plain_loss(function := registry.load(name, family, kind), offered):
+        return PlainLoss(function, name)
+    return registry.build_module(name, family, kind, {}, **offered)

@@ -23,11 +23,16 @@ WHOLE_TOLERANCE = 1e-4  # labels scaled in a file's header come out so close to 
 
 
 def checked_hu(
-    voxels: NDArray[np.generic], name: str
+    voxels: NDArray[np.generic], name: str, *, is_low_dose: bool = False
 ) -> tuple[NDArray[np.int16 | np.float32], tuple[Finding, ...]]:
     """Return the voxels as int16 or float32 HU, padding raised or lowered to -1024, and what was done to them.
 
     One value outside the extended CT scale is padding, a value above it only where it fills a corner.
+
+    Args:
+        voxels: as the file has them.
+        name: for messages.
+        is_low_dose: noise and streaks may lie far below air.
 
     Raises:
         DataError: if they are no numbers, not finite, out of range, or evidently no HU.
@@ -49,7 +54,8 @@ def checked_hu(
             f"{name}: {low:g} to {high:g}",
             _likely_scale(low, high),
         )
-    _check_dark(voxels, name)
+    if not is_low_dose:
+        _check_dark(voxels, name)
     if voxels.dtype.kind == "f":
         return np.maximum(voxels, LOWEST_STORED_HU, dtype=np.float32), findings
     return np.maximum(voxels.astype(np.int16), LOWEST_STORED_HU), findings

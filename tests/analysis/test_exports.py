@@ -13,6 +13,7 @@ from PIL import Image
 from study_factory import Recipe, write_study, write_table
 
 import analysis
+from analysis.figures import FIGURES
 from analysis.figures.several_studies import compute_dose, compute_study_fronts
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
@@ -35,8 +36,9 @@ def test_figures_become_png_svg_and_pdf(table, tmp_path):
 
 def test_html_figures_need_no_browser(table, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    (path,) = analysis.export_figures(table, tmp_path, ("html",), ["hypervolume_trials"])
-    assert "plotly" in path.read_text()[:20000]
+    paths = analysis.export_figures(table, tmp_path, ("html",), ["hypervolume_trials", "front_dice_psnr"])
+    assert all(path.stat().st_size < 500_000 and "plotly.min.js" in path.read_text() for path in paths)
+    assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000  # once for all
 
 
 @pytest.mark.parametrize("missing", ["kaleido", "chromium"])
@@ -47,6 +49,21 @@ def test_what_is_missing_for_pictures_is_named(table, tmp_path, monkeypatch, mis
         monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ResourceError, match=r"(?i)install"):
         analysis.export_figures(table, tmp_path, ("png",), ["hypervolume_trials"])
+
+
+def test_an_export_without_a_browser_takes_html_and_says_so(table, tmp_path, monkeypatch, capsys):
+    from study.cli.study_actions import export_study
+
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    monkeypatch.setattr("analysis.exports.FIGURES", {"front_dice_psnr": FIGURES["front_dice_psnr"]})
+    export_study(table.folder.path, tmp_path, None)
+    assert "kaleido" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "front_dice_psnr.html").is_file() and (
+        tmp_path / "tables" / "front.csv"
+    ).is_file()
+    with pytest.raises(ResourceError, match="kaleido"):
+        export_study(table.folder.path, tmp_path / "asked", ["svg"])
+    assert not (tmp_path / "asked").exists()
 
 
 def test_unknown_formats_and_figures_are_refused(table, tmp_path):
@@ -100,6 +117,25 @@ def test_the_front_is_exported_as_experiments_that_can_be_run(table, tmp_path):
         assert experiment.trial.alpha == table.trials.at[int(path.stem[6:]), "config_alpha"]
         assert experiment.simulation.photons_per_ray == 4096 and experiment.name.endswith(path.stem)
         assert experiment.dataset == "runs/synthetic/data"
+
+
+def test_an_exported_experiment_names_its_folders_from_anywhere(tmp_path):
+    import dataclasses
+
+    from study.config import load_experiment
+
+    folder = write_study(tmp_path / "runs" / "mine" / "study", Recipe(trials=3, panels=False))
+    for part, card in (("data", "dataset.json"), ("task_network", "card.json")):
+        (folder.parent / part).mkdir()
+        (folder.parent / part / card).touch()
+    table = analysis.load(folder)
+    (path, *_) = analysis.export_front_configs(table, tmp_path / "front")
+    experiment = load_experiment(path)
+    assert experiment.dataset == str(tmp_path / "runs" / "mine" / "data")
+    assert experiment.pretrained == str(tmp_path / "runs" / "mine" / "task_network")
+    assert experiment.output == str(tmp_path / "runs")
+    hidden = dataclasses.replace(table, hide=lambda value: value)
+    assert str(tmp_path) not in str(analysis.front_configs.runnable_config(hidden, int(path.stem[6:])))
 
 
 def _study(folder, **values):

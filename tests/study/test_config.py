@@ -204,3 +204,15 @@ def test_a_shipped_experiment_streams() -> None:
     shipped = Path(__file__).parents[2] / "configs"
     paths = [load_experiment(path).execution.data_path for path in shipped.glob("*.yaml")]
     assert "stream" in paths
+
+
+def test_an_unknown_objective_is_told_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'psnr_lodopab'"):
+        ExperimentConfig.parse({"study": {"objectives": ["psnr_lodpab"]}})
+
+
+def test_a_space_of_the_wrong_kind_is_told_without_pydantics_names() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.parse({"study": {"space": 3}, "data": {"split": {"train": "half"}}})
+    assert "study.space:" in caught.value.rule and "data.split.train:" in caught.value.rule
+    assert not any(word in caught.value.rule for word in ("dict[", ".str", ".list", "function-"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.data.dataset import hash_of, load_card, verify_shards
-from study.data.shards import from_table, to_table, write_shard
+from study.data.shard_export import export_shards
+from study.data.shards import from_table, read_shard, to_table, write_shard
 from taskct_core import schema
 from taskct_core.contracts.folders import DatasetFolder
-from taskct_core.errors import DataError
+from taskct_core.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -121,3 +123,16 @@ def test_a_dataset_knows_what_its_samples_take_in_memory(small) -> None:
     columns = small.card.model_copy(update={"has_sinogram": True})
     sinograms = sum(len(table[schema.LABELS]) for table in tables) * 4 * 32 * 91  # angles, bins
     assert columns.size_bytes == small.card.size_bytes + sinograms
+
+
+def test_exported_shards_are_plain_lists_of_the_same_numbers(small: Any, tmp_path: Path) -> None:
+    paths = list(export_shards(small.card, small.workspace.dataset, tmp_path / "plain"))
+    assert len(paths) == sum(map(len, small.card.shards.values()))
+    plain = pa.concat_tables([pq.read_table(path) for path in paths if path.parent.name == "train"])
+    assert not any(isinstance(field.type, pa.BaseExtensionType) for field in plain.schema)
+    stored = [read_shard(path) for path in small.card.shard_paths(small.workspace.dataset, "train")]
+    images = np.concatenate([from_table(table)["fbp"] for table in stored])
+    np.testing.assert_array_equal(np.array(plain["fbp"].to_pylist(), np.float32), images)
+    assert plain["patient"].to_pylist() == [name for table in stored for name in table["patient"].to_pylist()]
+    with pytest.raises(ConfigError, match="another folder"):
+        list(export_shards(small.card, small.workspace.dataset, small.workspace.dataset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
@@ -15,9 +16,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from rich.console import Console
 from studies import EPOCHS, run_here, study_config
 
+from study.monitor.console import LiveView
 from study.run import StudySummary
+from study.search.events import StudyOpened
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import PRIMARY_DICE, PRIMARY_PSNR
@@ -62,6 +66,24 @@ def _fetched(address: str) -> Any:
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)
+
+
+def _words(view: LiveView) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(view.draw())
+    return console.export_text()
+
+
+def test_a_live_view_says_finished_or_stopped_only_when_it_is_over(
+    folder: Path, summary: StudySummary
+) -> None:
+    """A study that is extended has all of its old trials, and one that resumes has no driver yet."""
+    view = LiveView(folder)
+    assert "Opening" in _words(view) and "finished" not in _words(view)
+    view.on_event(StudyOpened(folder))
+    assert "finished" not in _words(view) and "stopped" not in _words(view) and "2 of 2" in _words(view)
+    view.is_over = True
+    assert "finished" in _words(view)
 
 
 @pytest.mark.skipif(DASHBOARD is None, reason="needs optuna-dashboard")

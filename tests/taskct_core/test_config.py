@@ -147,3 +147,30 @@ def test_models_are_frozen_and_make_the_way_to_a_worker() -> None:
     assert pickle.loads(pickle.dumps(config)) == config
     assert TrialConfig.parse(config.model_dump(mode="json")) == config
     assert ExperimentConfig.parse(ExperimentConfig().model_dump(mode="json")) == ExperimentConfig()
+
+
+def test_the_choices_of_a_union_are_told_by_the_key_alone() -> None:
+    """Pydantic's names for them, such as function-after[...] and constrained-float, mean nothing to a user."""
+    with pytest.raises(ConfigError) as caught:
+        SimulationConfig.parse({"photons_per_ray": "many", "fresh_draw": {"dose_factor": [1, "x"]}})
+    rule = caught.value.rule
+    assert rule.count("photons_per_ray:") == 1 and "; or " in rule and "fresh_draw.dose_factor.1:" in rule
+    for leaked in ("constrained", "function-", "tuple[", ".float", "[ge="):
+        assert leaked not in rule + caught.value.received
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("learnin_rate", "learning_rate"), ("alhpa", "alpha"), ("archtecture", "architecture")],
+)
+def test_a_mistyped_key_gets_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{right}'"):
+        TrialConfig.parse({wrong: 1})
+
+
+def test_a_mistyped_name_gets_the_nearest_and_a_strange_one_none() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'learned_primal_dual'"):
+        TrialConfig.parse({"architecture": "learnd_primal_dual"})
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.parse({"zzz": 1, "architecture": "qqq"})
+    assert "did you mean" not in caught.value.rule

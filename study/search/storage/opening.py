@@ -150,7 +150,9 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
     if url is None and not names:  # half of a first line, to which Optuna would append
         StudyFolder(folder).journal.unlink(missing_ok=True)
     # A random part: two folders of one name may share one database.
-    card = StorageCard(names[0] if names else f"{folder.name}-{uuid.uuid4().hex[:8]}", url and redacted(url))
+    card = StorageCard(
+        names[0] if names else f"{_experiment_of(folder)}-{uuid.uuid4().hex[:8]}", url and redacted(url)
+    )
     if url is not None:
         _given[redacted(url)] = url
     optuna.create_study(
@@ -160,6 +162,11 @@ def begin_study(folder: Path, url: str | None, directions: Sequence[str]) -> Non
         load_if_exists=True,
     )
     write_json(StudyFolder(folder).storage, asdict(card))
+
+
+def _experiment_of(folder: Path) -> str:
+    """What the study is called: its folder is OUTPUT/NAME/study."""
+    return folder.parent.name if folder.name == "study" and folder.parent.name else folder.name
 
 
 def reopen_or_begin(folder: Path, url: str | None, directions: Sequence[str]) -> optuna.Study:
