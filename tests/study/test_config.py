@@ -213,6 +213,6 @@ def test_an_unknown_objective_is_told_the_nearest_one() -> None:
 
 def test_a_space_of_the_wrong_kind_is_told_without_pydantics_names() -> None:
     with pytest.raises(ConfigError) as caught:
-        ExperimentConfig.parse({"study": {"space": 3}, "data": {"split": {"train": "half"}}})
-    assert "study.space:" in caught.value.rule and "data.split.train:" in caught.value.rule
+        ExperimentConfig.parse({"study": {"space": 3}, "data": {"source": {"labels": 3}}})
+    assert "study.space:" in caught.value.rule and "data.source.labels:" in caught.value.rule
     assert not any(word in caught.value.rule for word in ("dict[", ".str", ".list", "function-"))
