@@ -114,7 +114,8 @@ class Disk:
 
     def fsync(self, descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        size, before = os.fstat(descriptor).st_size, self._sizes.get(path, 0)
+        size = os.fstat(descriptor).st_size
+        before = min(self._sizes.get(path, 0), size)  # a torn file may have been cut since
         self.writes += 1
         self.on_write(os.path.relpath(path, self.folder), before)
         fault = self.faults.pop(self.writes, "none")
@@ -127,7 +128,9 @@ class Disk:
         if fault in ("full", "broken"):
             number = errno.ENOSPC if fault == "full" else errno.EIO
             raise OSError(number, os.strerror(number))
-        if fault == "stolen":
+        if (
+            fault == "stolen" and StudyFolder.lock not in path
+        ):  # a lock that is just being written comes after
             self.is_stolen = True
             StudyFolder(self.folder).lock.unlink(missing_ok=True)
         if fault == "rival":
