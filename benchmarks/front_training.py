@@ -41,7 +41,7 @@ from analysis.pareto import hypervolume, non_dominated
 from study.data.batches import Share
 from taskct_core import schema
 from taskct_core.metrics import summarise
-from taskct_core.metrics.slices import evaluate_images
+from taskct_core.metrics.slices import evaluate_images, sample_of
 from taskct_core.modes import FRONT_WAYS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
@@ -82,6 +82,12 @@ class Setting:
     def batches(self, split: str) -> Any:
         return self.feeds[split].ordered(16, share=Share())
 
+    def to_keep_by(self, config: TrialConfig) -> Any:
+        """What an epoch is scored on; one slice where the last epoch is kept whatever its scores."""
+        if config.keep == "best":
+            return self.batches("validation")
+        return [sample_of(next(iter(self.batches("validation"))), 0)]
+
     def train(self, training: Training | FrontTraining) -> None:
         """One epoch."""
         config = training.config
@@ -108,7 +114,7 @@ def independent(setting: Setting, base: dict[str, Any], alphas: list[float]) -> 
         training = build_training(config, geometry=None, task_network=setting.network)
         while training.epoch < config.epochs:
             setting.train(training)
-            rows = training.evaluate(setting.batches("validation"))
+            rows = training.evaluate(setting.to_keep_by(config))
             training.keep(rows, summarise(rows))
         training.use_kept()
         seconds += time.process_time() - start
@@ -133,7 +139,7 @@ def front(setting: Setting, base: dict[str, Any], alphas: list[float], way: str)
         rows = {}
         for alpha in training.epoch_alphas:
             training.show_while_training(alpha)
-            rows[alpha] = measure()
+            rows[alpha] = training.evaluate(setting.to_keep_by(training.config))
         training.keep(rows, summarise(rows[training.epoch_alphas[0]]))
     training.settle(measure, summarise)
     seconds = time.process_time() - start
@@ -183,6 +189,7 @@ def fronts(folder: Path, options: argparse.Namespace, save: Any) -> None:
         "architecture": "unet",
         "architecture_parameters": {"width": options.width},
         "weight_average": 0.9,
+        "keep": options.keep,
     }
     if options.anchors:
         base["front_anchors"] = options.anchors
@@ -298,6 +305,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=8, help="of each of 12 patients")
     parser.add_argument("--alphas", type=int, default=21)
     parser.add_argument("--epochs", type=int, default=16, help="of an independent training")
+    parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch of each training")
     parser.add_argument("--width", type=int, default=4, help="of the U-Net")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--pretraining", type=int, default=15, help="epochs of the task network")

@@ -15,7 +15,7 @@ from study.search.judgement import Judge
 from study.search.pruners.pruner import Pruner
 from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
-from study.search.stack import Runner, RunnerDied, drive
+from study.search.stack import Runner, RunnerDied, StackExecutor, drive
 from study.search.storage.opening import begin_study, open_study
 from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
@@ -174,3 +174,18 @@ def test_a_configuration_that_is_not_valid_fails_its_trial_alone(
 def test_a_stack_is_trained_by_one_worker() -> None:
     with pytest.raises(ConfigError, match="one worker"):
         check_execution(ExecutionConfig(stack=2, workers_per_trial=2))
+
+
+@pytest.mark.ray
+def test_a_stack_runs_in_a_ray_actor(
+    local_ray: None, base: TrialConfig, inputs: TrialInputs, tmp_path: Path
+) -> None:
+    space = SearchSpace.parse({"alpha": choice(0.0, 0.9)})
+    begin_study(tmp_path, None, ["maximize", "maximize"])
+    study = open_study(tmp_path, writable=True)
+    study.sampler = make_sampler(SamplerConfig(name="grid"), space, 0)
+    rules = Rules(Judge(OBJECTIVES, {}), trials=2, epochs=2, replaces_duplicates=False)
+    executor = StackExecutor(base, inputs, ExecutionConfig(stack=2))
+    executor.run(Conductor(study, StudyFolder(tmp_path), space, rules))
+    assert [record.status for record in read_records(study)] == [schema.COMPLETE] * 2
+    assert executor.max_concurrent == 2 and executor.reports_wait
