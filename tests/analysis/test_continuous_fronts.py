@@ -63,7 +63,7 @@ def test_the_trade_off_joins_what_nothing_beats_front_points_included(front_tabl
     own = next(trace for trace in figure.data if (trace.meta or {}).get("role") == "continuous front")
     assert tuple(own.x) == PSNR and tuple(own.y) == DICE
     joined = np.array([line.x, line.y]).T
-    others = front_table.complete_scores("test", [X, Y]).to_numpy()
+    others = front_table.complete_scores("validation", [X, Y]).to_numpy()  # which the front is chosen on
     every = np.concatenate([others, np.array([PSNR, DICE]).T])
     for point in joined:
         assert not ((every >= point).all(axis=1) & (every > point).any(axis=1)).any()
