@@ -189,8 +189,8 @@ def main() -> None:
                 for key, value in found.items():
                     print(f"{key:>28}: {value:.4g}", flush=True)
                 result |= found
-    if arguments.json:
-        write_result(arguments.json, result)
+                if arguments.json:  # part by part: what follows takes long
+                    write_result(arguments.json, result)
 
 
 if __name__ == "__main__":
