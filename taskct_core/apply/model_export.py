@@ -19,6 +19,7 @@ import torch
 from taskct_core.apply.card import ReconstructorCard, save_reconstructor
 from taskct_core.apply.reconstructor import Reconstructor
 from taskct_core.contracts.files import write_json, write_text, write_whole
+from taskct_core.contracts.folders import ReconstructorFolder
 from taskct_core.errors import first_line
 
 ONNX_TOLERANCE = 1e-5  # in normalised attenuation, 4095 HU to the unit
@@ -52,7 +53,7 @@ def export_model(network: Reconstructor, folder: Path, name: str) -> ExportedMod
     """
     card = save_reconstructor(network.network, network.card, folder)
     write_text(folder / _README, model_card(card, name))
-    files = [folder / file for file in ("reconstructor.json", "reconstructor.safetensors", _README)]
+    files = [folder / ReconstructorFolder.card, folder / ReconstructorFolder.weights, folder / _README]
     reason = _write_onnx(network, folder / _ONNX)
     if reason is None:
         files.append(folder / _ONNX)

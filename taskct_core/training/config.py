@@ -80,7 +80,8 @@ class TrialConfig(StrictModel):
         Settings of a front that nobody changed are left out, so that studies from before them go on.
         """
         values = self.model_dump(mode="json")
-        unchanged = [name for name in _FRONT_SETTINGS if name not in self.model_fields_set]
+        fields = type(self).model_fields
+        unchanged = [name for name in _FRONT_SETTINGS if getattr(self, name) == fields[name].default]
         return values if self.mode == "front" else _without(unchanged, values)
 
 

@@ -291,7 +291,7 @@ def test_a_trial_that_could_not_be_ended_is_ended_when_asked_again(tmp_path: Pat
     search.train(search.suggest())
     search.folder.journal.rename(tmp_path / "away")
     search.folder.journal.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StudyError, match="by its study's driver alone"):
         search.conductor.complete(0)
     search.folder.journal.unlink()
     (tmp_path / "away").rename(search.folder.journal)

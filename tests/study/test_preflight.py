@@ -32,7 +32,7 @@ def _experiment(small, **sections: dict[str, Any]) -> ExperimentConfig:
         ({"executor": "actor", "simulation_cpus": 1}, 1, True),
         ({"executor": "actor", "simulation_cpus": 1}, 2, False),
         ({"executor": "train"}, 1, True),
-        ({"executor": "train"}, 2, False),  # the waiting Tune functions take a little, too
+        ({"executor": "train"}, 2, True),  # the worker is the process that Ray Tune keeps
         ({"executor": "train", "cpus_per_worker": 0.9}, 2, True),
         ({"executor": "train", "workers_per_trial": 2}, 1, False),
         ({"executor": "actor", "use_gpu": True}, 1, False),
@@ -78,7 +78,7 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
     message = str(caught.value)
     growing = _experiment(small, execution={"autoscaling": True}, study={"max_concurrent_trials": 4})
     check_before_study(growing, tmp_path, inputs, check_space(growing))  # the nodes are still to come
-    assert "4 trials at a time need 4.04 CPU" in message
+    assert "4 trials at a time need 4 CPU" in message
     assert "test_preflight:Broken" in message
     assert "1 CPU on one node" in message
     assert "sinogram" in message

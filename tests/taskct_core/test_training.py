@@ -36,6 +36,7 @@ from taskct_core.training.trial import Training, build_training
 Batch = dict[str, Any]
 COLUMNS = {LOSS, LOSS_IMAGE, LOSS_TASK, GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, "samples"}
 QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 2}
+QUICK |= {"front_anchors": [0.9]}  # an epoch of reconstruction only, one of the anchor
 # The optimiser alone, where a test writes the same steps out by hand.
 BARE = {
     "learning_rate_schedule": "constant",
