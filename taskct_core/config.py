@@ -28,9 +28,12 @@ class StrictModel(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML reads ``yes`` as true, and Python takes true for 1."""
-        if _holds_truth(value) and not _takes_truth(cls.model_fields[str(info.field_name)].annotation):
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` as true, Python takes true for 1, and pydantic 1 for true."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if annotation is bool and not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        if _holds_truth(value) and not _takes_truth(annotation):
             raise ValueError("must not be yes, no, true or false")
         return value
 

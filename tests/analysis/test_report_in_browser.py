@@ -148,7 +148,7 @@ def test_the_table_sorts_by_a_column_both_ways_with_empty_cells_last(page):
         heading.click()
         values = page.evaluate(cells)
         numbers = [float(value) for value in values if value]
-        assert numbers == sorted(numbers, reverse=descending) and values[len(numbers) :] == [""] * 3
+        assert numbers == sorted(numbers, reverse=descending) and set(values[len(numbers) :]) == {""}
 
 
 def test_the_theme_switches_page_and_charts(page):

@@ -54,6 +54,8 @@ def test_resources_are_looked_for_on_single_nodes() -> None:
     assert placement_problems(experiment, [{"CPU": 2.0}, {"CPU": 8.0}]) == []
     (problem,) = placement_problems(experiment, [{"CPU": 2.0}, {"CPU": 3.0}])
     assert "4 CPU on one node" in problem
+    several = {"workers_per_trial": 2, "driver_resource": "safe"}  # which have a coordinator
+    experiment = ExperimentConfig.parse({"execution": several})
     (problem,) = resource_problems(experiment, {"CPU": 8.0})
     assert "0.001 safe, the cluster has 0" in problem
 
