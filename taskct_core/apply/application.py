@@ -16,6 +16,7 @@ from taskct_core.apply.reconstructor import SLICES_AT_A_TIME, OnSlices, Reconstr
 from taskct_core.apply.scan import Scan, open_scan, scan_of_images
 from taskct_core.contracts.files import check_file_writable
 from taskct_core.errors import ConfigError, DataError, first_line
+from taskct_core.hounsfield import MU_MAX
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.nifti import is_nifti_name
@@ -121,6 +122,6 @@ def _read_sinograms(file: Path) -> NDArray[np.float32]:
         raise DataError(
             "sinograms must be finite numbers (slice, angle, detector), line integrals / mu_max",
             f"{file}: {values.dtype} {values.shape}",
-            "Save them as float32; mu_max is 81.35858 / m (docs/physics.md).",
+            f"Save them as float32; mu_max is {MU_MAX:g} / m (docs/physics.md).",
         )
     return np.asarray(values, np.float32)

@@ -165,7 +165,7 @@ class Driver:
                     Judge(config.objectives, config.constraints),
                     config.trials,
                     self.setting.epochs,
-                    config.max_retries,
+                    max_retries=config.max_retries,
                     reports_wait=not self.setting.runs_ahead,
                 )
                 pruner = make_pruner(config, DIRECTIONS)

@@ -179,7 +179,7 @@ def test_stopped_references_are_finished_by_the_next_driver(
     advanced = threading.Event()
     first = ReferencesBeside(tmp_path / "study", inputs, lambda event: advanced.set())
     assert not first.finish(until=time.monotonic())
-    assert advanced.wait(60)
+    assert advanced.wait(300)
     first.stop()
     before = read_rows(StudyFolder(tmp_path / "study").references)
     assert len(before) < 8 and len(before) % 2 == 0
