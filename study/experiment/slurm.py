@@ -33,6 +33,9 @@ _SCRIPT = jinja2.Template(
 #SBATCH --requeue
 # Written by `taskct study submit --slurm`; further options were given to sbatch, which gets them again each time.
 set -u
+again=no driver=
+stop() { again=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
+trap stop USR1 # from here on: while Ray starts, too
 python={{ python }}
 run=("$python" -m study.cli run {{ arguments }})
 
@@ -50,11 +53,9 @@ if [ "${SLURM_JOB_NUM_NODES:-1}" -gt 1 ]; then
   "$python" -m study.cluster.wait_for_nodes "$head:$port" "$SLURM_JOB_NUM_NODES" || exit 1
 fi
 
-again=no
-stop() { again=yes; kill -TERM "$driver" 2>/dev/null; }
-trap stop USR1
 "${run[@]}" &
 driver=$!
+[ "$again" = no ] || stop
 wait "$driver"
 code=$?
 while kill -0 "$driver" 2>/dev/null; do # the signal ended the first wait, not the driver
