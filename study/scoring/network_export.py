@@ -11,7 +11,8 @@ from pathlib import Path
 from study.data.dataset import load_card
 from study.scoring.evaluate import load_trained
 from taskct_core import schema
-from taskct_core.apply.card import ReconstructorCard, ScanRecord, save_reconstructor
+from taskct_core.apply.card import ReconstructorCard, ScanRecord, read_card, save_reconstructor
+from taskct_core.apply.reconstructor import Reconstructor
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import ReconstructorFolder, StudyFolder
 from taskct_core.contracts.rows import read_rows
@@ -49,27 +50,39 @@ def export_network(
         DataError: if the study has no such trial, or its folders cannot be read.
     """
     study = StudyFolder.at(study_folder)
-    known = StudyCard.read(study.card)
     trial = _best_front_trial(study) if trial is None else trial
-    card = load_card(open_folder(known.folders["dataset"]))
+    found = network_at_alpha(study, trial, alpha, trust)
+    save_reconstructor(found.network, found.card, out)
+    return trial, [out / WEIGHTS, out / CARD]
+
+
+def network_at_alpha(study: StudyFolder, trial: int, alpha: float, trust: Trust) -> Reconstructor:
+    """The network that a trial has for an alpha, frozen, with its card.
+
+    Raises:
+        ConfigError: if the trial has none for it, or names a plug-in that is not trusted.
+        DataError: if its folders cannot be read.
+    """
+    known, folder = StudyCard.read(study.card), study.trial(trial)
+    dataset = load_card(open_folder(known.folders["dataset"]))
     task_network, _ = load_task_network(open_folder(known.folders["task_network"]), trust)
-    training = load_trained(study.trial(trial), card, task_network, trust)
+    training = load_trained(folder, dataset, task_network, trust)
     module = trained_reconstructor(training, alpha)
     scores = training.at(alpha).scores if isinstance(training, FrontTraining) else {}
-    described = ReconstructorCard.of(
+    card = ReconstructorCard.of(
         training.config,
         alpha=alpha,
         parameters=count_parameters(module),
         inputs=inputs_of(module),
-        geometry=card.geometry,
-        scan=ScanRecord.of(card.simulation, card.dose),
+        geometry=dataset.geometry,
+        scan=ScanRecord.of(dataset.simulation, dataset.dose),
+        noise_hu=read_card(folder.path).noise_hu if ReconstructorFolder(folder.path).card.is_file() else None,
         study=known.name,
         trial=trial,
-        data_hash=card.data_hash,
+        data_hash=dataset.data_hash,
         scores={"validation": {name: scores[name] for name in schema.METRICS if name in scores}},
     )
-    save_reconstructor(module, described, out)
-    return trial, [out / WEIGHTS, out / CARD]
+    return Reconstructor(module, dataset.scan(trust), card).eval().requires_grad_(False)
 
 
 def _best_front_trial(study: StudyFolder) -> int:

@@ -6,23 +6,18 @@ from typing import Any
 
 import analysis
 from analysis.selection import Choice, choose_trial
-from study.data.dataset import load_card
-from study.scoring.evaluate import load_trained
-from study.scoring.network_export import front_trials_by_hypervolume
+from study.scoring.network_export import front_trials_by_hypervolume, network_at_alpha
 from study.trials.trial import read_checkpoint, read_trial_config
-from taskct_core.apply.card import ReconstructorCard, ScanRecord, read_card, scores_of
+from taskct_core.apply.card import ReconstructorCard, ScanRecord, scores_of
 from taskct_core.apply.reconstructor import Reconstructor, build_of_card, load_reconstructor
-from taskct_core.contracts.files import open_folder, write_bytes
+from taskct_core.contracts.files import write_bytes
 from taskct_core.contracts.folders import ReconstructorFolder, StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError, StudyError, first_line
 from taskct_core.reconstructors import count_parameters, inputs_of
 from taskct_core.registry import Trust
-from taskct_core.schema import DATA_HASH, METRICS, TASK_NETWORK_HASH
-from taskct_core.task_networks import load_task_network
-from taskct_core.training.front import FrontTraining, trained_reconstructor
-from taskct_core.training.trial import Training
+from taskct_core.schema import DATA_HASH, TASK_NETWORK_HASH
 
 FRONT_MODE = "front"
 
@@ -55,7 +50,7 @@ def trial_reconstructor(
     """
     folder = study.trial(trial)
     if alpha is not None and read_trial_config(folder, Trust(everything=trust)).mode == FRONT_MODE:
-        return _of_front(study, folder, alpha, trust)
+        return network_at_alpha(study, trial, alpha, Trust(everything=trust))
     if ReconstructorFolder(folder.path).card.is_file():
         return load_reconstructor(folder.path, trust)
     return _of_checkpoint(study, folder, Trust(everything=trust))
@@ -74,33 +69,6 @@ def publish_recommended(study: StudyFolder) -> int | None:
         write_bytes(target.weights, source.weights.read_bytes())
         write_bytes(target.card, source.card.read_bytes())
     return trial
-
-
-def _of_front(study: StudyFolder, folder: TrialFolder, alpha: float, trust: bool) -> Reconstructor:
-    """The network that a finished front trial has for an alpha."""
-    known, rights = StudyCard.read(study.card), Trust(everything=trust)
-    dataset = load_card(open_folder(known.folders["dataset"]))
-    task_network, _ = load_task_network(open_folder(known.folders["task_network"]), rights)
-    training = load_trained(folder, dataset, task_network, rights)
-    network = trained_reconstructor(training, alpha)
-    card = read_card(folder.path) if ReconstructorFolder(folder.path).card.is_file() else None
-    made = ReconstructorCard.of(
-        training.config,
-        alpha=alpha,
-        parameters=count_parameters(network),
-        inputs=inputs_of(network),
-        geometry=dataset.geometry,
-        scan=ScanRecord.of(dataset.simulation, dataset.dose),
-        noise_hu=None if card is None else card.noise_hu,
-        data_hash=dataset.data_hash,
-        scores={"validation": _scores_at(training, alpha)},
-    )
-    return Reconstructor(network, dataset.scan(rights), made).eval().requires_grad_(False)
-
-
-def _scores_at(training: Training | FrontTraining, alpha: float) -> dict[str, float | None]:
-    scores = training.at(alpha).scores if isinstance(training, FrontTraining) else {}
-    return {name: scores[name] for name in METRICS if name in scores}
 
 
 def _of_checkpoint(study: StudyFolder, folder: TrialFolder, trust: Trust) -> Reconstructor:
