@@ -16,7 +16,6 @@ folder that has a checkpoint, it reports the epochs it has and goes on after the
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +33,7 @@ from study.data.batches import Share
 from study.data.feed import Feed
 from study.provenance import config_hash, provenance
 from study.trials import epoch_log
+from study.trials.checkpoint import restore, save_checkpoint
 from study.trials.cost import CostMeter
 from study.trials.front import final_rows, hypervolume_of_trial, score_epoch, write_front_panel
 from study.trials.panels import write_panel
@@ -41,12 +41,12 @@ from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.apply.card import ReconstructorCard, ScanRecord, save_reconstructor, scores_of
 from taskct_core.apply.noise import noise_hu
-from taskct_core.contracts.files import buffered, open_folder, write_text, write_whole
+from taskct_core.contracts.files import open_folder, write_text
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, slice_row, write_rows
 from taskct_core.contracts.tables import write_table
 from taskct_core.contracts.yaml_loader import read_yaml
-from taskct_core.errors import ConfigError, DataError, StudyError, first_line
+from taskct_core.errors import ConfigError, DataError, StudyError
 from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_MAX, mu_to_hu
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
@@ -188,7 +188,7 @@ class TrialRun:
         }
         if worker.is_first:
             write_trial_config(self._folder, config)
-        done, self._seconds = _restore(training, self._folder, self._identity, inputs.fresh)
+        done, self._seconds = restore(training, self._folder, self._identity, inputs.fresh)
         self.rows_so_far = epoch_log.read(self._folder, done)
         self._cost = CostMeter(worker.device, inputs.panel)
 
@@ -213,7 +213,7 @@ class TrialRun:
         row = epoch_row(self._identity, here, measured, provenance(str(self._worker.device)))
         if self._worker.is_first:
             epoch_log.append(self._folder, row)
-            _save_checkpoint(training, self._folder, self._identity, epoch, self._seconds, self._inputs.fresh)
+            save_checkpoint(training, self._folder, self._identity, epoch, self._seconds, self._inputs.fresh)
         return row
 
     def finish(self) -> None:
@@ -230,75 +230,6 @@ def write_trial_config(folder: TrialFolder | Path, config: TrialConfig) -> None:
     """Write what a trial is made with into its folder; ``read_trial_config`` reads it."""
     text = yaml.safe_dump(config.settings(), sort_keys=False)
     write_text(TrialFolder.at(folder).config, text)
-
-
-def _restore(
-    training: Training | FrontTraining, folder: TrialFolder, identity: EpochRow, fresh: str
-) -> tuple[int, float]:
-    """Load the checkpoint if there is one; returns the epochs and seconds behind it."""
-    if not folder.checkpoint.is_file():
-        return 0, 0.0
-    try:
-        checkpoint = read_checkpoint(folder)
-    except DataError as error:  # all that it held follows from the configuration: it is trained again
-        warnings.warn(f"{error.received}: the trial begins anew", stacklevel=2)
-        return 0, 0.0
-    for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
-        if checkpoint["identity"][name] != identity[name]:
-            raise DataError(
-                f"a trial continues only with the {name.replace('_', ' ')} it began with",
-                f"{identity[name][:12]} for the checkpoint of {checkpoint['identity'][name][:12]} in {folder}",
-                "Use another output folder, or delete this one to start anew.",
-            )
-    if checkpoint["fresh"] != fresh:
-        raise DataError(
-            "a trial continues only with samples drawn as those that it began with",
-            f"{fresh or 'stored samples'} for the checkpoint of {checkpoint['fresh'] or 'stored samples'} in {folder}",
-            "Restore simulation.fresh and fresh_draw, use another output folder, or delete this one to start anew.",
-        )
-    training.load_state_dict(checkpoint["training"])
-    return int(checkpoint["epoch"]), float(checkpoint["seconds"])
-
-
-def read_checkpoint(folder: TrialFolder) -> dict[str, Any]:
-    """A trial's checkpoint: ``training``, ``identity``, ``epoch``, ``seconds`` and ``fresh``.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
-    try:
-        # weights_only: a pickle from elsewhere must not run code here.
-        checkpoint = torch.load(buffered(folder.checkpoint), map_location="cpu", weights_only=True)
-        fresh = checkpoint.get(
-            "fresh", ""
-        )  # absent from those of earlier versions, which had stored samples alone
-        return {name: checkpoint[name] for name in ("training", "identity", "epoch", "seconds")} | {
-            "fresh": fresh
-        }
-    except Exception as error:  # PyTorch's reader raises whatever a damaged file leads it to
-        raise DataError(
-            f"{TrialFolder.checkpoint} must be a whole checkpoint",
-            f"{folder.checkpoint} ({type(error).__name__}: {first_line(error)})",
-            "Run the study again with the trial's folder removed, or restore it from a copy.",
-        ) from None
-
-
-def _save_checkpoint(
-    training: Training | FrontTraining,
-    folder: TrialFolder,
-    identity: EpochRow,
-    epoch: int,
-    seconds: float,
-    fresh: str,
-) -> None:
-    checkpoint = {
-        "training": training.state_dict(),
-        "identity": identity,
-        "epoch": epoch,
-        "seconds": seconds,
-        "fresh": fresh,
-    }
-    write_whole(folder.checkpoint, lambda temporary: torch.save(checkpoint, temporary))
 
 
 def _reduced_losses(

@@ -185,7 +185,7 @@ def test_killed_between_log_and_checkpoint_the_epoch_is_trained_again(
     config = _config(small)
     run_trial(config, tmp_path / "whole", inputs, Worker(), lambda row: None)
     with monkeypatch.context() as patch:
-        patch.setattr("study.trials.trial._save_checkpoint", _raise_killed)
+        patch.setattr("study.trials.trial.save_checkpoint", _raise_killed)
         with pytest.raises(Killed):
             run_trial(config, tmp_path / "parts", inputs, Worker(), lambda row: None)
     assert len(epoch_log.read(tmp_path / "parts")) == 1
