@@ -107,10 +107,10 @@ class ReferencesBeside:
 
         if not self._actors:
             self._shared = ray.put(self._inputs)  # for as long as an actor may be restarted
-            self._actors = _start_actors(self._shared)
+            self._actors = _start_actors()
         pool = ActorPool(self._actors)
         for piece in pieces:
-            pool.submit(lambda actor, piece: actor.do.remote(piece), piece)
+            pool.submit(lambda actor, piece: actor.do.remote([self._shared], piece), piece)
         while pool.has_next():
             if self._stopped:
                 raise InterruptedError
@@ -128,30 +128,34 @@ class ReferencesBeside:
 class _Actor:
     """A ``ReferenceScorer`` in a process of its own.
 
-    Args:
-        shared: a reference to the study's inputs, in a list, which Ray hands on as it is.
+    What it scores with comes with each piece, not at its start: Ray warns on the screen of an actor that it may
+    restart without what it was started with.
     """
 
-    def __init__(self, shared: list[Any]) -> None:
-        import ray
+    def __init__(self) -> None:
         import torch
 
         os.setpriority(os.PRIO_PROCESS, 0, _LEAST_PRIORITY)  # trials go first
         torch.set_num_threads(1)
-        self._scorer = ReferenceScorer(ray.get(shared[0]))
+        self._scorer: ReferenceScorer | None = None
 
-    def do(self, piece: Piece) -> tuple[Any, float]:
+    def do(self, shared: list[Any], piece: Piece) -> tuple[Any, float]:
+        """``shared``: a reference to the study's inputs, in a list, which Ray hands on as it is."""
+        import ray
+
+        if self._scorer is None:
+            self._scorer = ReferenceScorer(ray.get(shared[0]))
         return timed(piece, self._scorer)
 
 
-def _start_actors(shared: Any) -> list[Any]:
+def _start_actors() -> list[Any]:
     import ray
 
     remote: Any = ray.remote(
         num_cpus=0, max_restarts=_RESTARTS, max_task_retries=_RESTARTS, scheduling_strategy="SPREAD"
     )
     count = min(PARTS, max(1, int(cluster_cpus() // _CPUS_AN_ACTOR)))
-    return [remote(_Actor).remote([shared]) for _ in range(count)]
+    return [remote(_Actor).remote() for _ in range(count)]
 
 
 def _kill(actor: Any) -> None:
