@@ -2,7 +2,7 @@
 
     python benchmarks/fault_simulation.py --schedules 100000
     python benchmarks/fault_simulation.py --first 4711 --schedules 1      # one again, by its seed
-    python benchmarks/fault_simulation.py --json result.json              # flat keys
+    python benchmarks/fault_simulation.py --schedules 100000 --minutes 10 --json result.json   # flat keys
 
 One process. Each schedule is a study whose drivers are killed at a write, on a disk that tears (at any byte of the
 journal and the epoch logs), fills, breaks and forgets what it said was safe, with workers that die, locks that are
@@ -36,27 +36,31 @@ def main() -> None:
     )
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first schedule")
+    parser.add_argument("--minutes", type=float, help="end after so long, with the schedules run by then")
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     room = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
     began, used = time.monotonic(), time.process_time()
-    violations = 0
+    violations = schedules = 0
     with tempfile.TemporaryDirectory(dir=room, prefix="taskct-") as folder:
         for seed in range(options.first, options.first + options.schedules):
             problems = run_schedule(seed, Path(folder))
             violations += bool(problems)
+            schedules += 1
             if problems:
-                print(f"seed {seed}: {'; '.join(problems)}")
+                print(f"seed {seed}: {'; '.join(problems)}", flush=True)
+            if options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
+                break
     result = {
-        "schedules": options.schedules,
+        "schedules": schedules,
         "violations": violations,
         "seconds": time.monotonic() - began,
         "processor_seconds": time.process_time() - used,
         "first_seed": options.first,
     }
     print(
-        f"{violations} of {options.schedules} schedules violated a promise; {result['seconds']:.0f} s, "
+        f"{violations} of {schedules} schedules violated a promise; {result['seconds']:.0f} s, "
         f"{result['processor_seconds']:.0f} s of one core"
     )
     if options.json:

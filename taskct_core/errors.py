@@ -10,13 +10,13 @@ class TaskctError(Exception):
 
     Args:
         rule: what must hold, e.g. ``"alpha must lie in [0, 1]"``.
-        received: what was found instead, e.g. ``"alpha = 1.2"``.
+        received: what was found instead, e.g. ``"alpha = 1.2"``; an empty text is shown as ``''``.
         next_step: what the user can do about it.
     """
 
     def __init__(self, rule: str, received: str, next_step: str) -> None:
         self.rule = redacted(rule)
-        self.received = redacted(received)
+        self.received = redacted(received) or "''"
         self.next_step = redacted(next_step)
         super().__init__(f"{self.rule}; received {self.received}. {self.next_step}")
 

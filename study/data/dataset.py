@@ -24,8 +24,10 @@ from taskct_core.contracts.tables import require_plain
 from taskct_core.errors import DataError
 from taskct_core.geometry import PRESETS, Geometry, geometry_from_dict
 from taskct_core.registry import Trust
+from taskct_core.simulation.config import SimulationConfig
 
 _NAMED = 5  # of many damaged shards
+_BY_SPLIT = ("shards", "counts", "patients")  # of a card's mappings, those that have every split
 
 
 class ShardEntry(StrictModel):
@@ -93,7 +95,7 @@ class DatasetCard(StrictModel):
     @property
     def scanner_text(self) -> str:
         """Field of view and dose in a line."""
-        policy = self.simulation["field_of_view"]
+        policy = self.simulation.get("field_of_view", "scanner")
         field = f", {self.field_of_view_mm:g} mm for all patients" if self.field_of_view_mm else ""
         dose = ", ".join(f"{name.replace('_', ' ')} {_rounded(value)}" for name, value in self.dose.items())
         return f"Scanner: field of view {policy}{field}; dose: {dose or 'not recorded'}"
@@ -130,7 +132,8 @@ def load_card(folder: Path) -> DatasetCard:
     """Read and check ``dataset.json``.
 
     Raises:
-        DataError: if the folder is no finished dataset, or of another format version.
+        DataError: if the folder is no finished dataset, of another format version, or its card is damaged.
+        ConfigError: if a value of its card is of another kind.
     """
     path = DatasetFolder(folder).card
     if not path.is_file():
@@ -154,7 +157,39 @@ def load_card(folder: Path) -> DatasetCard:
             f"version {version} in {path}",
             "Simulate the dataset again with this version of taskct.",
         )
-    return DatasetCard.parse(values)
+    card = DatasetCard.parse(values)
+    _check_records(card, path)
+    return card
+
+
+def _check_records(card: DatasetCard, path: Path) -> None:
+    """What a card's mappings hold must be what is read of them; settings that only another version knew may be there.
+
+    Raises:
+        ConfigError: if a setting of the simulation has a value that it cannot have.
+        DataError: if a split, the size of the sinograms or the record of the source's splits is missing.
+    """
+    known = SimulationConfig.model_fields.keys() & card.simulation.keys()
+    SimulationConfig.of_dataset({name: card.simulation[name] for name in known})
+    missing = [
+        f"{what}.{split}" for split in schema.SPLITS for what in _BY_SPLIT if split not in getattr(card, what)
+    ]
+    missing += [f"counts.{split}.samples" for split, counts in card.counts.items() if "samples" not in counts]
+    sizes = ("num_angles", "num_bins") if card.has_sinogram else ()
+    missing += [f"geometry.{name}" for name in sizes if not _is_count(card.geometry.get(name))]
+    if not isinstance(card.source.get("split"), dict):
+        missing.append("source.split")
+    if missing:
+        raise DataError(
+            f"{path.name} must hold what `taskct simulate` recorded",
+            f"{path} without a valid {', '.join(missing)}",
+            "Restore it from a copy, or delete it and run `taskct simulate CONFIG` again: it keeps the shards, and "
+            "writes the file anew.",
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def verify_shards(folder: Path, card: DatasetCard) -> None:

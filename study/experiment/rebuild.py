@@ -179,7 +179,16 @@ def _read_trial(folder: TrialFolder, experiment: ExperimentConfig, space: Search
         is_finished = bool(rows) and folder.final.is_file()
     else:  # one's own need not leave more than its log
         is_finished = bool(rows) and rows[-1][EPOCH] >= config.epochs
-    return _Known(values, space.parameters_of(values), is_finished)
+    parameters = space.parameters_of(values)
+    try:
+        space.values_of(parameters)
+    except KeyError as error:
+        raise DataError(
+            f"{TrialFolder.config} must hold every value that the search gave the trial",
+            f"{folder.config} without {error}",
+            "Restore it from a copy before the study is rebuilt; else the trial is run anew.",
+        ) from None
+    return _Known(values, parameters, is_finished)
 
 
 def _searched_values(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Reads the study's storage, ``driver.lock`` and the epoch logs of running trials;
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from contextlib import suppress
@@ -30,7 +29,7 @@ from study.search.storage.records import (
     read_records,
 )
 from study.trials import epoch_log
-from taskct_core.contracts.files import is_remote
+from taskct_core.contracts.files import is_remote, parse_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING, SECONDS
@@ -147,9 +146,9 @@ class StatusReader:
 
 def _read_references(folder: StudyFolder) -> ReferencesAdvanced | None:
     try:
-        note = json.loads(folder.reference_progress.read_text(encoding="utf-8"))
+        note = parse_json(folder.reference_progress.read_bytes())
         return ReferencesAdvanced(int(note["done"]), int(note["total"]), str(note["method"]))
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):  # none, or damaged
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError):  # none, or damaged
         return None
 
 
@@ -193,4 +192,5 @@ def _seconds_left(study: optuna.Study, trials_left: int, plan: dict[str, Any]) -
     ended = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
     if not ended:
         return None
-    return trials_left * statistics.median(ended) / min(plan.get("max_concurrent", 1), max(trials_left, 1))
+    at_a_time = max(1, min(plan.get("max_concurrent", 1), trials_left))
+    return trials_left * statistics.median(ended) / at_a_time

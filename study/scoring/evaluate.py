@@ -207,10 +207,9 @@ def _study_card(study: StudyFolder) -> StudyCard:
     return StudyCard.read(study.card)
 
 
-def _photons(card: DatasetCard) -> float | None:
-    """Photons a ray, whichever word the dose was given in."""
-    photons: float | None = card.dose.get("photons_per_ray", card.simulation["photons_per_ray"])
-    return photons
+def _photons(card: DatasetCard) -> object:
+    """Photons a ray, whichever word the dose was given in: a number, or a pair that they were drawn between."""
+    return card.dose.get("photons_per_ray", card.simulation.get("photons_per_ray"))
 
 
 def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> dict[str, str]:
@@ -220,7 +219,7 @@ def _shared_columns(card: DatasetCard, dataset: Path, split: str) -> dict[str, s
         schema.METRIC_POLICY: schema.POLICY_TEXT,
         DATASET: str(dataset),
         "simulation_photons_per_ray": str(_photons(card)),
-        "simulation_preset": card.simulation["preset"],
+        "simulation_preset": str(card.simulation.get("preset")),
     } | provenance("cpu")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from study.search.samplers.points import FIXED
-from study.search.storage.records import DUPLICATE_OF, VALUES
+from study.search.storage.records import DUPLICATE_OF, FIXED, VALUES
 
 _IN_A_ROW = 5
 

@@ -13,6 +13,8 @@ from study.trials import epoch_log
 from taskct_core.contracts.rows import EpochRow, finite_numbers
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED
 
+_UNTOLD = {RETRIES: 0, REASON: None}  # what a trial without these attributes is read as
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -58,7 +60,8 @@ class Judge:
     def tell(self, trial: optuna.Trial, rows: list[EpochRow], outcome: Outcome, retries: int) -> None:
         """Bring a trial to its final state in storage, with what Optuna's states have no room for.
 
-        The state comes last: a driver that dies before it leaves a trial that is judged once more.
+        The state comes last: a driver that dies before it leaves a trial that is judged once more. Each write is forced
+        to disk, so what storage says already, or says by having nothing, is not written.
         """
         attributes = {
             OBJECTIVES: outcome.objectives,
@@ -67,8 +70,10 @@ class Judge:
             RETRIES: retries,
             REASON: outcome.reason,
         }
+        known = _UNTOLD | trial.user_attrs
         for name, value in attributes.items():
-            trial.set_user_attr(name, value)
+            if name not in known or known[name] != value:
+                trial.set_user_attr(name, value)
         self._tell_samplers(trial, rows)
         if outcome.status == COMPLETE:
             trial.study.tell(trial.number, [outcome.objectives[name] for name in self.objectives])

@@ -74,6 +74,11 @@ class Driver:
         return (self.host, self.boot, self.namespace) == here and bool(self.started)
 
 
+_KINDS = {
+    field.name: {"str": str, "int": int, "float": int | float}[str(field.type)] for field in fields(Driver)
+}
+
+
 class StudyLock:
     """The lock that this driver holds."""
 
@@ -165,13 +170,13 @@ def _parse(values: dict[str, Any]) -> Driver:
     Raises:
         TypeError: if a value is missing or of another type.
     """
-    known = {field.name: values[field.name] for field in fields(Driver) if field.name in values}
-    for field in fields(Driver):
-        value = known.get(field.name, field.default)
-        allowed = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
-        if isinstance(value, bool) or not isinstance(value, allowed):  # type: ignore[arg-type]
-            raise TypeError(f"{field.name} = {value!r}")
-    return Driver(**known)
+    known = {name: values[name] for name in _KINDS if name in values}
+    driver = Driver(**known)
+    for name, kind in _KINDS.items():
+        value = getattr(driver, name)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(f"{name} = {value!r}")
+    return driver
 
 
 def acquire(folder: Path, what: str = "study") -> StudyLock:
@@ -236,7 +241,7 @@ def _is_dead(folder: Path, owner: Driver, have_kernel_lock: bool) -> bool:
 def _this_driver() -> Driver:
     now, pid = time.time(), os.getpid()
     host, boot, namespace = _this_machine()
-    return Driver(host, pid, uuid.uuid4().hex, now, now, boot, namespace, _start_of(pid) or 0.0)
+    return Driver(host, pid, uuid.uuid4().hex, now, now, boot, namespace, _start_of_this(pid))
 
 
 def _create(folder: Path, driver: Driver, what: str) -> None:
@@ -272,6 +277,12 @@ def _this_machine() -> tuple[str, str, str]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = str(Path("/proc/self/ns/pid").readlink())
     return socket.gethostname(), boot, namespace
+
+
+@functools.cache
+def _start_of_this(pid: int) -> float:
+    """When this process started, by its number: a fork has another."""
+    return _start_of(pid) or 0.0
 
 
 def _start_of(pid: int) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from taskct_core.config import StrictModel
-from taskct_core.contracts.files import write_bytes, write_text
+from taskct_core.contracts.files import parse_json, write_bytes, write_text
 from taskct_core.contracts.folders import ReconstructorFolder
 from taskct_core.errors import DataError, first_line
 from taskct_core.hounsfield import MU_AIR, MU_MAX, MU_WATER
@@ -139,7 +138,7 @@ def read_card(folder: Path) -> ReconstructorCard:
             "Name a finished trial's folder (STUDY/trials/0003), or a finished study's.",
         )
     try:
-        return ReconstructorCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return ReconstructorCard.model_validate(parse_json(path.read_bytes()))
     except (ValidationError, ValueError, OSError) as error:
         raise DataError(
             f"{ReconstructorFolder.card} must describe a reconstructor",

@@ -178,12 +178,24 @@ def parse_json(content: bytes) -> Any:
     """The plain values of a JSON text in UTF-8.
 
     Raises:
-        ValueError: if it is none, holds a number of thousands of digits, or nests deeper than Python follows.
+        ValueError: if it is none, holds a number of thousands of digits or text that no file can hold, or nests
+            deeper than Python follows.
     """
     try:
-        return json.loads(content.decode("utf-8"))
+        values = json.loads(content.decode("utf-8"))
+        if b"\\u" in content and not is_unicode(json.dumps(values, ensure_ascii=False)):
+            raise ValueError(f"a text in it {HALF_A_LETTER}")
+        return values
     except RecursionError:
         raise ValueError("values are nested too deep") from None
+
+
+HALF_A_LETTER = r"holds half a letter (a lone surrogate, \ud800 to \udfff), which cannot be written to a file"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8, which half a surrogate pair of a JSON or YAML text cannot."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def read_json(path: Path, next_step: str) -> Any:

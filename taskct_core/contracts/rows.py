@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
-from taskct_core.contracts.files import read_json, write_text
+from taskct_core.contracts.files import is_unicode, read_json, write_text
 from taskct_core.errors import DataError
 from taskct_core.schema import METRICS, NETWORK_SUFFIXES
 
@@ -162,7 +162,7 @@ def _fits(value: object, kind: type | None) -> bool:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     if (isinstance(value, int) and abs(value) >= _LARGEST) or (
-        isinstance(value, str) and not _is_text(value)
+        isinstance(value, str) and not is_unicode(value)
     ):
         return False
     if kind is None:  # of a version, or of the user's own
@@ -170,11 +170,6 @@ def _fits(value: object, kind: type | None) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, str if kind is str else int | float)
-
-
-def _is_text(value: str) -> bool:
-    """Whether it can be written in UTF-8, which half a surrogate pair of a JSON text cannot."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 @functools.cache

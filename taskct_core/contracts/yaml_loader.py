@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from taskct_core.contracts.files import HALF_A_LETTER, is_unicode
 from taskct_core.errors import DataError
 
 MOST_VALUES = 200_000  # with those that aliases repeat
@@ -49,6 +50,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """As PyYAML's, but what cannot be read as its kind (a 13th month) is an error with its line."""
+        if isinstance(node, yaml.ScalarNode) and not is_unicode(node.value):
+            raise _refused(f"a text {HALF_A_LETTER}", node.start_mark)
         is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
         if is_number and len(node.value) > LONGEST_NUMBER:
             raise _refused(f"a number has more than {LONGEST_NUMBER} characters", node.start_mark)

@@ -34,6 +34,7 @@ from study.search.storage.opening import LostStorageError, create_study, open_st
 from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import epoch_row
 from taskct_core.errors import StudyError
 from taskct_core.schema import EPOCH, PRIMARY_DICE, PRIMARY_PSNR
 
@@ -110,14 +111,19 @@ class Disk:
     is_stolen: bool = False  # whether the lock has vanished under its driver
 
     def __post_init__(self) -> None:
-        self._sizes = {str(path): path.stat().st_size for path in self.folder.rglob("*") if path.is_file()}
+        self._inside = len(str(self.folder)) + 1
+        self._sizes = {
+            path: os.stat(path).st_size
+            for place, _, names in os.walk(self.folder)
+            for path in (f"{place}/{name}" for name in names)
+        }
 
     def fsync(self, descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         size = os.fstat(descriptor).st_size
         before = min(self._sizes.get(path, 0), size)  # a torn file may have been cut since
         self.writes += 1
-        self.on_write(os.path.relpath(path, self.folder), before)
+        self.on_write(path[self._inside :], before)
         fault = self.faults.pop(self.writes, "none")
         if fault in ("torn", "full", "broken"):
             size = before + self.draw.randrange(size - before + 1)
@@ -210,8 +216,9 @@ class Driver:
         for epoch in range(1, epochs + 1):
             try:
                 while len(rows) < min(epochs, epoch + self.setting.runs_ahead):
-                    epoch_log.append(proposal.folder, row_at(alpha, len(rows) + 1))
-                    rows = epoch_log.read(proposal.folder)
+                    row = epoch_row(row_at(alpha, len(rows) + 1))
+                    epoch_log.append(proposal.folder, row)
+                    rows.append(row)
                 if self.disk.faults.pop(-self.disk.writes, None) == "worker":
                     raise OSError(errno.EPIPE, "the worker died")
             except OSError as error:
@@ -232,6 +239,7 @@ class Reference:
     table: list[tuple[Any, ...]]
     disks: list[dict[str, bytes]]
     written: list[tuple[str, int]]  # by which write: file, and its size before
+    lock: dict[str, Any]  # its driver's
 
 
 def table(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
@@ -246,17 +254,20 @@ def reference(setting: Setting, room: Path) -> Reference:
     folder.mkdir()
     disks: list[dict[str, bytes]] = []
     written: list[tuple[str, int]] = []
+    lock: dict[str, Any] = {}
 
     def keep(path: str, before: int) -> None:
         disks.append(_files(folder))
         written.append((path, before))
+        with suppress(FileNotFoundError):  # its first write
+            lock.update(json.loads(StudyFolder(folder).lock.read_text()))
 
     disk = Disk(folder, random.Random(0), on_write=keep)
     with mock.patch.object(os, "fsync", disk.fsync):
         Driver(setting, disk).run()
     found = table(read_records(open_study(folder)))
     shutil.rmtree(folder)
-    return Reference(found, disks, written)
+    return Reference(found, disks, written, lock)
 
 
 def run_schedule(seed: int, room: Path) -> list[str]:
@@ -314,20 +325,18 @@ def _leave_first_driver(folder: Path, clean: Reference, draw: random.Random) -> 
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     folder.mkdir(parents=True, exist_ok=True)
-    _leave_lock(folder, draw)
+    _leave_lock(folder, clean.lock, draw)
     return fault == "lost"
 
 
-def _leave_lock(folder: Path, draw: random.Random) -> None:
+def _leave_lock(folder: Path, lock: dict[str, Any], draw: random.Random) -> None:
     """What a killed driver leaves of its lock: of this machine, or of one whose clock was ahead or behind."""
-    lock = lock_module.acquire(folder)
-    lock.abandon()
     kind = draw.choice(("ours", "elsewhere", "ahead", "damaged"))
     path = StudyFolder(folder).lock
     if kind == "damaged":
-        path.write_bytes(path.read_bytes()[: draw.randrange(40)])
+        path.write_text(json.dumps(lock)[: draw.randrange(40)])
         return
-    left = json.loads(path.read_text()) | {"pid": 2**22 + 1}
+    left = lock | {"pid": 2**22 + 1}
     if kind != "ours":
         left |= {"boot": "another", "heartbeat": time.time() + (1e6 if kind == "ahead" else -1e6)}
     path.write_text(json.dumps(left))
@@ -342,13 +351,14 @@ def _violations(
         if record.duplicate_of is not None:
             continue
         log = StudyFolder(folder).trial(record.trial)
-        epochs = [row[EPOCH] for row in epoch_log.read(log)]
+        rows = epoch_log.read(log)
+        epochs = [row[EPOCH] for row in rows]
         known = {epoch for trial, epoch in acknowledged if trial == record.trial}
         if not known <= set(epochs):
             problems.append(f"trial {record.trial} lost epochs {sorted(known - set(epochs))}")
         if epochs != list(range(1, len(epochs) + 1)) or len(epochs) < record.last_epoch:
             problems.append(f"trial {record.trial} logged epochs {epochs}")
-        if epoch_log.read(log) != [row_at(record.values["alpha"], epoch) for epoch in epochs]:
+        if rows != [row_at(record.values["alpha"], epoch) for epoch in epochs]:
             problems.append(f"trial {record.trial} has rows of another")
         lines = log.epoch_log.read_text(errors="replace").splitlines()
         whole = [line for line in lines if line.endswith("}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ BOMBS = {
     "an impossible time": ("name: 2026-01-01 25:61:61\n", "cannot be read as timestamp"),
     "a number that is none": ("study: {trials: !!int ten}\n", "cannot be read as int"),
     "a truth that is none": ("trial: {alpha: !!bool maybe}\n", "cannot be read as bool"),
+    "half a letter": ('study: {enqueue: [{image_loss: "\\ud800"}]}\n', "holds half a letter"),
+    "half a letter in a key": ('trial: {"\\udfff": 1}\n', "holds half a letter"),
     "an object": ("name: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
 }
 
@@ -57,12 +60,23 @@ def test_anchors_that_a_person_writes_are_read(tmp_path: Path) -> None:
     assert len(read_yaml(path, "")) == MOST_VALUES // 40
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, f'{{"a": {"9" * 5000}}}', '{"a": 1', "", "\0\0\0"])
+NO_JSON = ["[" * 100_000, f'{{"a": {"9" * 5000}}}', '{"a": 1', "", "\0\0\0"]
+HALVES = [r'{"a": ["\ud800"]}', r'{"\uDFFF": 1}', r'"\udc00\ud83d"']
+
+
+@pytest.mark.parametrize("text", [*NO_JSON, *HALVES])
 def test_a_json_bomb_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(text)
     with pytest.raises(DataError, match=r"study.json must be valid JSON.*Do something\."):
         read_json(path, "Do something.")
+
+
+@pytest.mark.parametrize("text", [r'"\ud83d\ude00"', r'"\\ud800"', r'{"\u00e4": "\n\u0000"}'])
+def test_json_that_only_looks_like_half_a_letter_is_read(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(text)
+    assert read_json(path, "") == json.loads(text)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from study.data.shard_export import export_shards
 from study.data.shards import from_table, read_shard, to_table, write_shard
 from taskct_core import schema
 from taskct_core.contracts.folders import DatasetFolder
-from taskct_core.errors import ConfigError, DataError
+from taskct_core.errors import ConfigError, DataError, TaskctError
 
 
 @pytest.fixture
@@ -104,6 +104,36 @@ def test_other_format_version_is_refused(dataset: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(DataError, match="version 99"):
         load_card(dataset)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"simulation": {"field_of_view": 3}}, "field_of_view"),
+        ({"simulation": {"photons_per_ray": "many"}}, "photons_per_ray"),
+        ({"simulation": []}, "simulation"),
+        ({"source": {}}, r"without a valid source\.split"),
+        ({"shards": {}}, r"shards\.train, shards\.validation"),
+        ({"counts": {"train": {}}}, r"counts\.train\.samples"),
+        ({"has_sinogram": True, "geometry": {"num_angles": [], "num_bins": 5}}, r"geometry\.num_angles"),
+    ],
+)
+def test_a_card_that_lacks_what_is_read_of_it_is_refused(
+    dataset: Path, changes: dict[str, Any], said: str
+) -> None:
+    path = dataset / DatasetFolder.card
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(TaskctError, match=said):
+        load_card(dataset)
+
+
+def test_a_card_may_lack_or_have_settings_of_another_version(dataset: Path) -> None:
+    path = dataset / DatasetFolder.card
+    card = json.loads(path.read_text())
+    card["simulation"]["a_setting_of_yore"] = 1
+    del card["simulation"]["field_of_view"]
+    path.write_text(json.dumps(card))
+    assert "field of view scanner" in load_card(dataset).scanner_text
 
 
 def test_unfinished_dataset_is_refused(dataset: Path) -> None:

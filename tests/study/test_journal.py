@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from studies import InThisProcess, plan, run_here, study_config, table
 from study.monitor.status import study_status
 from study.run import run_study
 from study.search.events import Event, TrialFinished
-from study.search.storage.opening import open_study
+from study.search.storage.opening import open_study, reopen_or_begin
 from study.search.storage.records import read_records
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
@@ -150,3 +151,49 @@ def test_a_journal_damaged_under_its_driver_is_written_to_no_more(
         run_study(plan(study_config(trials=3), tmp_path), InThisProcess(), strike)
     assert "rebuild" in caught.value.next_step
     assert (journal.read_bytes() if journal.exists() else None) == left[0]
+
+
+def put(line_with: bytes, *path: str, value: Any) -> Damage:
+    """Another value in the last line that holds a text."""
+
+    def damage(content: bytes) -> bytes:
+        lines = content.splitlines()
+        place = max(number for number, line in enumerate(lines) if line_with in line)
+        operation = json.loads(lines[place])
+        inner = operation
+        for name in path[:-1]:
+            inner = inner[name]
+        assert path[-1] in inner
+        inner[path[-1]] = value
+        lines[place] = json.dumps(operation).encode()
+        return b"\n".join(lines) + b"\n"
+
+    return damage
+
+
+OTHER_KINDS: dict[str, Damage] = {
+    "a plan's number": put(b'"plan"', "user_attr", "plan", "trials", value={"a": 1}),
+    "a plan": put(b'"plan"', "user_attr", "plan", value=[]),
+    "a trial's values": put(b'"values":[', "values", value=[{"a": 1}, 1.0]),
+    "too few of them": put(b'"values":[', "values", value=[1.0]),
+    "an objective": put(b'"objectives"', "user_attr", "objectives", value={"dice_liver": []}),
+    "a curve": put(b'"curves"', "user_attr", "curves", value={"dice_liver": 1.0}),
+    "an epoch": put(b'"last_epoch"', "user_attr", "last_epoch", value="one"),
+    "a parameter": put(b'"param_name":"learning_rate"', "param_value_internal", value="text"),
+    "names of objectives": put(b"metric_names", "system_attr", "study:metric_names", value=["one"]),
+    "a fingerprint": put(b'"fingerprint"', "user_attr", "fingerprint", value=7),
+}
+
+
+@pytest.mark.parametrize("damage", OTHER_KINDS.values(), ids=OTHER_KINDS)
+def test_values_of_another_kind_are_told_and_nothing_is_written(half: Path, damage: Damage) -> None:
+    journal = StudyFolder(half).journal
+    journal.write_bytes(damage(journal.read_bytes()))
+    before = journal.read_bytes()
+    for read in (study_status, lambda folder: run_here(study_config(trials=3), folder)):
+        with pytest.raises(StudyError, match=r"what its driver wrote|journal\.log must") as caught:
+            read(half)
+        assert "taskct study rebuild" in caught.value.next_step
+    assert journal.read_bytes() == before
+    reopen_or_begin(half, None, ["maximize", "maximize"])  # as `study rebuild` begins
+    assert (half / "journal.log.unreadable").read_bytes() == before

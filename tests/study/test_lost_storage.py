@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from lookup_trainable import DIRECTIONS
 from studies import Killed, run_here, study_config, table
 
@@ -223,6 +224,18 @@ def test_a_trial_without_a_readable_configuration_is_set_aside_and_run_anew(tmp_
     records = run_experiment(experiment, tmp_path).trials
     assert [record.status for record in records] == [COMPLETE] * 4
     assert table(records)[3] == table(expected)[3]
+
+
+def test_a_trial_whose_configuration_lacks_what_the_search_gave_is_set_aside(tmp_path: Path) -> None:
+    run_experiment(experiment_of(trials=2), tmp_path)
+    config = StudyFolder(tmp_path).trial(0).config
+    values = yaml.safe_load(config.read_text())
+    del values["architecture_parameters"]
+    config.write_text(yaml.safe_dump(values))
+    (tmp_path / StudyFolder.journal).unlink()
+    rebuilt = rebuild_study(tmp_path)
+    assert (rebuilt.finished, list(rebuilt.set_aside)) == ([1], [0])
+    assert ".width" in rebuilt.set_aside[0]
 
 
 def test_the_missing_part_of_an_older_journal_is_added(tmp_path: Path) -> None:

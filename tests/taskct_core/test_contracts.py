@@ -86,6 +86,12 @@ def test_no_other_source_file_names_a_file_of_a_folder() -> None:
     assert len(names) > 20 and again == []
 
 
+def test_an_error_shows_an_empty_text_too() -> None:
+    assert str(DataError("a name must not be empty", "", "Name it.")) == (
+        "a name must not be empty; received ''. Name it."
+    )
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "values.json"
     write_json(path, {"a": 1})

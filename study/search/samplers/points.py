@@ -17,8 +17,7 @@ from scipy.stats import qmc
 
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension, Dimension
-
-FIXED = "fixed_params"  # Optuna's system attribute of enqueued trials
+from study.search.storage.records import FIXED
 
 
 class Points(Protocol):

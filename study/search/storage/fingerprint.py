@@ -11,9 +11,8 @@ import optuna
 
 from study.search.config import StudyConfig
 from study.search.space import SearchSpace
+from study.search.storage.records import FINGERPRINT
 from taskct_core.errors import ConfigError, StudyError
-
-FINGERPRINT = "fingerprint"  # user attribute of the Optuna study
 
 
 def check_objectives(config: StudyConfig, metric_directions: Mapping[str, str]) -> None:

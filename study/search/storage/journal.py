@@ -31,6 +31,7 @@ class CheckedJournal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._size = 0  # that it had when it was last looked at: it only grows
+        self._read = (0, 0)  # how many operations were read, and the file's size then
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
         self._file = _identity(self._check())
 
@@ -41,10 +42,16 @@ class CheckedJournal(JournalFileBackend):
             StudyError: if the file was cut, or a line that has come since cannot be read.
         """
         self._check()
+        size, number = self._size, log_number_from
+        if self._read == (number, size):  # nothing has come since: Optuna asks before each of its answers
+            return
         try:
-            yield from super().read_logs(log_number_from)
+            for operation in super().read_logs(log_number_from):
+                number += 1
+                yield operation
         except ValueError as error:
             raise _unreadable(self._path, str(error)) from None
+        self._read = (number, size)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Force operations to disk.

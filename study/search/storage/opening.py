@@ -23,6 +23,7 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.search.storage.journal import mend_journal, open_journal
+from study.search.storage.records import check_contents
 from taskct_core.contracts.files import is_remote, parse_json, write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError
@@ -135,7 +136,7 @@ def create_study(folder: Path, url: str | None, directions: Sequence[str]) -> op
             f"storage: {card.url or StudyFolder.journal} -> {url or StudyFolder.journal}",
             "Restore `study.storage`, or begin a new study under another name.",
         )
-    study = open_study(folder, writable=True)
+    study = _open(folder, card)  # its journal is mended
     unknown = unknown_trials(study, folder)
     if unknown:
         numbers = ", ".join(map(str, unknown))
@@ -191,14 +192,24 @@ def open_study(folder: Path, *, writable: bool = False) -> optuna.Study:
         StudyError: if there is none, or its storage is gone, knows nothing of it or cannot be opened.
     """
     card = read_card(folder)
+    if writable and card.url is None and _storage_exists(folder, card):
+        mend_journal(StudyFolder(folder).journal)
+    return _open(folder, card)
+
+
+def _open(folder: Path, card: StorageCard) -> optuna.Study:
+    """The card's study, for whoever needs no sampler or sets one."""
     if not _storage_exists(folder, card):
         raise _lost(folder, f"no {_place(folder, card)}")
-    if writable and card.url is None:
-        mend_journal(StudyFolder(folder).journal)
     try:
-        study = optuna.load_study(study_name=card.study_name, storage=_open_storage(folder, card))
+        study = optuna.load_study(
+            study_name=card.study_name,
+            storage=_open_storage(folder, card),
+            sampler=optuna.samplers.RandomSampler(),  # the default, TPE, takes longer to make than a journal to read
+        )
     except KeyError:
         raise _lost(folder, f"no study {card.study_name} in {_place(folder, card)}") from None
+    check_contents(study)
     return study
 
 
@@ -305,7 +316,9 @@ def _set_aside_unreadable(folder: Path) -> None:
 
 def _read_journal(folder: Path) -> None:
     mend_journal(StudyFolder(folder).journal)
-    open_journal(StudyFolder(folder).journal)
+    storage = open_journal(StudyFolder(folder).journal)
+    for study in storage.get_all_studies():
+        check_contents(optuna.load_study(study_name=study.study_name, storage=storage))
 
 
 @contextmanager

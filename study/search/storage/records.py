@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from taskct_core.errors import StudyError
@@ -25,20 +26,60 @@ DUPLICATE_OF = "duplicate_of"  # the earlier trial of the same values, which sta
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
 ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
 
-# User attribute of the Optuna study: what its latest driver set out to do.
+FIXED = "fixed_params"  # system attribute of an Optuna trial: the parameters it was enqueued with
+
+# User attributes of the Optuna study.
+FINGERPRINT = "fingerprint"  # what must not change while it lives, as texts
+# What its latest driver set out to do.
 PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ...}
 
-_KINDS: dict[str, type | UnionType] = {
-    VALUES: dict,
-    OBJECTIVES: dict,
-    LAST_EPOCH: int,
-    CURVES: dict,
-    REASON: str | None,
-    RETRIES: int,
-    ERRORS: int,
-    DUPLICATE_OF: int,
-    RETRY_OF: int,
+_LARGEST = 2**63  # of a whole number
+_Check = Callable[[Any], bool]
+
+
+def _is(kind: type | UnionType) -> _Check:
+    return lambda value: isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    """One that a table can hold."""
+    is_small = not isinstance(value, int) or abs(value) < _LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_small
+
+
+def _list_of(check: _Check) -> _Check:
+    return lambda values: isinstance(values, list) and all(map(check, values))
+
+
+def _mapping_to(check: _Check) -> _Check:
+    return lambda values: isinstance(values, dict) and all(map(check, values.values()))
+
+
+def _or_none(check: _Check) -> _Check:
+    return lambda value: value is None or check(value)
+
+
+_TRIAL_ATTRIBUTES: dict[str, _Check] = {
+    VALUES: _is(dict),
+    OBJECTIVES: _mapping_to(_is_number),
+    LAST_EPOCH: _is(int),
+    CURVES: _mapping_to(_list_of(_or_none(_is_number))),
+    REASON: _or_none(_is(str)),
+    RETRIES: _is(int),
+    ERRORS: _is(int),
+    DUPLICATE_OF: _is(int),
+    RETRY_OF: _is(int),
+    ENQUEUED: _is(str),
 }
+_PLAN: dict[str, _Check] = {
+    "trials": _is(int),
+    "max_concurrent": _is(int),
+    "epochs": _or_none(_is(int)),
+    "timeout": _or_none(_is_number),
+    "trial_timeout": _or_none(_is_number),
+}
+
+_VALUES, _STEPS = _list_of(_is_number), _mapping_to(_is_number)
 
 WAITING = "WAITING"  # queued; the other states are named as in the schema
 
@@ -60,19 +101,67 @@ class TrialRecord:
 
 
 def read_records(study: optuna.Study) -> list[TrialRecord]:
-    """Every trial of the study, in the order of their numbers."""
-    return [_record(trial) for trial in study.get_trials(deepcopy=False)]
+    """Every trial of the study, in the order of their numbers.
+
+    Raises:
+        StudyError: if one holds what no driver wrote.
+    """
+    return [_record(trial, len(study.directions)) for trial in study.get_trials(deepcopy=False)]
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
+def check_contents(study: optuna.Study) -> None:
+    """Whether a study that was just opened holds what its drivers wrote; a damaged storage may still be readable.
+
+    Raises:
+        StudyError: naming the value that is of another kind.
+    """
+    names, plan = study.metric_names, study.user_attrs.get(PLAN, {})
+    if names is not None and not (_list_of(_is(str))(names) and len(names) == len(study.directions)):
+        raise not_as_written(f"{names!r} as the names of {len(study.directions)} objectives")
+    fingerprint = study.user_attrs.get(FINGERPRINT, {})
+    if not _mapping_to(_is(str))(fingerprint):
+        raise not_as_written(f"{FINGERPRINT} = {fingerprint!r}")
+    if not isinstance(plan, dict) or any(
+        name in plan and not check(plan[name]) for name, check in _PLAN.items()
+    ):
+        raise not_as_written(f"{PLAN} = {plan!r}")
+    read_records(study)
+
+
+def not_as_written(received: str) -> StudyError:
+    """The error of a storage that can be read, but holds something else."""
+    return StudyError(
+        "a study's storage must hold what its driver wrote",
+        received,
+        "Restore the storage from a backup, or make it again with `taskct study rebuild`.",
+    )
+
+
+def _wrong_values(trial: FrozenTrial, objectives: int) -> Iterator[tuple[str, Any]]:
+    """What a trial holds that no driver writes, by name."""
+    for name, value in trial.user_attrs.items():
+        if name in _TRIAL_ATTRIBUTES and not _TRIAL_ATTRIBUTES[name](value):
+            yield name, value
+    values = trial.values
+    if trial.state == TrialState.COMPLETE:
+        fit = _VALUES(values) and len(values) == objectives
+    else:
+        fit = values is None or _VALUES(values)
+    if not fit:
+        yield "values", values
+    for name, value in trial.params.items():
+        if not (_is_number(value) or isinstance(trial.distributions[name], CategoricalDistribution)):
+            yield name, value
+    if not _STEPS(trial.intermediate_values):
+        yield "intermediate values", trial.intermediate_values
+    if not isinstance(trial.system_attrs.get(FIXED, {}), dict):
+        yield FIXED, trial.system_attrs[FIXED]
+
+
+def _record(trial: FrozenTrial, objectives: int) -> TrialRecord:
+    for name, value in _wrong_values(trial, objectives):
+        raise not_as_written(f"{name} = {value!r} of trial {trial.number}")
     attributes = trial.user_attrs
-    for name, kind in _KINDS.items():
-        if name in attributes and not isinstance(attributes[name], kind):
-            raise StudyError(
-                "a study's storage must hold what its driver wrote",
-                f"{name} = {attributes[name]!r} of trial {trial.number}",
-                "Restore the storage from a backup, or make it again with `taskct study rebuild`.",
-            )
     return TrialRecord(
         trial=trial.number,
         status=trial.state.name,
@@ -96,4 +185,5 @@ def best_records(study: optuna.Study) -> list[TrialRecord]:
     """The front so far: completed, feasible trials that no other dominates."""
     if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
         return []
-    return [_record(trial) for trial in sorted(study.best_trials, key=lambda trial: trial.number)]
+    best = sorted(study.best_trials, key=lambda trial: trial.number)
+    return [_record(trial, len(study.directions)) for trial in best]
