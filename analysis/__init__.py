@@ -11,7 +11,7 @@ Names are imported when they are first used, so that ``import analysis`` is quic
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from analysis.console import methods_console
@@ -109,7 +109,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
     return getattr(importlib.import_module(f"analysis.{_HOMES[name]}"), name)

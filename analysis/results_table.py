@@ -345,7 +345,7 @@ def parameter_name(column: str) -> str:
     return column.removeprefix(S.CONFIG_PREFIX).replace("_", " ")
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """A setting as text: numbers to three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -355,5 +355,5 @@ def _as_plain(column: pd.Series) -> pd.Series:
     return column.astype(str) if column.dtype == object else column
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))

@@ -61,7 +61,7 @@ class Hider:
             text = re.sub(rf"(?<![\w-]){re.escape(host)}(?![\w-])", HIDDEN, text)
         return text
 
-    def values(self, value: Any) -> Any:
+    def values(self, value: Any) -> Any:  # noqa: ANN401  plain values, of the shape that they had
         """Plain values; settings that name a server become None."""
         if isinstance(value, str):
             return self.text(value)
@@ -99,7 +99,7 @@ def _places(table: ResultsTable) -> tuple[str, ...]:
     """Absolute paths that the study's own records name, longest first."""
     found = {str(table.folder.path), str(Path.home())}
 
-    def collect(value: Any) -> None:
+    def collect(value: object) -> None:
         if isinstance(value, str) and value.startswith("/"):
             found.add(value.rstrip("/"))
         for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -6,7 +6,7 @@ As a library: ``from study import run_study, load_study, study_status``.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from study.monitor.status import StudyStatus, study_status
@@ -39,7 +39,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import on first use: Ray and Optuna take seconds, which the command line's help need not wait for."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -124,7 +124,7 @@ def trust_of(experiment: ExperimentConfig) -> Trust:
     return Trust(frozenset(_names_in(named)), experiment.trust)
 
 
-def _names_in(values: Any) -> Iterator[str]:
+def _names_in(values: object) -> Iterator[str]:
     """Every name in plain values: texts, keys included, and the terms of a mix of losses."""
     if isinstance(values, str):
         yield from (term.rpartition("*")[2].strip() for term in values.split("+"))

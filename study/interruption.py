@@ -46,7 +46,7 @@ class Interruption:
         """Write the one line that says what happened and how to go on."""
         print("Interrupted. The same command continues where it was.", file=sys.stderr, flush=True)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is not None and number == self.signal:
             self.tell()
             os._exit(self.exit_code)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +27,9 @@ from taskct_core.contracts.yaml_loader import read_yaml
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.training.config import TrialConfig
 
+Default = TypeVar("Default")
+Read = TypeVar("Read")
+
 _REDO = (
     "Restore it from a copy; without it the tables lack what it held. `taskct evaluate` scores a trial again."
 )
@@ -39,7 +42,7 @@ def export_results(
     study_folder: StudyFolder | Path,
     name: str,
     trials: Iterable[TrialRecord],
-    on_damage: OnDamage = lambda error: None,
+    on_damage: OnDamage = lambda _error: None,
 ) -> pd.DataFrame:
     """Write the tables of a study from what its trials have left so far, and return the results.
 
@@ -104,7 +107,7 @@ class _Files:
         known: dict[str, Any] | None = self._or(None, lambda: _read_config(path, rows))
         return known
 
-    def _or(self, default: Any, read: Callable[[], Any]) -> Any:
+    def _or(self, default: Default, read: Callable[[], Read]) -> Default | Read:
         try:
             return read()
         except DataError as error:
@@ -180,7 +183,7 @@ def _read_config(path: Path, rows: list[EpochRow]) -> dict[str, Any]:
     return values
 
 
-def _is_config(values: Any) -> bool:
+def _is_config(values: dict[str, Any]) -> bool:
     try:
         TrialConfig.parse(values)
     except ConfigError:
@@ -203,6 +206,6 @@ def _config_columns(
     return {f"{schema.CONFIG_PREFIX}{name}": _flat(value) for name, value in values.items()}
 
 
-def _flat(value: Any) -> Any:
+def _flat(value: object) -> object:
     """A value for a cell of a table; a list is told in words."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

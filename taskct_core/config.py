@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -28,7 +28,7 @@ class StrictModel(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
         """YAML reads ``yes`` as true, Python takes true for 1, and pydantic 1 for true."""
         annotation = cls.model_fields[str(info.field_name)].annotation
         if annotation is bool and not isinstance(value, bool):
@@ -50,7 +50,7 @@ class StrictModel(BaseModel):
             raise _as_config_error(cls, values, error) from None
 
 
-def _holds_truth(value: Any) -> bool:
+def _holds_truth(value: object) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -58,14 +58,14 @@ def _holds_truth(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _takes_truth(annotation: Any) -> bool:
+def _takes_truth(annotation: object) -> bool:
     """Whether truth values may stand somewhere in a field; a model inside judges its own."""
     if annotation in (bool, Any) or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return True
     return any(map(_takes_truth, get_args(annotation)))
 
 
-def _as_config_error(model: type[BaseModel], values: Any, error: ValidationError) -> ConfigError:
+def _as_config_error(model: type[BaseModel], values: object, error: ValidationError) -> ConfigError:
     rules: dict[str, list[str]] = {}  # key -> what it must be, one rule a choice of a union
     received: dict[str, str] = {}
     for problem in error.errors():
@@ -87,15 +87,14 @@ def _as_config_error(model: type[BaseModel], values: Any, error: ValidationError
     )
 
 
-def _place_in(values: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def _place_in(values: object, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Where a problem is in plain values: pydantic's path without the names that it gives to choices of a union."""
     place: list[int | str] = []
     for number, part in enumerate(loc):
-        is_key = isinstance(values, dict) and part in values
-        is_index = isinstance(values, list | tuple) and isinstance(part, int) and part < len(values)
-        if is_key or is_index:
+        is_index = isinstance(part, int) and isinstance(values, list | tuple) and part < len(values)
+        if is_index or (isinstance(values, dict) and part in values):
             place.append(part)
-            values = values[part]
+            values = cast(Any, values)[part]
         elif (
             isinstance(values, dict)
             and number == len(loc) - 1
@@ -111,7 +110,7 @@ def _unknown_key(path: str, valid: list[str]) -> str:
     return f"'{path}' is not a known key (valid here: {', '.join(valid)}){nearest}"
 
 
-def _shortened(value: Any, length: int = 300) -> str:
+def _shortened(value: object, length: int = 300) -> str:
     try:
         text = repr(value)
     except ValueError:  # a number of more digits than Python prints

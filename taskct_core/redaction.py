@@ -25,7 +25,7 @@ def redacted(text: str) -> str:
     return _PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 
-def all_redacted(values: Any) -> Any:
+def all_redacted(values: Any) -> Any:  # noqa: ANN401  plain values, of the shape that they had
     """Plain values with every text ``redacted``, keys included."""
     if isinstance(values, str):
         return redacted(values)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def name_of(family: str, kind: str, *, own: bool = False) -> AfterValidator:
     return AfterValidator(check)
 
 
-def load(name: str, family: Mapping[str, str], kind: str) -> Any:
+def load(name: str, family: Mapping[str, str], kind: str) -> Any:  # noqa: ANN401  whatever has the name
     """Import the object that ``name`` stands for.
 
     Raises:
@@ -116,7 +116,7 @@ def load(name: str, family: Mapping[str, str], kind: str) -> Any:
 
 
 def build_module(
-    name: str, family: Mapping[str, str], kind: str, parameters: Mapping[str, Any], **offered: Any
+    name: str, family: Mapping[str, str], kind: str, parameters: Mapping[str, Any], **offered: object
 ) -> nn.Module:
     """Build the ``nn.Module`` that ``name`` stands for: a class of modules, or a function that makes one.
 
@@ -151,8 +151,12 @@ def _not_a_module(name: str, kind: str, received: str) -> ConfigError:
 
 
 def _call(
-    factory: Any, name: str, kind: str, parameters: Mapping[str, Any], offered: Mapping[str, Any]
-) -> Any:
+    factory: Callable[..., object],
+    name: str,
+    kind: str,
+    parameters: Mapping[str, Any],
+    offered: Mapping[str, object],
+) -> object:
     try:
         arguments = inspect.signature(factory).parameters
     except ValueError:  # of some functions written in C

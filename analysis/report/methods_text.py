@@ -28,7 +28,7 @@ def methods_text(table: ResultsTable) -> list[dict[str, Any]]:
     return [{"title": title, "items": list(items.items())} for title, items in blocks if items]
 
 
-def _data_and_dose(dataset: dict[str, Any], simulation: Any) -> dict[str, str]:
+def _data_and_dose(dataset: dict[str, Any], simulation: object) -> dict[str, str]:
     facts = {**_flat(simulation, "simulation"), **_flat(dataset)}  # what the dataset records is what was done
     policy = facts.get("simulation.field_of_view")
     if policy in S.FIELD_OF_VIEW_POLICIES:
@@ -70,7 +70,7 @@ def _provenance(table: ResultsTable) -> dict[str, str]:
     return facts
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+def _flat(value: object, prefix: str = "") -> dict[str, str]:
     """Nested records as dotted names and texts."""
     if not isinstance(value, dict):
         return {prefix: _text(value)} if prefix and value is not None else {}
@@ -80,7 +80,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """As a paper would have it: numbers to six digits, lists without brackets, points by their number."""
     if isinstance(value, float):
         return f"{value:.6g}"

@@ -132,7 +132,7 @@ def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
     return figure
 
 
-def embedded_json(value: Any) -> str:
+def embedded_json(value: object) -> str:
     """JSON that can stand inside a script element, whatever its strings hold; NaN becomes null."""
     text = json.dumps(value, separators=(",", ":"), cls=PlotlyJSONEncoder)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

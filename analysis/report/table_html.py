@@ -67,13 +67,13 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
     return {"head": [column_title(c) for c in columns], "rows": rows}
 
 
-def _cell(column: str, value: Any) -> dict[str, Any]:
+def _cell(column: str, value: object) -> dict[str, Any]:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return {"text": "–", "sort": ""}
     if column == S.METHOD:
         return {"text": method_name(str(value)), "sort": str(value)}
     if column == S.STATUS:
-        return {"text": {S.FAIL: "failed"}.get(value, str(value).lower()), "sort": str(value)}
+        return {"text": {S.FAIL: "failed"}.get(str(value), str(value).lower()), "sort": str(value)}
     if isinstance(value, float):
         digits = 0 if column == S.SECONDS else 4
         text = f"{value:.0f}" if digits == 0 else f"{value:.4g}"

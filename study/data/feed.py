@@ -42,7 +42,13 @@ class Feed(Protocol):
     ) -> Iterator[Batch]:
         """One epoch in random order. All workers get the same number of batches, of the same sizes."""
 
-    def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
+    def ordered(
+        self,
+        batch_size: int,
+        *,
+        share: Share,
+        more: int = 0,
+    ) -> Iterator[Batch]:
         """Every sample once, by one of the workers; one that has no share gets no batch."""
 
 
@@ -56,12 +62,24 @@ class TableFeed:
         self._order = EpochOrder(samples_a_patient(patients), columns[0][schema.FULL_DOSE][0].size)
 
     def shuffled(
-        self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        share: Share,
+        more: int = 0,  # noqa: ARG002  nothing is read ahead from memory
     ) -> Iterator[Batch]:
         """One epoch in the order that a stream of the same samples has; see ``Feed``."""
         yield from self._batches(self._order.shuffled(seed, epoch, share), batch_size)
 
-    def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
+    def ordered(
+        self,
+        batch_size: int,
+        *,
+        share: Share,
+        more: int = 0,  # noqa: ARG002  nothing is read ahead from memory
+    ) -> Iterator[Batch]:
         """Every sample once, by patient and slice."""
         yield from self._batches(self._order.ordered(share), batch_size)
 
@@ -89,11 +107,11 @@ class MemoryFeed:
         self, batch_size: int, *, seed: int, epoch: int, share: Share, more: int = 0
     ) -> Iterator[Batch]:
         """See ``TableFeed``."""
-        return self._open().shuffled(batch_size, seed=seed, epoch=epoch, share=share)
+        return self._open().shuffled(batch_size, seed=seed, epoch=epoch, share=share, more=more)
 
     def ordered(self, batch_size: int, *, share: Share, more: int = 0) -> Iterator[Batch]:
         """See ``TableFeed``."""
-        return self._open().ordered(batch_size, share=share)
+        return self._open().ordered(batch_size, share=share, more=more)
 
     def _open(self) -> TableFeed:
         if self._tables is None:

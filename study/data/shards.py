@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ from taskct_core import schema
 from taskct_core.contracts.files import arrow_source, write_whole
 from taskct_core.contracts.tables import with_format
 from taskct_core.errors import DataError, first_line
+
+if TYPE_CHECKING:  # Ray Data takes seconds to import
+    from ray.data import Dataset
 
 REPAIR = "Run `taskct simulate CONFIG` again: it makes what is missing or damaged, and keeps the rest."
 _SIMULATION_KEY = "taskct_simulation"  # Parquet metadata: hash of what the shard was made from
@@ -164,7 +167,7 @@ def read_rows(
             yield group, rows[group_of == number] - (ends[number] - sizes[number])
 
 
-def stream_shards(paths: list[Path], columns: list[str] | None = None) -> Any:
+def stream_shards(paths: list[Path], columns: list[str] | None = None) -> Dataset:
     """The shards' columns (None: all) as a ``ray.data.Dataset``, whose readers verify the checksums."""
     import ray.data
     from pyarrow.dataset import ParquetFragmentScanOptions

@@ -49,7 +49,7 @@ def simulate(
 def carry_out(
     plan: SimulationPlan,
     on_patient: OnPatient | None = None,
-    on_measured: Callable[[str], None] = lambda patient: None,
+    on_measured: Callable[[str], None] = lambda _patient: None,
 ) -> DatasetCard:
     """Do what a plan says, and return the card of the dataset. Needs a running Ray session if there are jobs.
 

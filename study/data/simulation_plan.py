@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from pydantic import BaseModel
+
 from study.data.config import DataConfig, DatasetSettings, SyntheticLesionConfig
 from study.data.dataset import DatasetCard, find_damages, load_card
 from study.data.folds import fold_numbers
@@ -155,7 +157,7 @@ def in_one_field(
     return [replace(job, simulation=simulation) for job in jobs]
 
 
-def plain(model: Any) -> dict[str, Any]:
+def plain(model: BaseModel) -> dict[str, Any]:
     """A configuration as JSON would read it back, so that it compares equal with a stored one."""
     values: dict[str, Any] = model.model_dump(mode="json")
     return values

@@ -7,15 +7,18 @@ process does both. What is ready waits in the object store, a window of it and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from study.data.batches import Columns
 from study.data.epoch_order import Visits
 from study.data.fresh_samples import VISIT, FreshSamples
 from study.data.split_shards import SplitShards
 from taskct_core import schema
+
+if TYPE_CHECKING:  # Ray Data takes seconds to import
+    from ray.data import Dataset
 
 _SAMPLES_A_SCAN = 16  # of a task
 _BYTES_A_PIXEL = 12  # of a base: int16 and uint8 on a grid twice as fine
@@ -71,7 +74,7 @@ def _stored(window: Window, shards: SplitShards) -> Iterator[Columns]:
 def _scanned_by_tasks(window: Window, shards: SplitShards, fresh: FreshSamples) -> Iterator[Columns]:
     bases = _read_by_task(_read_bases, window=window, shards=shards, fresh=fresh)
     samples = bases.map_batches(
-        _scan,
+        _scan,  # type: ignore[arg-type]  # Ray's types know nothing of fn_kwargs
         batch_size=None,
         batch_format="numpy",
         fn_kwargs={"window": window, "fresh": fresh},
@@ -87,7 +90,7 @@ def _scanned_here(window: Window, shards: SplitShards, fresh: FreshSamples) -> I
         yield _scan(bases, window, fresh)
 
 
-def _read_by_task(read: Any, **arguments: Any) -> Any:
+def _read_by_task(read: Callable[..., Iterator[Columns]], **arguments: object) -> Dataset:
     import ray.data
 
     return ray.data.from_items([0]).map_batches(
@@ -98,7 +101,7 @@ def _read_by_task(read: Any, **arguments: Any) -> Any:
     )
 
 
-def _batches(dataset: Any, window: Window) -> Iterator[Columns]:
+def _batches(dataset: Dataset, window: Window) -> Iterator[Columns]:
     dataset.context.execution_options.preserve_order = True
     dataset.context.enable_progress_bars = False  # a worker has the defaults, not those of the driver
     return iter(dataset.iter_batches(batch_size=window.batch_size, batch_format="numpy"))

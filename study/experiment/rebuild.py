@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import yaml
 from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from study.config import ExperimentConfig
 from study.experiment.search import study_fingerprint
@@ -81,6 +82,7 @@ class _Known:
 class _Recorded(PointSampler):
     """Gives every trial the parameters that its folder tells of."""
 
+    @override
     def _place(self, study: optuna.Study, trial: FrozenTrial) -> int:
         return trial.number
 

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.cluster.ray_session import token_is_missing
 from study.config import ExperimentConfig, load_experiment
@@ -24,6 +24,9 @@ from study.trials.resources import driver_resources
 from taskct_core.contracts.files import is_url
 from taskct_core.errors import ConfigError, ResourceError, StudyError, first_line
 from taskct_core.redaction import redacted
+
+if TYPE_CHECKING:  # Ray takes seconds to import
+    from ray.job_submission import JobSubmissionClient
 
 _SECONDS_TO_ANSWER = 10.0
 _REACH_IT = "Forward its port (`kubectl port-forward`, `ray dashboard`), or correct --address."
@@ -80,7 +83,7 @@ def _require_answer(address: str) -> None:
         raise ConnectionError(f"what listens there does not speak HTTP ({first_line(error)})") from None
 
 
-def follow(client: Any, job: str, show: Callable[[str], None]) -> None:
+def follow(client: JobSubmissionClient, job: str, show: Callable[[str], None]) -> None:
     """Show a job's output until it ends.
 
     Raises:

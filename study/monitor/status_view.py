@@ -55,7 +55,7 @@ def format_score(value: float) -> str:
     return f"{value:#.4g}"
 
 
-def format_number(value: Any) -> str:
+def format_number(value: object) -> str:
     """Floats with four significant digits, all else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 import analysis
 from analysis.selection import Choice, choose_trial
 from study.scoring.network_export import front_trials_by_hypervolume, network_at_alpha
@@ -104,6 +106,6 @@ def _of_checkpoint(study: StudyFolder, folder: TrialFolder, trust: Trust) -> Rec
     return Reconstructor(network, geometry, card).eval().requires_grad_(False)
 
 
-def _kept_weights(training: dict[str, Any]) -> Any:
-    kept = training.get("kept", {}).get("weights", {})
+def _kept_weights(training: dict[str, Any]) -> dict[str, torch.Tensor]:
+    kept: dict[str, dict[str, torch.Tensor]] = training.get("kept", {}).get("weights", {})
     return kept.get("reconstructor", training["reconstructor"])

@@ -48,8 +48,8 @@ def missing_references(study_folder: StudyFolder | Path, has_sinograms: bool) ->
 def write_references(
     study_folder: StudyFolder | Path,
     inputs: TrialInputs | Repeats,
-    on_row: Callable[[EpochRow], None] = lambda row: None,
-    on_advance: Callable[[ReferencesAdvanced], None] = lambda advanced: None,
+    on_row: Callable[[EpochRow], None] = lambda _row: None,
+    on_advance: Callable[[ReferencesAdvanced], None] = lambda _advanced: None,
     run: Run | None = None,
 ) -> None:
     """Score the references on the validation and test slices, but for those that the folder has already.

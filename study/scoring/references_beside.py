@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.cluster.ray_session import cluster_cpus
 from study.scoring.reference_scorer import Piece, ReferenceScorer, timed
@@ -22,6 +22,9 @@ from study.trials.repeats import Repeats
 from study.trials.trial import TrialInputs
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
+
+if TYPE_CHECKING:  # Ray takes seconds to import
+    from ray.actor import ActorHandle
 
 _CPUS_AN_ACTOR = 4  # of the cluster
 _RESTARTS = 3  # of an actor whose node was taken away
@@ -148,7 +151,7 @@ class _Actor:
         return timed(piece, self._scorer)
 
 
-def _start_actors() -> list[Any]:
+def _start_actors() -> list[ActorHandle[_Actor]]:
     import ray
 
     remote: Any = ray.remote(
@@ -158,7 +161,7 @@ def _start_actors() -> list[Any]:
     return [remote(_Actor).remote() for _ in range(count)]
 
 
-def _kill(actor: Any) -> None:
+def _kill(actor: ActorHandle[Any]) -> None:
     import ray
     from ray.exceptions import RayError
 

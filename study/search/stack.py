@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from study.cluster.ray_session import ray_session
 from study.search.conductor import Conductor, Proposal
@@ -14,6 +14,11 @@ from study.trials.stacked import StackRunner, TrialFailed
 from study.trials.trial import TrialInputs
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.training.config import TrialConfig
+
+if TYPE_CHECKING:  # Ray takes seconds to import
+    from ray import ObjectRef
+
+_Answer = TypeVar("_Answer")
 
 
 class Runner(Protocol):
@@ -172,7 +177,7 @@ class _RemoteRunner:
     def drop(self, trial: int) -> None:
         self._actor.drop.remote(trial)
 
-    def _get(self, reference: Any) -> Any:
+    def _get(self, reference: ObjectRef[_Answer]) -> _Answer:
         import ray
         from ray.exceptions import RayActorError
 

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import BinaryIO, TypeGuard
 
 from taskct_core.contracts.files import is_remote, write_bytes
 from taskct_core.contracts.folders import TrialFolder
@@ -73,9 +73,10 @@ def _rows_of(line: str) -> Iterator[EpochRow]:
         rest = rest[end:].strip()
 
 
-def _is_whole(epoch: Any) -> TypeGuard[int | float]:
-    is_number = isinstance(epoch, int | float) and not isinstance(epoch, bool)
-    return is_number and math.isfinite(epoch) and epoch == int(epoch)
+def _is_whole(epoch: object) -> TypeGuard[int | float]:
+    if not isinstance(epoch, int | float) or isinstance(epoch, bool):
+        return False
+    return math.isfinite(epoch) and epoch == int(epoch)
 
 
 def kept_row(rows: list[EpochRow]) -> EpochRow:
@@ -88,7 +89,7 @@ def kept_row(rows: list[EpochRow]) -> EpochRow:
     return next((row for row in rows if row[EPOCH] == kept), rows[-1])
 
 
-def _ends_torn(file: Any) -> bool:
+def _ends_torn(file: BinaryIO) -> bool:
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         return False

@@ -64,7 +64,7 @@ def make_repeated_trainable(base: TrialConfig, repeats: Repeats, execution: Exec
             if execution.workers_per_trial > 1:  # a group that stands keeps the samples of one fold
                 fit_in_train(part, inputs, execution)
             else:
-                run(part, inputs, execution, lambda row: None)
+                run(part, inputs, execution, lambda _row: None)
 
         repeat_trial(task.config, TrialFolder.at(task.folder), repeats, run_one, tune.report, task.trial)
 

@@ -9,29 +9,51 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _FOLDER = "TASKCT_PROCESS_GROUP"  # in the environment of the first worker
 _SECONDS_TO_REMOVE = 10.0
+Result = TypeVar("Result")
+
+
+class _WorkerGroup(Protocol):
+    """What a Ray Train backend is given, which Ray does not make public: the workers, by rank."""
+
+    def __len__(self) -> int: ...
+
+    def execute(self, function: Callable[..., Any], *arguments: object) -> list[Any]: ...
+
+    def execute_single(self, rank: int, function: Callable[..., Result], *arguments: object) -> Result: ...
+
+    def execute_single_async(
+        self, rank: int, function: Callable[..., Any], *arguments: object
+    ) -> ObjectRef[Any]: ...
+
+    def get_resources_per_worker(self) -> dict[str, float]: ...
 
 
 class LocalTorchConfig(TorchConfig):
     """Ray Train's, whose workers meet in a file if all run on one machine."""
 
     @property
-    def backend_cls(self) -> Any:
+    def backend_cls(self) -> type[Backend]:
         """See ``ray.train.backend.BackendConfig``."""
         return _LocalBackend
 
 
 class _LocalBackend(TorchConfig().backend_cls):  # type: ignore[misc]
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_start(self, worker_group: _WorkerGroup, backend_config: TorchConfig) -> None:
         """Form the process group before training starts."""
         import ray
 
@@ -51,7 +73,7 @@ class _LocalBackend(TorchConfig().backend_cls):  # type: ignore[misc]
             ]
         )
 
-    def on_shutdown(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_shutdown(self, worker_group: _WorkerGroup, backend_config: TorchConfig) -> None:
         """Leave the process group. Until then the workers' libraries go on using the file."""
         import ray
 

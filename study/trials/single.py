@@ -42,6 +42,6 @@ def _run_in_task(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfi
 
         torch.set_num_threads(execution.threads_per_worker)
         worker = Worker(device=torch.device("cuda" if execution.use_gpu else "cpu"))
-        run_trial(task.config, task.folder, inputs, worker, lambda row: None, task.trial)
+        run_trial(task.config, task.folder, inputs, worker, lambda _row: None, task.trial)
 
     ray.get(train.remote())

@@ -14,10 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.trials.task import TrialTask
 from taskct_core.contracts.rows import EpochRow
+
+if TYPE_CHECKING:  # Ray takes seconds to import
+    from ray.actor import ActorHandle
 
 Report = Callable[[EpochRow], None]
 Work = Callable[[TrialTask, Report], None]  # what a worker does with a trial
@@ -105,7 +108,7 @@ class StandingGroup:
     def _answer(self) -> EpochRow | None:
         import ray
 
-        answer = self._mailbox.next_answer.remote()
+        answer: Any = self._mailbox.next_answer.remote()
         while not ray.wait([answer], timeout=_SECONDS_BETWEEN_LOOKS)[0]:
             if self._end.done():
                 self._end.result()
@@ -114,7 +117,7 @@ class StandingGroup:
         return row
 
 
-def serve(mailbox: Any, work: Work, *, is_first: bool) -> None:
+def serve(mailbox: ActorHandle[Mailbox], work: Work, *, is_first: bool) -> None:
     """A worker's side: train whatever trials are ordered, for as long as the group lives."""
     orders = _orders(mailbox)
 
@@ -133,13 +136,13 @@ def serve(mailbox: Any, work: Work, *, is_first: bool) -> None:
                 _tell_done(mailbox)
 
 
-def _tell_done(mailbox: Any) -> None:
+def _tell_done(mailbox: ActorHandle[Mailbox]) -> None:
     import ray
 
     ray.get(mailbox.answer.remote(None))
 
 
-def _orders(mailbox: Any) -> Iterator[Any]:
+def _orders(mailbox: ActorHandle[Mailbox]) -> Iterator[Any]:
     import ray
 
     index = 0

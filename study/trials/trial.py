@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,8 @@ from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training, trained_reconstructor
 from taskct_core.training.trial import Training
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -308,7 +310,7 @@ def _scored(
     return sorted(rows, key=lambda row: (row[schema.PATIENT], row[schema.SLICE_INDEX]))
 
 
-def _gather(value: Any, worker: Worker) -> list[Any]:
+def _gather(value: _Part, worker: Worker) -> list[_Part]:
     if worker.share.world_size == 1:
         return [value]
     parts: list[Any] = [None] * worker.share.world_size

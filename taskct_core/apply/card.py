@@ -17,6 +17,7 @@ from taskct_core.config import StrictModel
 from taskct_core.contracts.files import parse_json, write_bytes, write_text
 from taskct_core.contracts.folders import ReconstructorFolder
 from taskct_core.errors import DataError, first_line
+from taskct_core.geometry import FieldOfViewPolicy
 from taskct_core.hounsfield import MU_AIR, MU_MAX, MU_WATER
 from taskct_core.schema import METRICS
 from taskct_core.training.config import TrialConfig
@@ -32,7 +33,7 @@ LICENCE = "Apache-2.0 for taskct; the licence of the training data may limit the
 class ScanRecord(StrictModel):
     """How the training data were scanned, beside their geometry; of ``dataset.json``."""
 
-    field_of_view: str = "scanner"
+    field_of_view: FieldOfViewPolicy = "scanner"
     fbp_filter: str = "hann"
     fbp_frequency_scaling: float = 1.0
     dose: dict[str, Any] = {}  # in words: photons_per_ray, dose_fraction, noise_hu
@@ -105,7 +106,7 @@ def scores_of(rows: list[Mapping[str, Any]]) -> dict[str, dict[str, float | None
     return scores
 
 
-def _finite(value: Any) -> float | None:
+def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

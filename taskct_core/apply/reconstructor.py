@@ -62,7 +62,7 @@ class Reconstructor(nn.Module):
         self,
         hu: NDArray[np.int16 | np.float32],
         spacing_mm: tuple[float, float, float],
-        on_slices: OnSlices = lambda done: None,
+        on_slices: OnSlices = lambda _done: None,
     ) -> Hu:
         """Reconstruct slices of a low-dose image series, on their own grid.
 
@@ -90,7 +90,7 @@ class Reconstructor(nn.Module):
             on_slices(len(images))
         return denoised
 
-    def reconstruct(self, sinograms: NDArray[np.float32], on_slices: OnSlices = lambda done: None) -> Hu:
+    def reconstruct(self, sinograms: NDArray[np.float32], on_slices: OnSlices = lambda _done: None) -> Hu:
         """Reconstruct sinograms of the training geometry.
 
         Args:

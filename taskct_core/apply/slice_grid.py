@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.ndimage import binary_opening
 
-from taskct_core.geometry import Geometry
-from taskct_core.geometry.field_of_view import FieldOfView, FieldOfViewPolicy, field_of_view
+from taskct_core.geometry import FieldOfViewPolicy, Geometry
+from taskct_core.geometry.field_of_view import FieldOfView, field_of_view
 from taskct_core.geometry.resampling import resampling
 from taskct_core.hounsfield import AIR_HU, HU_MAX, LOWEST_STORED_HU
 from taskct_core.volumes.body import BodyBox, body_box
@@ -39,7 +40,7 @@ class SliceGrid:
         hu: NDArray[np.generic],
         spacing_mm: tuple[float, float],
         geometry: Geometry,
-        policy: FieldOfViewPolicy | Any,
+        policy: FieldOfViewPolicy,
     ) -> Self:
         """The field that the training data's policy takes from slices ``(slice, row, column)``."""
         body = body_box(hu, spacing_mm)
@@ -74,7 +75,7 @@ class SliceGrid:
         rows, columns = (np.where(ok, place, 0) for ok, place in zip(inside, places, strict=True))
         return np.where(np.outer(*inside), labels[:, rows[:, None], columns], np.uint8(0))
 
-    def _back(self, axis: int) -> Any:
+    def _back(self, axis: int) -> sparse.csr_array:
         start, extent, scale = self._inverse(axis)
         return resampling(self.view.pixels, start * scale, extent * scale, self.shape[axis])
 

@@ -169,12 +169,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: object) -> None:
     """Write plain values as indented JSON, whole; see :func:`write_whole`."""
     write_text(path, json.dumps(values, indent=2, default=str) + "\n")
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes) -> Any:  # noqa: ANN401  whatever JSON holds: who asks knows what to check
     """The plain values of a JSON text in UTF-8.
 
     Raises:
@@ -198,7 +198,7 @@ def is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def read_json(path: Path, next_step: str) -> Any:
+def read_json(path: Path, next_step: str) -> Any:  # noqa: ANN401  as parse_json
     """Read a JSON file.
 
     Raises:

@@ -206,7 +206,7 @@ def read_rows(path: Path) -> list[EpochRow]:
     return decoded
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _encoded(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

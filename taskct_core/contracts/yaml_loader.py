@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
             _count_values(node, {})
         return node
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
         self._depth += 1
         if self._depth > DEEPEST:
             raise _refused(f"values are nested deeper than {DEEPEST} levels", self.peek_event().start_mark)
@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         """As PyYAML's, but what cannot be read as its kind (a 13th month) is an error with its line."""
         if isinstance(node, yaml.ScalarNode) and not is_unicode(node.value):
             raise _refused(f"a text {HALF_A_LETTER}", node.start_mark)
@@ -67,7 +67,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> Any:  # noqa: ANN401  whatever YAML holds: who asks knows what to check
     """Return the plain values that a YAML text stands for.
 
     Raises:
@@ -76,7 +76,7 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # a SafeLoader: makes no objects
 
 
-def read_yaml(path: Path, next_step: str) -> Any:
+def read_yaml(path: Path, next_step: str) -> Any:  # noqa: ANN401  as parse_yaml
     """Read a YAML file of a study's folder.
 
     Raises:
@@ -89,7 +89,7 @@ def read_yaml(path: Path, next_step: str) -> Any:
         raise DataError(f"{path.name} must be valid YAML", f"{path}: {received}", next_step) from None
 
 
-def _refused(problem: str, mark: Any) -> yaml.constructor.ConstructorError:
+def _refused(problem: str, mark: yaml.Mark) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, mark)
 
 

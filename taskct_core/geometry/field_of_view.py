@@ -14,12 +14,11 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.geometry import Geometry
+from taskct_core.geometry import FieldOfViewPolicy, Geometry
 from taskct_core.geometry.resampling import resampling
 from taskct_core.hounsfield import AIR_HU
 from taskct_core.schema import BACKGROUND, UNLABELLED
@@ -27,7 +26,6 @@ from taskct_core.schema import BACKGROUND, UNLABELLED
 LODOPAB_CROP = 362 / 512  # share of the slice's edge
 BODY_HU = -300.0  # above it is body: neither air nor most clothing
 CUT_SHARE = 0.02  # of the field's outline in the body, from which on it counts as cut
-FieldOfViewPolicy = Literal["scanner", "crop", "resize", "true_size"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +171,11 @@ class OdlScan(_Scan):
 
 Geometry = ParallelBeam | FanBeam | OdlScan
 
+FieldOfViewPolicy = Literal[
+    "scanner", "crop", "resize", "true_size"
+]  # see taskct_core.geometry.field_of_view
+_Kind = TypeVar("_Kind", ParallelBeam, FanBeam, OdlScan)
+
 
 def geometry_from_dict(values: dict[str, Any]) -> Geometry:
     """Inverse of a geometry's ``to_dict``.
@@ -196,7 +201,7 @@ def with_field_of_view(geometry: ParallelBeam, field_mm: float) -> ParallelBeam:
     return dataclasses.replace(geometry, pixel_spacing_mm=pixel_mm, bin_spacing_mm=bin_mm)
 
 
-def _from_dict(cls: Any, values: dict[str, Any]) -> Any:
+def _from_dict(cls: type[_Kind], values: dict[str, Any]) -> _Kind:
     fields = dict(values)
     kind = fields.pop("kind", cls.__name__)
     _require(kind == cls.__name__, f"the geometry's kind must be {cls.__name__}", f"kind = {kind!r}")
@@ -210,11 +215,11 @@ def _from_dict(cls: Any, values: dict[str, Any]) -> Any:
         ) from None
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)
 
 
-def _require_positive(name: str, value: Any) -> None:
+def _require_positive(name: str, value: object) -> None:
     _require(
         isinstance(value, int | float) and math.isfinite(value) and value > 0,
         f"{name} must be a positive finite number",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from taskct_core.errors import ConfigError
 
 
-def is_plain_loss(candidate: Any, offered: Collection[str]) -> bool:
+def is_plain_loss(candidate: object, offered: Collection[str]) -> bool:
     """Whether a callable is itself a loss: a function that must be given two things that nobody offers."""
     if not inspect.isfunction(candidate):
         return False

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -56,7 +57,25 @@ def _map(kind: str, geometry: str) -> LinearMap:
     return build_map(kind, geometry_from_dict(json.loads(geometry)))
 
 
-def _batched(apply: Any, info: Any, in_dims: tuple[int | None, ...], inputs: Tensor, *arguments: Any) -> Any:
+class _Context(Protocol):
+    """What autograd keeps of a call."""
+
+    kind: str
+    geometry: str
+    transposed: bool
+
+
+class _VmapInfo(Protocol):
+    batch_size: int
+
+
+def _batched(
+    apply: Callable[..., Tensor],
+    info: _VmapInfo,
+    in_dims: tuple[int | None, ...],
+    inputs: Tensor,
+    *arguments: object,
+) -> tuple[Tensor, int]:
     """The rule of ``vmap``: its axis joins the batch."""
     axis = in_dims[0]
     assert axis is not None
@@ -70,20 +89,20 @@ class _LinearMap(torch.autograd.Function):
         return _compute(inputs, kind, geometry, transposed, role)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: _Context, inputs: tuple[Any, ...], output: Tensor) -> None:
         _, ctx.kind, ctx.geometry, ctx.transposed, _ = inputs
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Any, ...]:
         gradient = _LinearMap.apply(gradients[0], ctx.kind, ctx.geometry, not ctx.transposed, GRADIENT)
         return gradient, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+    def jvp(ctx: _Context, *tangents: Tensor) -> Tensor:
         return _LinearMap.apply(tangents[0], ctx.kind, ctx.geometry, ctx.transposed, TANGENT)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+    def vmap(info: _VmapInfo, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
         return _batched(_LinearMap.apply, info, in_dims, *arguments)
 
 
@@ -99,11 +118,11 @@ def _(inputs: Tensor, kind: str, geometry: str, transposed: bool, role: str) -> 
     return inputs.new_empty(inputs.shape[0], *shape)
 
 
-def _operator_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _operator_context(ctx: _Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, ctx.kind, ctx.geometry, ctx.transposed, _ = inputs
 
 
-def _operator_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+def _operator_backward(ctx: _Context, gradient: Tensor) -> tuple[Any, ...]:
     return _operator(gradient, ctx.kind, ctx.geometry, not ctx.transposed, GRADIENT), None, None, None, None
 
 

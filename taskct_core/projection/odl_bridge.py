@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import odl
@@ -23,13 +24,14 @@ from taskct_core.geometry import Geometry, OdlScan
 from taskct_core.projection.transform import RayTransform
 from taskct_core.registry import load
 
-tomo: Any = odl.applications.tomo
+_Untyped: TypeAlias = Any  # ODL's operators, spaces and elements: it has no types
+tomo: _Untyped = odl.applications.tomo
 _IN_THIS_PROCESS = "in this process:"
 LARGEST_ADJOINT_ERROR = 1e-3  # relative; float32 leaves some 1e-6
-_given: dict[str, Any] = {}  # operators that were given as such
+_given: dict[str, _Untyped] = {}  # operators that were given as such
 
 
-def odl_scan(ray_transform: str | Any, *, unit_mm: float = 1000.0) -> OdlScan:
+def odl_scan(ray_transform: str | _Untyped, *, unit_mm: float = 1000.0) -> OdlScan:
     """The scan of an ODL ray transform, for ``RayTransform``, ``build_reconstructor`` and ``LowDoseScan``.
 
     Args:
@@ -88,11 +90,13 @@ class _Operator(Operator):
 
     its_adjoint: Operator
 
-    def __init__(self, domain: Any, range: Any, apply: Any, scale: float) -> None:
+    def __init__(
+        self, domain: _Untyped, range: _Untyped, apply: Callable[[Tensor], Tensor], scale: float
+    ) -> None:
         super().__init__(domain=domain, range=range, linear=True)
         self._apply, self._scale = apply, scale
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: _Untyped) -> _Untyped:
         values = torch.from_numpy(np.array(x.data))[None, None]
         return self.range.element((self._apply(values)[0, 0] * self._scale).numpy())
 
@@ -150,7 +154,7 @@ class OdlFbp:
 class _MatchedMap:
     """A linear ODL operator, times a number, and its transpose, for batches of tensors."""
 
-    def __init__(self, operator: Any, scale: float) -> None:
+    def __init__(self, operator: _Untyped, scale: float) -> None:
         self._operator, self._scale = operator, scale
         self._domain_weights, self._range_weights = (
             _weights(space) for space in (operator.domain, operator.range)
@@ -172,7 +176,7 @@ class _MatchedMap:
         return float(abs(left - right) / abs(left))
 
     def _each(
-        self, operator: Any, inputs: Tensor, before: NDArray[Any] | float, after: NDArray[Any] | float
+        self, operator: _Untyped, inputs: Tensor, before: NDArray[Any] | float, after: NDArray[Any] | float
     ) -> Tensor:
         outputs = inputs.new_empty(len(inputs), *operator.range.shape)
         for item, output in zip(inputs.detach().cpu().numpy(), outputs, strict=True):
@@ -198,7 +202,7 @@ def refined(geometry: OdlScan, pixels: int) -> OdlScan:
 
 
 @functools.lru_cache(maxsize=8)
-def operator_of(name: str) -> Any:
+def operator_of(name: str) -> _Untyped:
     """The ODL ray transform of an ``OdlScan.ray_transform``.
 
     Raises:
@@ -223,7 +227,7 @@ def operator_of(name: str) -> Any:
     return operator
 
 
-def _made_by(name: str) -> Any:
+def _made_by(name: str) -> _Untyped:
     make = load(name, {}, "ODL ray transform")
     try:
         return make()
@@ -234,7 +238,7 @@ def _made_by(name: str) -> Any:
         ) from error
 
 
-def _weights(space: Any) -> NDArray[Any] | float:
+def _weights(space: _Untyped) -> NDArray[Any] | float:
     """The weights of a space's inner product: a number or an array of its shape."""
     weighting = space.weighting
     return np.asarray(weighting.array) if hasattr(weighting, "array") else float(weighting.const)

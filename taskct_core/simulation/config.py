@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskct_core.config import Count, Fraction, Positive, StrictModel
+from taskct_core.geometry import FieldOfViewPolicy
 from taskct_core.registry import name_of
 
 Dose = Positive | tuple[Positive, Positive]
@@ -52,7 +53,7 @@ class SimulationConfig(StrictModel):
     zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # then, counts below it become it
     dequantisation_noise: bool = True
     inverse_crime_guard: bool = True
-    field_of_view: Literal["scanner", "crop", "resize", "true_size"] = "scanner"
+    field_of_view: FieldOfViewPolicy = "scanner"
     # scanner: edge of the field that all patients share; None: the smallest that holds every body.
     field_of_view_mm: Positive | None = None
     fbp_filter: Annotated[str, name_of("taskct_core.filter_windows:FILTERS", "FBP filter")] = "hann"
@@ -73,7 +74,7 @@ class SimulationConfig(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_dose(cls, values: Any) -> Any:
+    def _fill_in_dose(cls, values: object) -> object:
         if isinstance(values, dict) and all(values.get(word) is None for word in DOSE_WORDS):
             return values | {"photons_per_ray": LODOPAB_PHOTONS_PER_RAY}
         return values

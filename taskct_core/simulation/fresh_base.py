@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.geometry.field_of_view import LODOPAB_CROP, FieldOfView, FieldOfViewPolicy
+from taskct_core.geometry import FieldOfViewPolicy
+from taskct_core.geometry.field_of_view import LODOPAB_CROP, FieldOfView
 from taskct_core.schema import BASE_HU, BASE_LABELS, BODY_HEIGHT_MM, BODY_WIDTH_MM, TUMOUR, TUMOUR_PIXELS
 from taskct_core.volumes.body import BodyBox
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 # (epoch from 1, epochs) -> the share of the configured learning rate, in (0, 1]. One line a schedule.
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "constant": lambda epoch, epochs: 1.0,
+    "constant": lambda _epoch, _epochs: 1.0,
     # Half a cosine from 1 towards 0, in steps of an epoch (Loshchilov & Hutter 2017, arXiv 1608.03983, no restarts).
     "cosine": lambda epoch, epochs: (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2,
 }

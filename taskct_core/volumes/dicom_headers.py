@@ -62,7 +62,7 @@ def read_header(file: Path, tags: Sequence[str] | None = None) -> Dataset:
         ) from None
 
 
-def value(header: Dataset, tag: str) -> Any:
+def value(header: Dataset, tag: str) -> Any:  # noqa: ANN401  its type is the tag's, and files err
     """What a tag holds; None where it is absent, empty or cannot be read."""
     try:
         found = header.get(tag)

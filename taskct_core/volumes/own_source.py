@@ -15,6 +15,7 @@ It gets the same look as every other source: what it reads is checked when it is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from taskct_core.registry import load
 from taskct_core.volumes.volume import Volume, VolumeReference
 
 
-def own_patients(name: str, path: Any, parameters: Mapping[str, Any]) -> list[VolumeReference]:
+def own_patients(name: str, path: str | Path | None, parameters: Mapping[str, Any]) -> list[VolumeReference]:
     """Call a user's source.
 
     Raises:

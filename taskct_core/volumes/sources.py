@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.own_source import check_contract, own_patients
 from taskct_core.volumes.volume import Volume, VolumeReference
+
+if TYPE_CHECKING:  # NiBabel takes its time to import
+    from taskct_core.volumes.grid_override import Spacing
 
 SOURCE_KINDS = ("phantom", "lits", "nifti", "dicom")
 
@@ -20,7 +23,7 @@ def list_patients(
     path: str | Path | None = None,
     *,
     orientation: str | Mapping[str, str] | None = None,
-    spacing_mm: Any = None,
+    spacing_mm: Spacing | Mapping[str, Spacing] | None = None,
     images: str = "imagesTr/*.nii.gz",
     labels: str | Mapping[str, str] | None = None,
     classes: Mapping[int, str] | None = None,

@@ -41,9 +41,9 @@ def random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSa
 
 def quasi_random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     points = QuasiRandomPoints(space, study_seed)
-    return lambda seed: PointSampler(points)
+    return lambda _seed: PointSampler(points)
 
 
 def grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
     points = GridPoints(space, config.grid_points)
-    return lambda seed: PointSampler(points)
+    return lambda _seed: PointSampler(points)

@@ -14,9 +14,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
+from typing_extensions import override
 
 from study.search.space import SearchSpace
-from study.search.space.dimensions import ChoiceDimension, Dimension
+from study.search.space.dimensions import ChoiceDimension, Dimension, Scalar
 from study.search.storage.records import FIXED
 
 
@@ -63,19 +64,22 @@ class PointSampler(BaseSampler):
     def __init__(self, points: Points) -> None:
         self._points = points
 
+    @override
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         return {}
 
+    @override
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         return {}
 
+    @override
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    ) -> Scalar:
         return self._points[self._place(study, trial)][param_name]
 
     def _place(self, study: optuna.Study, trial: FrozenTrial) -> int:

@@ -53,7 +53,7 @@ class ReseededSampler(BaseSampler):
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401  as Optuna declares it
         sampler = self._fresh(trial, param_name)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 

@@ -61,13 +61,13 @@ class ChoiceDimension(StrictModel):
     def parameter_at(self, position: float) -> Scalar:
         return self.options[min(int(position * len(self.options)), len(self.options) - 1)]
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         return value in self.options
 
     def extremes(self) -> list[Scalar]:
         return self.options
 
-    def grid(self, points: int) -> list[Scalar]:
+    def grid(self, points: int) -> list[Scalar]:  # noqa: ARG002  see the docstring
         """Every option, however many points are asked for."""
         return self.options
 
@@ -85,14 +85,14 @@ KINDS: dict[str, type[Dimension]] = {
 }
 
 
-def parse_dimension(name: str, data: Any) -> Dimension:
+def parse_dimension(name: str, data: object) -> Dimension:
     """Read one dimension from plain data, with those that its choices bring.
 
     Raises:
         ConfigError: naming the dimension (``architecture.unet.width``) and what is wrong with it.
     """
     kind = data.get("kind") if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(data, dict) or not isinstance(kind, str) or kind not in KINDS:
         rule = f"{name} must be a mapping whose kind is one of {', '.join(KINDS)}"
         raise ConfigError(rule, repr(data), _NEXT_STEP)
     if kind == "choice":
@@ -105,7 +105,7 @@ def parse_dimension(name: str, data: Any) -> Dimension:
         raise ConfigError(f"{name}: {rule}", repr(data), _NEXT_STEP) from None
 
 
-def _parse_values(name: str, values: Any) -> list[Any] | dict[str, dict[str, Dimension]]:
+def _parse_values(name: str, values: object) -> list[Any] | dict[str, dict[str, Dimension]]:
     if isinstance(values, list):
         return values
     if not isinstance(values, dict) or not all(isinstance(branch or {}, dict) for branch in values.values()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -112,9 +112,10 @@ class FloatDimension(StrictModel):
         value = from_scale(to_scale(self.low) + share * (to_scale(self.high) - to_scale(self.low)))
         return min(max(value, self.low), self.high)
 
-    def contains(self, value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and (self.low <= value <= self.high or value in self.ends)
+    def contains(self, value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high or value in self.ends
 
     def extremes(self) -> list[float]:
         return [self.low, self.high, *self.ends]
@@ -186,9 +187,10 @@ class IntDimension(StrictModel):
         steps = (self.high - self.low) // self.step
         return self.low + self.step * min(int(position * (steps + 1)), steps)
 
-    def contains(self, value: Any) -> bool:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0
+    def contains(self, value: object) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def extremes(self) -> list[int]:
         return [self.low, self.high]

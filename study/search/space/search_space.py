@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 
-from study.search.space.dimensions import ChoiceDimension, Dimension, parse_dimension
+from study.search.space.dimensions import ChoiceDimension, Dimension, Scalar, parse_dimension
 from taskct_core.errors import ConfigError
 from taskct_core.registry import load
 from taskct_core.training.config import TrialConfig
@@ -62,7 +62,7 @@ class SearchSpace:
 
     def values_of(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Optuna's parameters of one trial -> overrides of a TrialConfig."""
-        return self.draw(lambda name, dimension: parameters[name])
+        return self.draw(lambda name, _: parameters[name])
 
     def parameters_of(self, values: dict[str, Any]) -> dict[str, Any]:
         """Overrides of a TrialConfig -> Optuna's parameters; what is not given stays open.
@@ -101,11 +101,11 @@ class SearchSpace:
         return {field: dimension.model_dump_json() for field, dimension in self.dimensions.items()}
 
 
-def _pick_middle(name: str, dimension: Dimension) -> Any:
+def _pick_middle(_name: str, dimension: Dimension) -> Scalar:
     return dimension.parameter_at(0.5)
 
 
-def _pick_option(field: str, option: Any) -> Pick:
+def _pick_option(field: str, option: Scalar) -> Pick:
     return lambda name, dimension: option if name == field else _pick_middle(name, dimension)
 
 
@@ -113,7 +113,7 @@ def _parameters_field(field: str) -> str:
     return f"{field}_parameters"
 
 
-def _draw_branch(value: Any, dimension: ChoiceDimension, pick: Pick) -> dict[str, Any]:
+def _draw_branch(value: Scalar, dimension: ChoiceDimension, pick: Pick) -> dict[str, Any]:
     return {
         name: child.value_of(pick(child.parameter_name(f"{value}.{name}"), child))
         for name, child in dimension.branch(value).items()
@@ -124,7 +124,7 @@ def _add_parameter(
     parameters: dict[str, Any],
     name: str,
     dimension: Dimension | None,
-    value: Any,
+    value: Any,  # noqa: ANN401  of the dimension's own type, if it contains it
     known: dict[str, Dimension],
 ) -> None:
     if dimension is None:

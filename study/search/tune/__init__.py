@@ -20,6 +20,7 @@ from taskct_core.contracts.folders import StudyFolder
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
+    from ray.tune.experiment import Trial
 
 Trainable = Callable[[dict[str, Any]], None]
 
@@ -86,5 +87,5 @@ class TuneExecutor:
                 tune.Tuner(guarded, tune_config=tune_config, run_config=run_config).fit()
 
 
-def _name(trial: Any) -> str:
+def _name(trial: Trial) -> str:
     return f"{trial.config['trial']:04d}"

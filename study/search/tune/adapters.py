@@ -6,7 +6,7 @@ Tune pickles its parts to restore them; a study is restored from Optuna's storag
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
@@ -14,12 +14,16 @@ from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+from typing_extensions import override
 
 from study.search.conductor import Conductor
 from study.trials.failures import FATAL
 from taskct_core.contracts.rows import epoch_row
 from taskct_core.errors import TaskctError
 from taskct_core.schema import EPOCH
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
 
 _TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}
 
@@ -46,6 +50,7 @@ class StudySearcher(Searcher):
         self._numbers[trial_id] = proposal.trial
         return {"trial": proposal.trial, "folder": str(proposal.folder), "values": proposal.values}
 
+    @override
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -63,7 +68,8 @@ class StudyScheduler(FIFOScheduler):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+    @override
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         number = trial.config["trial"]
         row = epoch_row({n: value for n, value in result.items() if n.partition("/")[0] not in _TUNES_OWN})
         if FATAL in result:
@@ -72,11 +78,13 @@ class StudyScheduler(FIFOScheduler):
         goes_on = EPOCH not in row or self._conductor.report(number, row)
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+    @override
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         # Called again at each restart. Tune counts the errors that it has seen; an adopted trial has earlier ones, too.
         trial.max_failures = max(0, self._conductor.retries_left(trial.config["trial"]) + trial.num_failures)
 
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+    @override
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         is_waiting = trial.status == Trial.PENDING
         self._conductor.fail(trial.config["trial"], _reason(_last_error(trial)), while_starting=is_waiting)
 

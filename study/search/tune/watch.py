@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from typing_extensions import override
 
 from study.search.conductor import Conductor
 from taskct_core.errors import ResourceError
@@ -32,10 +33,12 @@ class StudyWatch(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # see the adapters
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    @override
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         self._conductor.started(trial.config["trial"])
 
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    @override
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Raises:
         OutOfTime: if the time is up.
         ResourceError: if no node lives.

@@ -188,11 +188,11 @@ class FrontTraining(ABC):
             self.show_alpha(self.config.alpha)
 
     @abstractmethod
-    def _way_state(self) -> Any:
+    def _way_state(self) -> list[Any]:
         """What the way has to remember beside ``training``."""
 
     @abstractmethod
-    def _load_way_state(self, state: Any) -> None:
+    def _load_way_state(self, state: list[Any]) -> None:
         """Take up ``_way_state``, so that ``training`` is the one that it was."""
 
 

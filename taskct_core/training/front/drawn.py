@@ -118,7 +118,7 @@ class DrawnFront(FrontTraining):
     def _way_state(self) -> list[Any]:
         return [objective.scales for objective in self._objectives.values()]
 
-    def _load_way_state(self, state: Any) -> None:
+    def _load_way_state(self, state: list[Any]) -> None:
         for objective, scales in zip(self._objectives.values(), state, strict=True):
             objective.scales = scales
 

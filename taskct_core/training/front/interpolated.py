@@ -106,7 +106,7 @@ class InterpolatedFront(FrontTraining):
     def _way_state(self) -> list[Weights]:
         return self._anchors
 
-    def _load_way_state(self, state: Any) -> None:
+    def _load_way_state(self, state: list[Any]) -> None:
         self._anchors = state
         self._training = self._stage(self._index)
 
