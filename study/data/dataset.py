@@ -188,7 +188,7 @@ def _check_records(card: DatasetCard, path: Path) -> None:
         )
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -41,7 +41,7 @@ def _is(kind: type | UnionType) -> _Check:
     return lambda value: isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     """One that a table can hold."""
     is_small = not isinstance(value, int) or abs(value) < _LARGEST
     return isinstance(value, int | float) and not isinstance(value, bool) and is_small
