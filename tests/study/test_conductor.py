@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from lookup_trainable import SPACE, row_at
 from studies import EPOCHS
@@ -19,7 +20,7 @@ from study.search.pruners.pruner import Pruner
 from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.storage.opening import begin_study, open_study
-from study.search.storage.records import TrialRecord, read_records
+from study.search.storage.records import REASON, RETRIES, TrialRecord, read_records
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError
@@ -323,3 +324,16 @@ def test_the_reason_of_a_failure_tells_no_password(tmp_path: Path) -> None:
     (record,) = search.records
     assert record.reason == "no answer from postgresql://anna:***@db/s"
     assert b"s3cr3t" not in StudyFolder(tmp_path).journal.read_bytes()
+
+
+def test_what_a_driver_said_of_a_trial_before_it_died_does_not_stay(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    proposal = search.conductor.suggest()
+    assert proposal is not None
+    trial = optuna.Trial(search.study, proposal.trial)
+    trial.set_user_attr(REASON, "its time is up")
+    trial.set_user_attr(RETRIES, 2)
+    row = row_at(proposal.values, 1)
+    JUDGE.tell(trial, [row], JUDGE.outcome([row], pruned=None, error=None), retries=0)
+    (record,) = read_records(open_study(tmp_path))
+    assert (record.status, record.reason, record.retries, record.last_epoch) == (COMPLETE, None, 0, 1)

@@ -181,6 +181,7 @@ OTHER_KINDS: dict[str, Damage] = {
     "an epoch": put(b'"last_epoch"', "user_attr", "last_epoch", value="one"),
     "a parameter": put(b'"param_name":"learning_rate"', "param_value_internal", value="text"),
     "names of objectives": put(b"metric_names", "system_attr", "study:metric_names", value=["one"]),
+    "half a letter": put(b'"user_attr":{"values"', "user_attr", "values", value={"image_loss": "\ud800"}),
     "a fingerprint": put(b'"fingerprint"', "user_attr", "fingerprint", value=7),
 }
 

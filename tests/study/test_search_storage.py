@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from studies import run_here, study_config, table
 
 from study.run import load_study
@@ -28,6 +29,16 @@ def test_a_torn_journal_line_is_cut_off_and_the_rest_kept(tmp_path: Path) -> Non
     study = create_study(tmp_path, None, DIRECTIONS)
     study.tell(study.ask(), [3.0, 4.0])
     assert [trial.values for trial in open_study(tmp_path).trials] == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_reader_follows_a_journal_and_reads_what_has_come_once(tmp_path: Path) -> None:
+    writer = create_study(tmp_path, None, DIRECTIONS)
+    reader = open_study(tmp_path)
+    for told in (1, 2):
+        writer.tell(writer.ask(), [1.0, 2.0])
+        assert len(reader.trials) == len(writer.trials) == told
+    with mock.patch.object(JournalFileBackend, "read_logs", side_effect=AssertionError("it was read again")):
+        assert len(reader.trials) == len(writer.trials) == 2
 
 
 def test_the_lock_of_a_killed_write_does_not_block(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -11,6 +12,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from taskct_core.contracts.files import HALF_A_LETTER, is_unicode
 from taskct_core.errors import StudyError
 
 # User attributes of an Optuna trial.
@@ -126,6 +128,9 @@ def check_contents(study: optuna.Study) -> None:
     ):
         raise not_as_written(f"{PLAN} = {plan!r}")
     read_records(study)
+    for trial in study.get_trials(deepcopy=False):
+        if not is_unicode(json.dumps([trial.user_attrs, trial.params], ensure_ascii=False)):
+            raise not_as_written(f"a text of trial {trial.number} which {HALF_A_LETTER}")
 
 
 def not_as_written(received: str) -> StudyError:
