@@ -37,6 +37,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process runs all files that share a Ray session, which a machine of two CPUs has room for once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    sharing = {
+        str(path.relative_to(config.rootpath))
+        for path in Path(__file__).parent.rglob("test_*.py")
+        if "local_ray" in path.read_text(encoding="utf-8")
+    }
+
+    class OneRay(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "local_ray" if file in sharing else file
+
+    return OneRay(config, log)
+
+
 @dataclass(frozen=True)
 class Small:
     """The experiment and its folder, with dataset and task network made."""

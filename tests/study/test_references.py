@@ -110,7 +110,8 @@ def config(small, tmp_path: Path) -> ExperimentConfig:
         "pretrained": str(small.workspace.task_network),
         "execution": {"executor": "actor", "cpus_per_worker": 2},
     }
-    values["simulation"] |= {"store_sinogram": True, "fresh": False}
+    values["data"]["source"] |= {"slices_per_patient": 1}
+    values["simulation"] |= {"store_sinogram": True, "fresh": False, "num_angles": 16}
     values["trial"] |= {"epochs": 1}
     values["study"] |= {"trials": 1}
     config = ExperimentConfig.parse(values)
@@ -141,6 +142,7 @@ def inputs_of(small, config: ExperimentConfig) -> TrialInputs:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     small, config: ExperimentConfig, local_ray: None

@@ -115,6 +115,7 @@ def test_an_error_in_a_worker_reaches_the_user_as_it_is(local_ray: None, tmp_pat
 @pytest.mark.ray
 def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> None:
     settings = small.experiment.model_dump(mode="json") | {"output": str(tmp_path)}
+    settings["data"]["source"]["patients"] = 3
     settings["simulation"]["preset"] = "small"  # slow enough to be killed half-way
     settings["simulation"]["num_angles"] = None
     config = tmp_path / "experiment.yaml"

@@ -125,7 +125,7 @@ def test_a_study_goes_on_in_the_job_that_its_job_submits(small: Any, tmp_path: P
     settings = small.experiment.model_dump(mode="json", exclude={"trust"})
     settings |= {"output": str(tmp_path), "dataset": str(small.workspace.dataset)}
     settings |= {"pretrained": str(small.workspace.task_network)}
-    settings["trial"]["epochs"] = 40
+    settings["trial"]["epochs"] = 20
     settings["study"]["trials"] = 1
     script, _ = submit_to_slurm(_config(tmp_path, **settings), [], [])
     study = tmp_path / settings["name"] / "study"

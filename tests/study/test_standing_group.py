@@ -18,9 +18,11 @@ from study.trials import epoch_log
 from study.trials.ray_train import train_with_ray_train
 from study.trials.single import train_trial
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs
+from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import TrainingError
+from taskct_core.training.config import TrialConfig
 
 TWO = ExecutionConfig(executor="train", workers_per_trial=2, cpus_per_worker=0.5)
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -62,27 +64,47 @@ def coordinator(local_ray: None) -> Any:
     return ray.remote(num_cpus=0)(Coordinator).remote()
 
 
-def test_trials_follow_each_other_in_one_group(
-    small: Any, inputs: TrialInputs, coordinator: Any, tmp_path: Path
+@pytest.fixture(scope="module")
+def config(small: Any) -> TrialConfig:
+    return small.experiment.trial.model_copy(update={"alpha": 0.0, "batch_size": 2})
+
+
+@pytest.fixture(scope="module")
+def own(config: TrialConfig, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochRow]:
+    """The epochs of a trial of two workers that had a group of its own."""
+    folder = tmp_path_factory.mktemp("own")
+    train_trial(TrialTask(config, folder, 8), inputs, TWO, lambda row: None)
+    return epoch_log.read(folder)
+
+
+def test_two_workers_train_as_one_with_twice_the_batch(
+    config: TrialConfig, inputs: TrialInputs, own: list[EpochRow], tmp_path: Path
 ) -> None:
-    config = small.experiment.trial
+    """Gradients are averaged over workers, so two batches of 2 make the step of one batch of 4."""
+    run_trial(config.model_copy(update={"batch_size": 4}), tmp_path, inputs, Worker(), lambda row: None)
+    for one, two in zip(epoch_log.read(tmp_path), own, strict=True):
+        assert two[schema.LOSS] == pytest.approx(one[schema.LOSS], rel=1e-3)
+        assert two[schema.PRIMARY_PSNR] == pytest.approx(one[schema.PRIMARY_PSNR], abs=0.02)
+
+
+def test_trials_follow_each_other_in_one_group(
+    config: TrialConfig, inputs: TrialInputs, coordinator: Any, own: list[EpochRow], tmp_path: Path
+) -> None:
     first = TrialTask(config.model_copy(update={"alpha": 0.2}), tmp_path / "first", 7)
     assert ray.get(coordinator.train.remote(first, inputs, stop_after=1)) == [1]
     workers = ray.get(coordinator.workers.remote())
     assert len(workers) == 2
-    standing, own = (TrialTask(config, tmp_path / name, 8) for name in ("standing", "own"))
+    standing = TrialTask(config, tmp_path / "standing", 8)
     assert ray.get(coordinator.train.remote(standing, inputs)) == [1, 2]
     assert ray.get(coordinator.workers.remote()) == workers
-    train_trial(own, inputs, TWO, lambda row: None)
-    for here, there in zip(epoch_log.read(standing.folder), epoch_log.read(own.folder), strict=True):
+    for here, there in zip(epoch_log.read(standing.folder), own, strict=True):
         for column in (schema.LOSS, schema.PRIMARY_PSNR, schema.PRIMARY_DICE):
             assert here[column] == pytest.approx(there[column], rel=1e-6)
 
 
 def test_after_a_failure_another_group_starts(
-    small: Any, inputs: TrialInputs, coordinator: Any, tmp_path: Path
+    config: TrialConfig, inputs: TrialInputs, coordinator: Any, tmp_path: Path
 ) -> None:
-    config = small.experiment.trial
     os.kill(ray.get(coordinator.workers.remote())[-1], signal.SIGKILL)
     with pytest.raises(ray.exceptions.RayTaskError, match=r"died|failed|dead"):
         ray.get(coordinator.train.remote(TrialTask(config, tmp_path / "killed", 0), inputs))
