@@ -16,7 +16,7 @@ import numpy as np
 import odl
 import torch
 from numpy.typing import NDArray
-from odl import Operator, uniform_discr  # type: ignore[attr-defined]
+from odl import Operator, uniform_discr
 from torch import Tensor
 
 from taskct_core.errors import ConfigError

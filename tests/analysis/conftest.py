@@ -19,7 +19,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def table(study: Path):  # type: ignore[no-untyped-def]
+def table(study: Path):
     import analysis
 
     return analysis.load(study)

@@ -16,12 +16,12 @@ from taskct_core.contracts.folders import StudyFolder
 
 
 def _recipe(**values: object) -> Callable[[Path], Path]:
-    return lambda folder: write_study(folder, Recipe(**values))  # type: ignore[arg-type]
+    return lambda folder: write_study(folder, Recipe(**values))
 
 
 def _edited(edit: Callable[[pd.DataFrame], pd.DataFrame], **values: object) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        write_study(folder, Recipe(**values))  # type: ignore[arg-type]
+        write_study(folder, Recipe(**values))
         write_table(folder / StudyFolder.results, edit(pd.read_parquet(folder / StudyFolder.results)))
         return folder
 

@@ -9,6 +9,7 @@ from study_factory import Recipe, plain_scores, write_study
 
 import analysis
 from analysis import paired_differences, sample_scores, selection
+from analysis.contestants import contestant
 from analysis.method_scores import GAP_CLOSED, interval_basis, methods_table, with_interval
 from analysis.statistics import as_observed
 from analysis.summary import summarise
@@ -53,10 +54,10 @@ def test_a_draw_equals_the_plain_scores_of_the_drawn_slices(table):
 def test_differences_are_those_of_the_ground_truth(many_patients):
     pairs = [
         (
-            paired_differences.contestant(many_patients, 30),
-            paired_differences.contestant(many_patients, 0),
+            contestant(many_patients, 30),
+            contestant(many_patients, 0),
         ),  # alpha 1, 0
-        (paired_differences.contestant(many_patients, 0), paired_differences.contestant(many_patients, 0)),
+        (contestant(many_patients, 0), contestant(many_patients, 0)),
     ]
     rows = paired_differences.compare_methods(many_patients, pairs).rows
     dice = rows[rows["metric"] == S.PRIMARY_DICE].iloc[0]
@@ -68,11 +69,11 @@ def test_differences_are_those_of_the_ground_truth(many_patients):
 
 
 def test_seeds_of_a_configuration_count_together_and_repeats_of_a_seed_once(many_patients):
-    assert paired_differences.contestant(many_patients, 0).trials == (0, 1, 2)
-    assert paired_differences.contestant(many_patients, -2).trials == (-2,)
+    assert contestant(many_patients, 0).trials == (0, 1, 2)
+    assert contestant(many_patients, -2).trials == (-2,)
     repeated = many_patients.rows.assign(config_seed=0.0)
     again = analysis.ResultsTable(many_patients.folder, repeated, many_patients.samples, many_patients.study)
-    assert paired_differences.contestant(again, 0).trials == (0,)
+    assert contestant(again, 0).trials == (0,)
 
 
 def test_choices_are_made_on_validation_not_on_test(tmp_path):

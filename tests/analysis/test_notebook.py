@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,7 +15,7 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "explore_a_study.i
 def test_every_cell_of_the_notebook_runs(study, monkeypatch, capsys):
     monkeypatch.setenv("TASKCT_STUDY", str(study))
     cells = json.loads(NOTEBOOK.read_text())["cells"]
-    namespace: dict[str, object] = {}
+    namespace: dict[str, Any] = {}
     for cell in cells:
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [], "outputs are not committed"

@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import re
+from dataclasses import dataclass
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import yaml
 from edge_case_studies import STUDIES
@@ -16,10 +18,40 @@ from study_factory import Recipe, write_study
 
 import analysis
 from analysis import panels
-from analysis.figures import FIGURES
+from analysis.figures import FIGURES, FigureSpec
+from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import DataError
+
+
+@dataclass
+class Watched:
+    """A figure that keeps what came of it while a page was made."""
+
+    section: str
+    title: str
+    caption: str
+    of: FigureSpec
+    reason: str | None = None
+    data: object = None
+    figure: go.Figure | None = None
+
+    def compute(self, table: analysis.ResultsTable) -> object:
+        try:
+            self.data = self.of.compute(table)
+        except Unavailable as missing:
+            self.reason = missing.reason
+            raise
+        return self.data
+
+    def draw(self, data: object) -> go.Figure:
+        self.figure = self.of.draw(data)
+        return self.figure
+
+
+def _has_points(trace) -> bool:
+    return trace.type == "image" or (trace.y is not None and len(trace.y) > 0)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +61,14 @@ def page(study, tmp_path_factory):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_gets_a_report(tmp_path, name, monkeypatch):
+    watched = {key: Watched(spec.section, spec.title, spec.caption, spec) for key, spec in FIGURES.items()}
     if name != "everything":  # the further metrics' charts differ only in their column
-        kept = {
+        watched = {
             key: spec
-            for key, spec in FIGURES.items()
+            for key, spec in watched.items()
             if spec.section != "alpha-more" or key == "alpha_tumour_recall"
         }
-        monkeypatch.setattr("analysis.report.page.FIGURES", kept)
+    monkeypatch.setattr("analysis.report.page.FIGURES", watched)
     path = analysis.write_report(STUDIES[name](tmp_path / "study"))
     page = path.read_text()
     body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
@@ -47,6 +80,16 @@ def test_every_study_gets_a_report(tmp_path, name, monkeypatch):
     assert len(sections) == 10
     for section, content in sections:
         assert len(re.sub(r"<[^>]+>", "", content).split()) > 5, f"section {section} says nothing"
+    images = watched.pop("image_panels")  # of which the page makes a table of pictures instead
+    if attempt(images.compute, analysis.load(tmp_path / "study")).missing is None:
+        images.draw(images.data)
+    for key, spec in [*watched.items(), ("image_panels", images)]:
+        if spec.reason is not None:
+            assert len(spec.reason) > 15 and spec.reason.endswith("."), key
+            continue
+        assert isinstance(spec.figure, go.Figure) and spec.figure.layout.height
+        assert any(_has_points(trace) for trace in spec.figure.data), f"{key} is empty"
+        json.loads(spec.figure.to_json())
 
 
 def test_nothing_a_study_says_can_break_out_of_the_page(tmp_path):

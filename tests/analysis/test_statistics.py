@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +11,10 @@ from scipy import stats
 from analysis import statistics
 
 PATIENTS = ["a", "a", "a", "b", "c", "c"]
+
+
+def _slice_means(values: np.ndarray, draw: statistics.Resamples) -> np.ndarray:
+    return draw.slice_means(values)
 
 
 def test_every_draw_takes_patients_and_then_slices_of_them():
@@ -46,9 +52,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     covered = 0
     for repeat in range(150):
         values = generator.normal(0, 1, 20)[patients] + generator.normal(0, 0.5, len(patients))
-        draws = statistics.bootstrap(
-            patients, lambda r, v=values: r.slice_means(v[:, None]), 300, seed=repeat
-        )[1]
+        draws = statistics.bootstrap(patients, partial(_slice_means, values[:, None]), 300, seed=repeat)[1]
         low, high = statistics.percentile_interval(draws)
         covered += low[0] <= 0 <= high[0]
     assert 0.88 <= covered / 150 <= 0.995
@@ -62,7 +66,7 @@ def test_intervals_over_patients_and_few_runs_cover_the_truth(runs):
     for repeat in range(200):
         of_run = generator.normal(0, 0.3, runs)
         values = generator.normal(0, 1, 15)[:, None] + of_run
-        score, draws = statistics.bootstrap(patients, lambda r, v=values: r.slice_means(v), 300, seed=repeat)
+        score, draws = statistics.bootstrap(patients, partial(_slice_means, values), 300, seed=repeat)
         mean = draws.mean(axis=1) + statistics.run_draws(score, 300, seed=repeat)
         low, high = statistics.percentile_interval(mean[:, None])
         covered += low[0] <= 0 <= high[0]

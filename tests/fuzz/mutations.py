@@ -136,7 +136,7 @@ def zeros_at_the_end(content: bytes, draw: random.Random) -> bytes:
 
 HARMLESS = (joined_lines, blank_line, zeros_at_the_end)
 _ANY = [flipped_bits, cut, zeroed_block, doubled_block, lost_block, emptied]
-_TEXT = [*_ANY, not_text, doubled_line, lost_line, swapped_lines]
+_TEXT: list[Bytes] = [*_ANY, not_text, doubled_line, lost_line, swapped_lines]
 MUTATIONS: dict[Kind, list[Bytes]] = {
     "binary": [*_ANY, random_header_bytes, extreme_header_bytes],
     "yaml": _TEXT,

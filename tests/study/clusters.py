@@ -53,6 +53,7 @@ def main(folder: Path) -> dict[str, Any]:
     cluster.remove_node(doomed, allow_graceful=False)
     output, _ = driver.communicate(timeout=_PATIENCE_SECONDS)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert cluster.head_node is not None
     result |= {"head": cluster.head_node.node_id, "killed": doomed.node_id}
     cluster.shutdown()
     shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)

@@ -72,11 +72,11 @@ def lookup_trainable(
 
     def look_up(config: dict[str, Any]) -> None:
         folder = open_folder(config["folder"])
-        for row in epoch_log.read(folder):
-            tune.report(row)
+        for logged in epoch_log.read(folder):
+            tune.report(logged)
         for epoch in range(len(epoch_log.read(folder)) + 1, epochs + 1):
             time.sleep(seconds_per_epoch)
-            row = row_at(config["values"], epoch)
+            row: dict[str, Any] = row_at(config["values"], epoch)
             fault = (faults or {}).get(config["trial"])
             if fault is not None:
                 row |= fault(folder, epoch) or {}

@@ -20,6 +20,7 @@ from study.search.conductor import Conductor, Proposal
 from study.search.events import OnEvent, ignore
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import EPOCH
 
 EPOCHS = 4
@@ -57,7 +58,7 @@ class InThisProcess:
                     break
             conductor.complete(proposal.trial)
 
-    def rows(self, proposal: Proposal) -> Iterator[dict[str, Any]]:
+    def rows(self, proposal: Proposal) -> Iterator[EpochRow]:
         """What a trial reports: logged rows again, then new ones."""
         rows = epoch_log.read(proposal.folder)
         for epoch in range(1, EPOCHS + 1):

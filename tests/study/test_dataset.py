@@ -62,7 +62,7 @@ def test_a_failed_write_leaves_the_old_shard(samples: dict[str, np.ndarray], tmp
         schema = None
 
     with pytest.raises(Exception, match=r".+"):
-        write_shard(path, Broken())  # type: ignore[arg-type]
+        write_shard(path, Broken())
     assert [file.name for file in tmp_path.iterdir()] == ["shard.parquet"]
     assert write_shard(path, to_table(samples, "hash")) == before
 

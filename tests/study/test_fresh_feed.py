@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from study.config import ExperimentConfig
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.fresh_samples import FreshSamples
 from study.data.shards import from_table, read_shard
 from study.data.split_shards import SplitShards
@@ -20,6 +20,7 @@ from study.experiment.inputs import fresh_samples
 from study.trials.config import ExecutionConfig
 from study.trials.resources import simulation_cpus
 from taskct_core import schema
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
@@ -44,7 +45,7 @@ def fresh(small) -> FreshSamples:
 def drawn(small, fresh: FreshSamples) -> dict[Key, np.ndarray]:
     """FBP of every training slice in epoch 3 of seed 5, drawn by the scanner from all rows of a shard at once."""
     scanner = FreshScanner(fresh.geometry, fresh.simulation)
-    images = {}
+    images: dict[Key, np.ndarray] = {}
     for path in small.card.shard_paths(small.workspace.dataset, "train"):
         samples = scanner(from_table(read_shard(path)), seed=5, epoch=3)
         images |= dict(zip(keys_of(samples), samples[schema.FBP], strict=True))

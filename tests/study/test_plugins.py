@@ -32,7 +32,7 @@ def test_directions_are_those_declared() -> None:
     assert (directions[WORST_PSNR], directions["own_plugins:broken"]) == ("maximize", "minimize")
     assert directions[PRIMARY_DICE] == "maximize"
     with pytest.raises(ConfigError, match="maximize or minimize"):
-        objective("upwards")  # type: ignore[arg-type]
+        objective("upwards")
 
 
 @pytest.mark.parametrize(

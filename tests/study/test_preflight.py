@@ -62,7 +62,7 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr(preflight, "_cluster_resources", lambda: {"CPU": 1.0})
     monkeypatch.setattr(preflight, "alive_nodes", lambda: [{"Resources": {"CPU": 0.5}}])
-    values = {"unet": {}, "learned_primal_dual": {}, "test_preflight:Broken": {}}
+    values: dict[str, dict] = {"unet": {}, "learned_primal_dual": {}, "test_preflight:Broken": {}}
     experiment = _experiment(
         small,
         study={"max_concurrent_trials": 4, "space": {"architecture": {"kind": "choice", "values": values}}},

@@ -131,7 +131,7 @@ def test_the_command_denoises_a_volume_and_tells_what_it_used(
     printed = capsys.readouterr().out
     assert "trial 1" in printed and "alpha 0.9" in printed
     assert "pixels of 6.25 mm" in printed and "pixels are 3.12 mm" in printed
-    before, made = nib.load(source), nib.load(output)
+    before, made = map(nib.Nifti1Image.from_filename, (source, output))
     np.testing.assert_array_equal(before.affine, made.affine)
     (batch,) = small.feed("test").ordered(16, share=Share())
     expected = Reconstructor.to_hu(trial_reconstructor(study, 1)(batch["fbp"]))[:, 0].numpy()
@@ -139,6 +139,6 @@ def test_the_command_denoises_a_volume_and_tells_what_it_used(
     found, given = (image.get_fdata().transpose(2, 1, 0)[body] for image in (made, before))
     assert np.corrcoef(found, _halved(expected)[body])[0, 1] > 0.9  # the field lies between the scan's pixels
     assert np.abs(found - given).mean() > 1
-    assert set(np.unique(nib.load(masks).get_fdata())) <= {0, 1, 2}
+    assert set(np.unique(nib.Nifti1Image.from_filename(masks).get_fdata())) <= {0, 1, 2}
     with pytest.raises(ConfigError, match="existing output"):
         apply_network(study.path, source, output, (None, None, None), None, "cpu", False)

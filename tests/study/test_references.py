@@ -34,13 +34,13 @@ from study.search.events import Event, ReferencesAdvanced, ReferenceScored, Tria
 from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.contracts.rows import read_rows, write_rows
+from taskct_core.contracts.rows import EpochRow, read_rows, write_rows
 from taskct_core.errors import ConfigError
 from taskct_core.geometry import ParallelBeam
 
 
 @pytest.fixture(scope="module")
-def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict]:
+def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], EpochRow]:
     """Of a dataset like the small one, with sinograms."""
     folder = tmp_path_factory.mktemp("references")
     _, jobs = plan(small.experiment, folder / "data")
@@ -206,8 +206,9 @@ def test_an_interrupted_study_shows_how_far_its_references_are(tmp_path: Path) -
     StudyFolder(tmp_path).reference_progress.write_text('{"done": 12, "total": 40, "method": "tv"}')
     status = study_status(tmp_path)
     assert status.state == "stopped" and status.references == ReferencesAdvanced(12, 40, "tv")
-    console = Console(file=io.StringIO(), width=160)
+    out = io.StringIO()
+    console = Console(file=out, width=160)
     console.print(draw_status(status))
-    assert "12 of 40 tv" in console.file.getvalue()
+    assert "12 of 40 tv" in out.getvalue()
     StudyFolder(tmp_path).reference_progress.write_text("{")  # a torn note hides nothing else
     assert study_status(tmp_path).references is None

@@ -47,7 +47,7 @@ def write_patient(folder: Path, number: str, liver_value: int | None = None) -> 
 
 def correct_labels(file: Path) -> None:
     """In place, so that the file keeps its size."""
-    image = nib.load(file)
+    image = nib.Nifti1Image.from_filename(file)
     labels = np.asanyarray(image.dataobj).copy()
     labels[9:12, 9:12] = 2
     nib.save(nib.Nifti1Image(labels, image.affine), file)
@@ -185,15 +185,15 @@ def test_a_dataset_of_an_earlier_version_is_mended_under_its_own_names(
 ) -> None:
     folder = tmp_path / "data"
     card = simulate(experiment_on(source), folder)
-    shards = {}
+    shards: dict[str, list] = {}
     for split, entries in card.shards.items():
         shards[split] = []
         for shard in entries:
-            path = shard.path.replace("volume-", "Volume_")
-            (folder / shard.path).rename(folder / path)
-            shards[split].append(shard.model_copy(update={"path": path}))
-    old = card.model_dump(mode="json", exclude={"sources", "kept_changes"})
-    old = DatasetCard.parse(old | {"shards": {s: [e.model_dump() for e in v] for s, v in shards.items()}})
+            name = shard.path.replace("volume-", "Volume_")
+            (folder / shard.path).rename(folder / name)
+            shards[split].append(shard.model_copy(update={"path": name}))
+    values = card.model_dump(mode="json", exclude={"sources", "kept_changes"})
+    old = DatasetCard.parse(values | {"shards": {s: [e.model_dump() for e in v] for s, v in shards.items()}})
     write_card(folder, old)
     path = folder / old.shards["train"][0].path
     path.unlink()

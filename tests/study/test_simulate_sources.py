@@ -98,7 +98,7 @@ def test_patients_without_labels_train_only_where_asked_for(tmp_path: Path) -> N
     write_lits(tmp_path / "scans", make_abdomen(1)[0], name="2")
     write_lits(tmp_path / "scans", make_abdomen(2)[0], name="3")
     (tmp_path / "scans" / "segmentation-3.nii.gz").unlink()
-    source = {"kind": "lits", "path": str(tmp_path / "scans")}
+    source: dict[str, Any] = {"kind": "lits", "path": str(tmp_path / "scans")}
     split = {**NAMED, "train": ["volume-1", "volume-3"]}
     with pytest.raises(DataError, match=r"source\.unlabelled"):
         plan(experiment_of(source, split), tmp_path / "data")

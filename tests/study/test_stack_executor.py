@@ -105,7 +105,7 @@ def test_trials_of_a_stack_leave_what_each_leaves_alone(
                 same = [name for name, value in expected.items() if isinstance(value, float)]
                 same = [name for name in same if not name.startswith(("seconds", "peak"))]
                 for name in same:
-                    assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5, nan_ok=True), name  # type: ignore[literal-required]
+                    assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5, nan_ok=True), name
                 assert found[schema.CONFIG_HASH] == expected[schema.CONFIG_HASH]
 
 

@@ -39,9 +39,10 @@ def die(folder: Path, trials: int) -> None:
 
 
 def text(status: StudyStatus) -> str:
-    console = Console(file=io.StringIO(), width=160)
+    out = io.StringIO()
+    console = Console(file=out, width=160)
     console.print(draw_status(status))
-    return console.file.getvalue()
+    return out.getvalue()
 
 
 def test_a_finished_study(tmp_path: Path) -> None:
@@ -53,8 +54,7 @@ def test_a_finished_study(tmp_path: Path) -> None:
     assert status.front == summary.front and status.running == []
     assert status.directions == dict.fromkeys(OBJECTIVES, "maximize")
     points = [[r.objectives[name] for name in OBJECTIVES] for r in summary.trials if r.status == COMPLETE]
-    low, high = map(min, zip(*points, strict=True)), list(map(max, zip(*points, strict=True)))
-    low = list(low)
+    low, high = ([pick(values) for values in zip(*points, strict=True)] for pick in (min, max))
     box = (high[0] - low[0]) * (high[1] - low[1])
     expected = hypervolume(points, low, ["maximize"] * 2) / box
     assert status.hypervolume_share == pytest.approx(expected)
@@ -124,11 +124,12 @@ def test_no_study_is_refused(tmp_path: Path) -> None:
 
 def test_plain_lines_tell_each_epoch_once(tmp_path: Path) -> None:
     die(tmp_path, trials=3)
-    console = Console(file=io.StringIO(), width=80)
+    out = io.StringIO()
+    console = Console(file=out, width=80)
     with study_console(tmp_path, OBJECTIVES, console) as on_event:
         run_here(study_config(trials=3), tmp_path, on_event=on_event)
         run_here(study_config(trials=3), tmp_path, on_event=on_event)
-    lines = console.file.getvalue().splitlines()
+    lines = out.getvalue().splitlines()
     assert any("continues: alpha" in line for line in lines)
     assert sum("epoch" in line for line in lines) == len(
         {line.split(":")[0] for line in lines if "epoch" in line}
@@ -137,12 +138,13 @@ def test_plain_lines_tell_each_epoch_once(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_the_study_live(tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), width=160, force_terminal=True)
+    out = io.StringIO()
+    console = Console(file=out, width=160, force_terminal=True)
     events: list[Event] = []
     with study_console(tmp_path / "study", OBJECTIVES, console) as on_event:
         run_here(
             study_config(trials=3), tmp_path / "study", on_event=lambda e: (on_event(e), events.append(e))
         )
     assert sum(isinstance(event, TrialStarted) for event in events) == 3
-    shown = console.file.getvalue()
+    shown = out.getvalue()
     assert "3 of 3 trials ended" in shown and "Front so far" in shown

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.data.batches import Batch, Share
+from study.data.batches import Share
 from study.data.feed import Feed, open_feeds
 from study.data.read_ahead import ReadAhead, chained
 from study.data.stream_feed import StreamFeed
 from taskct_core import schema
+from taskct_core.contracts.rows import Batch
 from taskct_core.errors import DataError
 
 

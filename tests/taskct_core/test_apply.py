@@ -98,7 +98,7 @@ def test_images_come_back_on_the_scans_own_grid(kind: str, tmp_path: Path) -> No
     output = tmp_path / "made.nii.gz"
     told: list[Any] = []
     apply_reconstructor(network_of(Plus(30)), source, Output(output), "test", told.append, no_progress)
-    before, after = nib.load(source), nib.load(output)
+    before, after = map(nib.Nifti1Image.from_filename, (source, output))
     np.testing.assert_array_equal(before.affine, after.affine)
     assert before.shape == after.shape and after.get_data_dtype() == np.int16
     shift = after.get_fdata() - before.get_fdata()
@@ -297,7 +297,7 @@ def test_masks_lie_on_the_scans_grid(tmp_path: Path) -> None:
     output = Output(tmp_path / "made.nii.gz", tmp_path / "masks.nii.gz")
     judge: Any = Bright()
     apply_reconstructor(network_of(Plus(0)), source, output, "t", lambda f: None, no_progress, judge)
-    scan, masks = nib.load(source), nib.load(output.masks)
+    scan, masks = map(nib.Nifti1Image.from_filename, (source, output.masks))
     np.testing.assert_array_equal(scan.affine, masks.affine)
     bright, found = scan.get_fdata() > 80, masks.get_fdata() == 1
     overlap = 2 * np.count_nonzero(bright & found) / (bright.sum() + found.sum())

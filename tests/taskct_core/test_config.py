@@ -143,7 +143,7 @@ def test_a_long_value_does_not_flood_the_message() -> None:
 def test_models_are_frozen_and_make_the_way_to_a_worker() -> None:
     config = TrialConfig(alpha=0.25)
     with pytest.raises(ValidationError):
-        config.alpha = 0.5  # type: ignore[misc]
+        config.alpha = 0.5
     assert pickle.loads(pickle.dumps(config)) == config
     assert TrialConfig.parse(config.model_dump(mode="json")) == config
     assert ExperimentConfig.parse(ExperimentConfig().model_dump(mode="json")) == ExperimentConfig()

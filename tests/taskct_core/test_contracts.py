@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -177,7 +178,8 @@ def test_rows_of_older_versions_are_read_alike(tmp_path: Path) -> None:
     log = '{"epoch": 1, "psnr": Infinity, "dice": NaN}'
     final = '[{"epoch": 1, "psnr": "inf", "dice": null}]'
     (tmp_path / "final.json").write_text(final)
-    for row in (first_row(log)[0], *read_rows(tmp_path / "final.json")):
+    rows: list[dict[str, Any]] = [first_row(log)[0], *map(dict, read_rows(tmp_path / "final.json"))]
+    for row in rows:
         assert row["epoch"] == 1 and row["psnr"] == math.inf and math.isnan(row["dice"])
 
 

@@ -203,7 +203,9 @@ def test_a_line_of_networks_is_trained_by_both_of_its_ends() -> None:
     line = Line(nn.Conv2d(1, 1, 3))
     line.alpha = 0.3
     line(torch.ones(1, 1, 5, 5)).sum().backward()
-    torch.testing.assert_close(line.plain.weight.grad / 0.7, line.end.weight.grad / 0.3)
+    plain, end = (network.get_parameter("weight").grad for network in (line.plain, line.end))
+    assert plain is not None and end is not None
+    torch.testing.assert_close(plain / 0.7, end / 0.3)
 
 
 def test_batches_of_one_epoch_are_drawn_alike_by_every_worker(task_network: Any, batch: Batch) -> None:

@@ -52,7 +52,7 @@ def test_learns_liver_and_tumour_of_unseen_slices(
 def test_a_seed_determines_pre_training(
     network_config: TaskNetworkConfig, make_batch: Callable[..., Batch]
 ) -> None:
-    hashes = []
+    hashes: list[str] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(hashes))  # whatever else the process has drawn
         pretraining = Pretraining(network_config.model_copy(update={"seed": seed}))
@@ -65,7 +65,7 @@ def test_the_best_epoch_is_kept_not_the_last(
     network_config: TaskNetworkConfig, make_batch: Callable[..., Batch]
 ) -> None:
     pretraining = Pretraining(network_config)
-    hashes = []
+    hashes: list[str] = []
     for score in (0.2, 0.6, 0.4):
         pretraining.train_epoch([make_batch()])
         hashes.append(pretraining.network.weights_hash())

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -405,11 +406,12 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
     transform, image, sinogram = RayTransform(TINY), random_images(TINY), random_sinograms(TINY)
     image[0, 0, 3, 5] = value
     sinogram[-1, 0, 0, 0] = value
-    for call, tensor in [
+    calls: list[tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor]] = [
         (transform, image),
         (transform.adjoint, sinogram),
         (transform.fbp, sinogram),
-    ]:
+    ]
+    for call, tensor in calls:
         with pytest.raises(DataError, match="1 NaN or infinite"):
             call(tensor)
 

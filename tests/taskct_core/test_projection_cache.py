@@ -4,6 +4,7 @@ import dataclasses
 import json
 import multiprocessing
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_a_failed_build_leaves_nothing_and_the_next_succeeds(
 def test_keys_do_not_mix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TASKCT_CACHE", str(tmp_path))
     for version in (1, 2):
-        arrays = cached_arrays("test", {"version": version}, lambda v=version: {"values": np.array([v])})
+        made = {"values": np.array([version])}
+        arrays = cached_arrays("test", {"version": version}, partial(dict, made))
         assert arrays["values"].tolist() == [version]
 
 

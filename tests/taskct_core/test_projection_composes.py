@@ -39,7 +39,7 @@ def random(shape: tuple[int, ...], seed: int = 1) -> torch.Tensor:
 def maps() -> dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, int]]]:
     """Every public map with the shape of what it takes."""
     scans = {"symmetric": SYMMETRIC, "arc": ARC, "fan": FAN}
-    found = {}
+    found: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, int]]] = {}
     for name, scan in scans.items():
         transform = RayTransform(scan)
         found[f"{name} forward"] = transform, scan.image_shape
@@ -63,7 +63,7 @@ class TestEveryMap:
     def test_forward_mode_is_the_map_itself(self, name: str) -> None:
         apply, shape = maps()[name]
         value, tangent = random((2, 1, *shape), 1), random((2, 1, *shape), 2)
-        output, derivative = torch.func.jvp(apply, (value,), (tangent,))
+        output, derivative = torch.func.jvp(apply, (value,), (tangent,))[:2]
         assert torch.equal(output, apply(value))
         assert torch.equal(derivative, apply(tangent))
 
@@ -74,8 +74,8 @@ class TestEveryMap:
             return apply(values).pow(3).sum()
 
         value, direction = random((1, 1, *shape), 3), random((1, 1, *shape), 4)
-        _, forward_over_reverse = torch.func.jvp(torch.func.grad(loss), (value,), (direction,))
-        _, reverse = torch.func.vjp(torch.func.grad(loss), value)
+        _, forward_over_reverse = torch.func.jvp(torch.func.grad(loss), (value,), (direction,))[:2]
+        _, reverse = torch.func.vjp(torch.func.grad(loss), value)[:2]
         torch.testing.assert_close(forward_over_reverse, reverse(direction)[0], rtol=1e-3, atol=1e-3)
 
     def test_gradients_a_sample(self, name: str) -> None:
@@ -187,6 +187,7 @@ def test_a_compiled_projection_still_refuses_nan() -> None:
 @pytest.mark.parametrize("scan", [ARC, FAN], ids=["arc", "fan"])
 def test_scans_that_astra_projects_refuse_float64(scan: ParallelBeam | FanBeam) -> None:
     transform = RayTransform(scan)
-    for call, shape in [(transform, scan.image_shape), (transform.adjoint, scan.sinogram_shape)]:
+    calls: list[Callable[[torch.Tensor], torch.Tensor]] = [transform, transform.adjoint]
+    for call, shape in zip(calls, (scan.image_shape, scan.sinogram_shape), strict=True):
         with pytest.raises(DataError, match="float32"):
             call(torch.zeros(1, 1, *shape, dtype=torch.float64))

@@ -68,9 +68,10 @@ def test_a_stack_gives_the_numbers_of_each_trial_alone(
             TrialConfig.parse(QUICK | change), geometry=None, task_network=copy.deepcopy(task_network)
         )
         expected = alone.train_epoch(orders[index])
-        assert set(results[index]) == set(expected)
+        found = results[index]
+        assert isinstance(found, dict) and set(found) == set(expected)
         for name, value in expected.items():
-            assert results[index][name] == pytest.approx(value, rel=1e-5, abs=1e-5), (change, name)
+            assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-5), (change, name)
         images = [training.reconstruct(batches[0]) for training in (alone, together[index])]
         torch.testing.assert_close(*images, atol=1e-5, rtol=0)
 

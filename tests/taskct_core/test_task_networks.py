@@ -113,7 +113,7 @@ def test_a_seed_determines_the_weights_and_leaves_the_global_state_alone(
 def test_the_hash_covers_buffers_too() -> None:
     network = TaskNetwork(_UserNetwork(), TaskNetworkConfig())
     before = network.weights_hash()
-    network.network.normalise.running_mean += 1e-3
+    dict(network.network.named_buffers())["normalise.running_mean"] += 1e-3
     assert network.weights_hash() != before
 
 

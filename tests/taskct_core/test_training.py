@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from taskct_core.contracts.rows import SliceRow
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
 from taskct_core.metrics import summarise
@@ -211,7 +212,9 @@ def test_the_split_backward_pass_is_the_gradient_of_the_mixed_loss(
     mode: str, task_network: TaskNetwork, batches: list[Batch]
 ) -> None:
     """Against plain autograd through the whole of (1 - alpha) L_image + alpha L_task."""
-    task_network.network.classify[0].p = 0.0  # no dropout, so that both passes see the same network
+    dropout = task_network.network.get_submodule("classify.0")
+    assert isinstance(dropout, nn.Dropout)
+    dropout.p = 0.0  # no dropout, so that both passes see the same network
     training = training_of(task_network, mode=mode, alpha=0.3, image_loss="l1", **BARE)
     batch = batches[0]
     reconstructor, network = copy.deepcopy((training.reconstructor, training.own_task_network))
@@ -454,6 +457,6 @@ def test_a_slice_without_labels_trains_the_image_loss_alone(
     assert training.train_epoch([none])[LOSS_TASK] == 0.0
 
 
-def _scored(training: Training, batches: list[Batch]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def _scored(training: Training, batches: list[Batch]) -> tuple[list[SliceRow], dict[str, float]]:
     rows = training.evaluate(batches)
     return rows, summarise(rows)

@@ -325,7 +325,7 @@ def test_voxels_that_are_not_finite(tmp_path: Path, value: float) -> None:
     ],
 )
 def test_voxels_that_are_no_hu(tmp_path: Path, low: float, high: float, dtype: type, hint: str) -> None:
-    hu = np.linspace(low, high, 9 * 7 * 5).astype(dtype).reshape(9, 7, 5)
+    hu: np.ndarray = np.linspace(low, high, 9 * 7 * 5).astype(dtype).reshape(9, 7, 5)
     write_pair(tmp_path, hu=hu)
     expect(tmp_path, f"{low:g} to {high:g}", hint, "volume-0")
 
@@ -349,7 +349,7 @@ def test_zero_spacing(tmp_path: Path) -> None:
     write_pair(tmp_path)
     affine = affine_of("RAS")
     affine[2, 2] = 0
-    image = nib.load(tmp_path / "volume-0.nii.gz")
+    image = nib.Nifti1Image.from_filename(tmp_path / "volume-0.nii.gz")
     image = nib.Nifti1Image(np.asarray(image.dataobj), None, image.header)
     image.header.set_sform(affine, code=1)
     image.header.set_qform(None, code=0)
@@ -369,7 +369,7 @@ def test_axes_that_coincide(tmp_path: Path) -> None:
 def test_header_without_orientation(tmp_path: Path) -> None:
     write_pair(tmp_path)
     for name in ("volume-0.nii.gz", "segmentation-0.nii.gz"):
-        image = nib.load(tmp_path / name)
+        image = nib.Nifti1Image.from_filename(tmp_path / name)
         image = nib.Nifti1Image(np.asarray(image.dataobj), None, image.header)
         image.header["sform_code"] = image.header["qform_code"] = 0
         nib.save(image, tmp_path / name)

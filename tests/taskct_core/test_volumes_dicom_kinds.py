@@ -11,7 +11,8 @@ import pydicom
 import pytest
 from abdomen import LIVER, SPACING_MM, TUMOUR, make_abdomen, write_dicom, write_dicom_patient
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.sr.codedict import codes
+from pydicom.uid import EnhancedCTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
 from taskct_core.errors import DataError
 from taskct_core.volumes import Volume, list_patients, read_volume
@@ -129,6 +130,9 @@ def test_contours_are_refused_by_name(tmp_path: Path) -> None:
     assert "RTSTRUCT" in refusal(tmp_path)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The value length:UserWarning"
+)  # pydicom, of what is written here on purpose
 @pytest.mark.parametrize(
     "tag", ["RescaleSlope", "ImagePositionPatient", "PixelSpacing", "ImageOrientationPatient"]
 )
@@ -186,7 +190,7 @@ def enhanced(files: list[Path], order: list[int]) -> Dataset:
     """The slices of a classic series as the frames of one Enhanced CT file."""
     headers = [pydicom.dcmread(file) for file in files]
     whole = headers[0]
-    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     frames = []
     for index in order:
         frame = Dataset()
@@ -231,9 +235,7 @@ def write_seg(
     hd = pytest.importorskip("highdicom")
     images = [pydicom.dcmread(file) for file in sorted((patient / "image").iterdir())]
     code = hd.sr.CodedConcept("10200004", "SCT", meaning)
-    algorithm = hd.AlgorithmIdentificationSequence(
-        "a", pydicom.sr.codedict.codes.DCM.ArtificialIntelligence, "1"
-    )
+    algorithm = hd.AlgorithmIdentificationSequence("a", codes.DCM.ArtificialIntelligence, "1")
     descriptions = [
         seg.SegmentDescription(number, name, code, code, "AUTOMATIC", algorithm_identification=algorithm)
         for number, name in enumerate(names, start=1)
