@@ -33,9 +33,9 @@ from bench_record import write_result
 
 from study.cluster.ray_session import ray_session
 from study.config import ExperimentConfig
+from study.data.patient_jobs import plan
 from study.data.simulate import simulate
 from study.data.simulate_patient import simulate_patient
-from study.data.simulation_plan import plan
 
 
 def job(folder: Path, preset: str, patients: int, seed: int) -> ExperimentConfig:

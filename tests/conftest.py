@@ -74,9 +74,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Made once a session, in this process: the Ray jobs around these stages have tests of their own."""
     from study.config import ExperimentConfig
     from study.data.dataset import load_card, write_card
+    from study.data.patient_jobs import in_one_field, plan
     from study.data.simulate import dataset_card
     from study.data.simulate_patient import measure_patient, simulate_patient
-    from study.data.simulation_plan import in_one_field, plan
     from study.experiment.pretrain import train_task_network
     from study.experiment.workspace import Workspace
 

@@ -8,10 +8,10 @@ from typing import Any
 from study.config import ExperimentConfig
 from study.data.dataset import DatasetCard, load_card, write_card
 from study.data.feed import TableFeed
+from study.data.patient_jobs import in_one_field, plan
 from study.data.shards import read_shard
 from study.data.simulate import dataset_card, simulate
 from study.data.simulate_patient import measure_patient, simulate_patient
-from study.data.simulation_plan import in_one_field, plan
 from study.experiment.pretrain import pretrain, train_task_network
 from study.experiment.workspace import Workspace
 

@@ -17,8 +17,9 @@ from typing import Any
 from study.data.config import DatasetSettings
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, load_card, write_card
 from study.data.leakage import check_no_twins
+from study.data.patient_jobs import in_one_field
 from study.data.simulate_patient import Manifest, PatientJob, measure_patient, simulate_patient
-from study.data.simulation_plan import ChangedSource, SimulationPlan, in_one_field, plain, plan_simulation
+from study.data.simulation_plan import ChangedSource, SimulationPlan, plain, plan_simulation
 from study.data.source_record import SourceRecord
 from taskct_core import schema
 from taskct_core.contracts.folders import DatasetFolder

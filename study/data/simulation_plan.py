@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
-from study.data.config import DataConfig, DatasetSettings, SyntheticLesionConfig
+from study.data.config import DataConfig, DatasetSettings
 from study.data.dataset import DatasetCard, find_damages, load_card
-from study.data.folds import fold_numbers
-from study.data.simulate_patient import PatientJob, file_stem
+from study.data.patient_jobs import folds_of_patients, jobs_of, references_of, split_of
+from study.data.simulate_patient import PatientJob
 from study.data.source_record import changed_files, current_records, moved_patients, newer_files
-from study.data.split import check_labelled, split_patients, with_unlabelled
 from taskct_core.config import StrictModel
 from taskct_core.contracts.files import parse_json
 from taskct_core.contracts.folders import DatasetFolder
-from taskct_core.errors import DataError, StudyError, TaskctError
-from taskct_core.geometry import LODOPAB_FIELD_MM
+from taskct_core.errors import StudyError, TaskctError
 from taskct_core.simulation.config import SimulationConfig
-from taskct_core.volumes import VolumeReference, list_patients
-from taskct_core.volumes.body import smallest_field_mm
-from taskct_core.volumes.lesioned import with_lesions
+from taskct_core.volumes import VolumeReference
 
 ChangedSource = Literal["keep", "anew"]
 _OF_TRAINING = ("fresh", "fresh_draw")  # settings that stored samples do not follow from
@@ -104,8 +100,8 @@ def plan_simulation(
     damages = find_damages(folder, card)
     references: dict[str, VolumeReference] = {}
     try:
-        references = _references(experiment)
-        planned = _split(experiment, references)
+        references = references_of(experiment)
+        planned = split_of(experiment, references)
         card, changes = _compare(card, references, planned, folder)
     except (TaskctError, OSError) as error:
         line = f"it cannot be read: {error.received if isinstance(error, TaskctError) else error}"
@@ -120,41 +116,6 @@ def plan_simulation(
     return SimulationPlan(
         experiment=experiment, folder=folder, patients=card.patients, jobs=jobs, card=card, damages=damages
     )
-
-
-def plan(experiment: DatasetSettings, folder: Path) -> tuple[dict[str, list[str]], list[PatientJob]]:
-    """The patients of each split, and one job a patient.
-
-    Raises:
-        ConfigError, DataError: if the source or the split is not valid.
-    """
-    references = _references(experiment)
-    patients = _split(experiment, references)
-    return patients, _jobs(experiment, folder, patients, references)
-
-
-def in_one_field(
-    jobs: list[PatientJob], measure: Callable[[list[PatientJob]], Iterable[float]]
-) -> list[PatientJob]:
-    """The jobs with the scanner's field of view, which all patients share, set.
-
-    Args:
-        measure: gives ``measure_patient`` of every job; asked only where the field is to be found.
-    """
-    from taskct_core.simulation.slices import geometry_of
-
-    if not jobs:
-        return jobs
-    simulation = jobs[0].simulation
-    if simulation.field_of_view != "scanner" or simulation.field_of_view_mm is not None:
-        return jobs
-    if simulation.ray_transform is not None:
-        scan = geometry_of(simulation)
-        field_mm = scan.image_shape[0] * scan.pixel_spacing_mm
-    else:  # without a body anywhere, any field will do
-        field_mm = smallest_field_mm(measure(jobs)) or LODOPAB_FIELD_MM
-    simulation = simulation.model_copy(update={"field_of_view_mm": field_mm})
-    return [replace(job, simulation=simulation) for job in jobs]
 
 
 def plain(model: BaseModel) -> dict[str, Any]:
@@ -174,95 +135,15 @@ def _finished_card(folder: Path) -> DatasetCard | None:
 
 
 def _from_the_beginning(experiment: DatasetSettings, folder: Path) -> SimulationPlan:
-    references = _references(experiment)
-    patients = _split(experiment, references)
+    references = references_of(experiment)
+    patients = split_of(experiment, references)
     return SimulationPlan(
         experiment=experiment,
         folder=folder,
         patients=patients,
-        jobs=_jobs(experiment, folder, patients, references),
-        folds=_folds(experiment, references),
+        jobs=jobs_of(experiment, folder, patients, references),
+        folds=folds_of_patients(experiment, references),
     )
-
-
-def _references(experiment: DatasetSettings) -> dict[str, VolumeReference]:
-    references = list_patients(**experiment.data.source.keywords())
-    for reference in references:
-        try:
-            reference.patient.encode()
-        except UnicodeEncodeError:
-            raise DataError(
-                "a patient's name must be text in UTF-8",
-                ascii(reference.patient),
-                "Rename the patient's file or folder.",
-            ) from None
-    return {reference.patient: reference for reference in references}
-
-
-def _split(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, list[str]]:
-    data = experiment.data
-    check_labelled(references.values(), data.source.unlabelled)
-    persons = _persons(experiment, references)
-    unlabelled = [name for name, reference in references.items() if not reference.labelled]
-    if data.folds is not None:
-        folds = _folds(experiment, references)
-        tested = {"train": [], "validation": [], "test": sorted(folds)}
-        placed = with_unlabelled(tested, unlabelled, persons)
-        return {"train": sorted([*placed["train"], *folds]), "validation": [], "test": []}
-    return split_patients(
-        list(references),
-        data.named_splits,
-        experiment.simulation.seed,
-        persons=persons,
-        unlabelled=unlabelled,
-    )
-
-
-def _folds(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, int]:
-    """The fold that tests each labelled patient; none where the patients stand in splits."""
-    if experiment.data.folds is None:
-        return {}
-    labelled = [name for name, reference in references.items() if reference.labelled]
-    persons = _persons(experiment, references)
-    return fold_numbers(labelled, experiment.data.folds, experiment.simulation.seed, persons=persons)
-
-
-def _persons(experiment: DatasetSettings, references: Mapping[str, VolumeReference]) -> dict[str, str | None]:
-    if not experiment.data.source.trust_patient_id:
-        return {}
-    return {name: reference.person for name, reference in references.items()}
-
-
-def _jobs(
-    experiment: DatasetSettings,
-    folder: Path,
-    patients: Mapping[str, Sequence[str]],
-    references: Mapping[str, VolumeReference],
-) -> list[PatientJob]:
-    return [
-        PatientJob(
-            folder=folder,
-            split=split,
-            reference=reference,
-            source_patient=patient,
-            stem=file_stem(reference.patient),
-            only_with_liver=experiment.data.slices.only_with_liver,
-            every=experiment.data.slices.every,
-            rows_per_shard=experiment.data.rows_per_shard,
-            simulation=experiment.simulation,
-        )
-        for split, names in patients.items()
-        for patient in names
-        if patient in references
-        for reference in _as_used(references[patient], split, experiment.data.synthetic_lesions)
-    ]
-
-
-def _as_used(
-    reference: VolumeReference, split: str, lesions: SyntheticLesionConfig
-) -> Sequence[VolumeReference]:
-    """The volumes that a patient gives its split: itself, or itself with synthetic lesions."""
-    return with_lesions(reference, lesions.draws, lesions.seed) if split in lesions.splits else [reference]
 
 
 def _refuse_other_settings(experiment: DatasetSettings, card: DatasetCard, folder: Path) -> None:
@@ -340,7 +221,7 @@ def _repairs(
         for shard in shards:
             recorded.setdefault((split, shard.patient), {})[shard.path] = shard.sha256
     jobs = []
-    for job in _jobs(experiment, folder, card.patients, references):
+    for job in jobs_of(experiment, folder, card.patients, references):
         own = recorded.get((job.split, job.reference.patient), {})
         if damages.keys() & own.keys():
             stem = Path(next(iter(own))).name.rpartition("-")[0]

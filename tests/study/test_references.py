@@ -20,9 +20,9 @@ from studies import run_here, study_config
 from study.config import ExperimentConfig
 from study.data.dataset import load_card, write_card
 from study.data.feed import TableFeed
+from study.data.patient_jobs import in_one_field, plan
 from study.data.simulate import dataset_card
 from study.data.simulate_patient import measure_patient, simulate_patient
-from study.data.simulation_plan import in_one_field, plan
 from study.experiment.experiment import Experiment
 from study.experiment.search import SearchStage
 from study.experiment.workspace import Workspace

@@ -16,10 +16,11 @@ from study.config import ExperimentConfig
 from study.data.batches import Share
 from study.data.dataset import DatasetCard, find_damages, load_card, write_card
 from study.data.feed import open_feeds
+from study.data.patient_jobs import in_one_field, plan
 from study.data.shards import read_shard
 from study.data.simulate import carry_out, simulate
 from study.data.simulate_patient import PatientJob, file_stem, measure_patient, simulate_patient
-from study.data.simulation_plan import in_one_field, plan, plan_simulation
+from study.data.simulation_plan import plan_simulation
 from taskct_core import schema
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import DataError, StudyError

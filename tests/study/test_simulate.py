@@ -19,9 +19,10 @@ import yaml
 
 from study.config import ExperimentConfig, trust_of
 from study.data.dataset import load_card
+from study.data.patient_jobs import in_one_field, plan
 from study.data.simulate import dataset_card, simulate
 from study.data.simulate_patient import PatientJob, measure_patient, simulate_patient
-from study.data.simulation_plan import in_one_field, plan, plan_simulation
+from study.data.simulation_plan import plan_simulation
 from taskct_core import schema
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, StudyError

@@ -13,10 +13,10 @@ import pytest
 
 from study.config import ExperimentConfig
 from study.data.leakage import check_no_twins
+from study.data.patient_jobs import in_one_field, plan
 from study.data.shards import from_table
 from study.data.simulate import dataset_card
 from study.data.simulate_patient import Manifest, simulate_patient
-from study.data.simulation_plan import in_one_field, plan
 from taskct_core import schema
 from taskct_core.errors import ConfigError, DataError, TaskctError
 
