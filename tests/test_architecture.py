@@ -35,6 +35,7 @@ def named(cell: str) -> list[str]:
     return [name.rstrip("/") for name in re.findall(r"`([^`]+)`", cell)]
 
 
+GRAPH = draw_imports.imports()
 PACKAGES = {named(cells[0])[0]: named(cells[-1]) for cells in rows("## Packages")}
 FLOORS = [[f"study/{name}" for name in named(cells[0])] for cells in rows("### Inside `study/`")]
 
@@ -50,7 +51,7 @@ def test_a_package_imports_what_its_row_allows(package: str) -> None:
     allowed = (package, *PACKAGES[package])
     forbidden = [
         f"{module} imports {target}"
-        for module, targets in draw_imports.imports().items()
+        for module, targets in GRAPH.items()
         for target in targets
         if module.split(".")[0] == package
         and not any(f"{target}.".startswith(f"{name}.") for name in allowed)
@@ -62,7 +63,7 @@ def test_a_floor_of_study_imports_only_those_below() -> None:
     height = {floor: -number for number, row in enumerate(FLOORS) for floor in row}
     upward = [
         f"{module} imports {target}"
-        for module, targets in draw_imports.imports().items()
+        for module, targets in GRAPH.items()
         for target in targets
         if (below := height.get(draw_imports.floor_of(target))) is not None
         and (own := height.get(draw_imports.floor_of(module))) is not None
@@ -94,3 +95,23 @@ def test_an_import_that_goes_up_would_be_found(tmp_path: Path, monkeypatch: pyte
 def test_the_picture_is_drawn_from_the_code() -> None:
     assert "```mermaid" in PAGE
     assert draw_imports.drawn(PAGE) == PAGE, "run: python docs/draw_imports.py"
+
+
+PLAN = "\n".join(
+    (ROOT / name).read_text(encoding="utf-8") for name in ("docs/architecture.md", "CONTRIBUTING.md")
+)
+NOT_OURS = {"NAME", "Path", "TMPDIR", "TorchTrainer", "Tuner", "UPath"}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w./]+(?:\.py|\.md|/))`", PLAN))))
+def test_a_file_that_the_plan_names_is_there(name: str) -> None:
+    name = name.replace("NAME", "unet")
+    assert (ROOT / name).exists() or list(ROOT.glob(f"*/**/{name}"))
+
+
+def test_what_the_plan_names_is_defined() -> None:
+    named_objects = set(re.findall(r"`([A-Z]\w+)`", PLAN)) - NOT_OURS
+    named_objects |= {"trial_points", "non_dominated", "attempt", "run_study"} & set(re.findall(r"\w+", PLAN))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in draw_imports.modules().values())
+    defined = set(re.findall(r"^(?:(?:def|class) )?(\w+)\b(?:.* = |.*[:(])", source, flags=re.MULTILINE))
+    assert len(named_objects) > 20 and not named_objects - defined
