@@ -121,21 +121,8 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             lock.check,
             both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event)),
         )
-        told = {
-            "trials": rules.trials,
-            "max_concurrent": executor.max_concurrent,
-            "epochs": plan.runs or plan.epochs,
-            "timeout": rules.timeout,
-            "trial_timeout": rules.trial_timeout,
-        }
-        study.set_user_attr(PLAN, told)
-        is_finished = False
-        try:
-            if conductor.remaining():
-                executor.run(conductor)
-            is_finished = conductor.is_finished
-        finally:
-            on_event(TrialsEnded(is_finished))
+        _write_plan(study, plan, executor, rules)
+        _conduct(conductor, executor, on_event)
         return StudySummary(
             folder,
             read_records(study),
@@ -144,6 +131,29 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             interrupted=not conductor.is_finished,
             timed_out=conductor.time_is_up and not conductor.is_finished,
         )
+
+
+def _write_plan(study: optuna.Study, plan: StudyPlan, executor: Executor, rules: Rules) -> None:
+    """Leave in the storage what ``taskct status`` tells of the run."""
+    told = {
+        "trials": rules.trials,
+        "max_concurrent": executor.max_concurrent,
+        "epochs": plan.runs or plan.epochs,
+        "timeout": rules.timeout,
+        "trial_timeout": rules.trial_timeout,
+    }
+    study.set_user_attr(PLAN, told)
+
+
+def _conduct(conductor: Conductor, executor: Executor, on_event: OnEvent) -> None:
+    """Run what is left to run, and tell how it ended, however it did."""
+    is_finished = False
+    try:
+        if conductor.remaining():
+            executor.run(conductor)
+        is_finished = conductor.is_finished
+    finally:
+        on_event(TrialsEnded(is_finished))
 
 
 def load_study(folder: Path) -> optuna.Study:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,19 +94,29 @@ class _Scan:
         """Plain JSON values, from which ``geometry_from_dict`` makes an equal geometry."""
         return {"kind": type(self).__name__, **asdict(self)}
 
-
-@dataclass(frozen=True, kw_only=True)
-class ParallelBeam(_Scan):
-    """Parallel rays; half-offset angles cover [0, pi). See the module for axes."""
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ParallelBeam:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Inverse of ``to_dict``.
 
         Raises:
             ConfigError: if a key is missing, unknown or invalid.
         """
-        return _from_dict(cls, values)
+        fields = dict(values)
+        kind = fields.pop("kind", cls.__name__)
+        _require(kind == cls.__name__, f"the geometry's kind must be {cls.__name__}", f"kind = {kind!r}")
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ConfigError(
+                f"a {cls.__name__} must have its declared fields",
+                str(error),
+                "Pass what to_dict() returned.",
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelBeam(_Scan):
+    """Parallel rays; half-offset angles cover [0, pi). See the module for axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +143,6 @@ class FanBeam(_Scan):
             f"source_radius_mm = {self.source_radius_mm!r}",
         )
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FanBeam:
-        """Inverse of ``to_dict``.
-
-        Raises:
-            ConfigError: if a key is missing, unknown or invalid.
-        """
-        return _from_dict(cls, values)
-
 
 @dataclass(frozen=True, kw_only=True)
 class OdlScan(_Scan):
@@ -159,22 +160,12 @@ class OdlScan(_Scan):
         super().__post_init__()
         _require_positive("unit_mm", self.unit_mm)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> OdlScan:
-        """Inverse of ``to_dict``.
-
-        Raises:
-            ConfigError: if a key is missing, unknown or invalid.
-        """
-        return _from_dict(cls, values)
-
 
 Geometry = ParallelBeam | FanBeam | OdlScan
 
 FieldOfViewPolicy = Literal[
     "scanner", "crop", "resize", "true_size"
 ]  # see taskct_core.geometry.field_of_view
-_Kind = TypeVar("_Kind", ParallelBeam, FanBeam, OdlScan)
 
 
 def geometry_from_dict(values: dict[str, Any]) -> Geometry:
@@ -183,7 +174,7 @@ def geometry_from_dict(values: dict[str, Any]) -> Geometry:
     Raises:
         ConfigError: if the kind is unknown, or a key is missing, unknown or invalid.
     """
-    kinds = {cls.__name__: cls for cls in (ParallelBeam, FanBeam, OdlScan)}
+    kinds: dict[str, type[Geometry]] = {cls.__name__: cls for cls in (ParallelBeam, FanBeam, OdlScan)}
     kind = values.get("kind", ParallelBeam.__name__)
     _require(kind in kinds, f"a geometry's kind must be one of {', '.join(kinds)}", f"kind = {kind!r}")
     return kinds[str(kind)].from_dict(values)
@@ -199,20 +190,6 @@ def with_field_of_view(geometry: ParallelBeam, field_mm: float) -> ParallelBeam:
     pixel_mm = field_mm / geometry.image_shape[0]
     bin_mm = geometry.bin_spacing_mm * (pixel_mm / geometry.pixel_spacing_mm)
     return dataclasses.replace(geometry, pixel_spacing_mm=pixel_mm, bin_spacing_mm=bin_mm)
-
-
-def _from_dict(cls: type[_Kind], values: dict[str, Any]) -> _Kind:
-    fields = dict(values)
-    kind = fields.pop("kind", cls.__name__)
-    _require(kind == cls.__name__, f"the geometry's kind must be {cls.__name__}", f"kind = {kind!r}")
-    try:
-        return cls(**fields)
-    except TypeError as error:
-        raise ConfigError(
-            f"a {cls.__name__} must have its declared fields",
-            str(error),
-            "Pass what to_dict() returned.",
-        ) from None
 
 
 def _is_count(value: object) -> bool:
