@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from analysis.figures import FIGURES
 from analysis.front_configs import runnable_config
@@ -61,7 +62,7 @@ def export_figures(
     for name in names:
         data = attempt(FIGURES[name].compute, table).result
         if data is not None:
-            drawn[name] = FIGURES[name].draw(data)
+            drawn[name] = go.Figure(FIGURES[name].drawn(data))
             title = {"text": FIGURES[name].title, "y": 0.985, "yanchor": "top"}
             drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=title)
             top = drawn[name].layout.margin.t or 0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis import statistics
 from analysis.contestants import Contestant, contestant, shown_contestants
 from analysis.method_draws import basis, method_draws
 from analysis.results_table import ResultsTable
-from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
+from analysis.sample_scores import AlignedSamples, align, can_resample, patient_scores
 from analysis.selection import baseline
 from analysis.unavailable import Attempt, Unavailable, attempt
 from taskct_core import schema as S
@@ -118,20 +118,9 @@ def patient_differences(table: ResultsTable, one: Contestant, other: Contestant,
         raise Unavailable(f"{StudyFolder.samples} does not hold {metric}.")
     if not {*one.trials, *other.trials} <= set(samples.trials):
         raise Unavailable(f"{StudyFolder.samples} holds no slices of {one.name} or {other.name}.")
-    patients = np.asarray(samples.patients)
+    sizes = Counter(samples.patients)
     rows = []
-    for patient in np.unique(patients):
-        of_patient = patients == patient
-        part = AlignedSamples(
-            samples.split,
-            samples.trials,
-            [str(patient)] * int(of_patient.sum()),
-            {name: values[of_patient] for name, values in samples.values.items()},
-        )
-        scores = metric_statistic(part, metric)(statistics.as_observed(part.patients))[0]
+    for patient, scores in patient_scores(samples, metric).items():
         means = [scores[samples.columns_of(side.trials)].mean() for side in (one, other)]
-        difference = means[0] - means[1]
-        rows.append(
-            {"patient": str(patient), "difference": float(difference), "slices": int(of_patient.sum())}
-        )
+        rows.append({"patient": patient, "difference": float(means[0] - means[1]), "slices": sizes[patient]})
     return pd.DataFrame(rows)

@@ -103,6 +103,19 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
     )
 
 
+def patient_scores(samples: AlignedSamples, metric: str) -> dict[str, Array]:
+    """Patient -> the metric of their slices alone, ``(trial,)``."""
+    patients = np.asarray(samples.patients)
+    scores = {}
+    for patient in np.unique(patients):
+        of_patient = patients == patient
+        values = {name: column[of_patient] for name, column in samples.values.items()}
+        names = [str(patient)] * int(of_patient.sum())
+        part = AlignedSamples(samples.split, samples.trials, names, values)
+        scores[str(patient)] = metric_statistic(part, metric)(statistics.as_observed(names))[0]
+    return scores
+
+
 def _part_of_mean(
     samples: AlignedSamples, structure: str, suffix: str, scope: str, empty: str, resamples: Resamples
 ) -> Array:

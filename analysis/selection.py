@@ -61,6 +61,22 @@ def picks(table: ResultsTable) -> list[Pick]:
     return [Pick(trial, " and ".join(why)) for trial, why in reasons.items()]
 
 
+def recommended(table: ResultsTable) -> Pick | None:
+    """The knee of the front; without one the best by the first objective. None where no trial is complete."""
+    named = picks(table)
+    knees = [pick for pick in named if "knee" in pick.why]
+    return knees[0] if knees else named[0] if named else None
+
+
+def short_why(table: ResultsTable, pick: Pick) -> str:
+    """Why a trial is shown, metrics without the policy in brackets that the chart or table says beside it."""
+    why = pick.why
+    for metric in table.objectives:
+        label = metric_info(metric).label
+        why = why.replace(label, label.split(" (")[0])
+    return why
+
+
 def best_of_methods(table: ResultsTable) -> list[Pick]:
     """The trial with the best mean Dice (else first objective) of each training mode, in their order."""
     metric = next((m for m in (S.PRIMARY_DICE, *table.objectives) if m in table.metrics), None)
@@ -141,7 +157,8 @@ def choose_trial(table: ResultsTable, choice: Choice) -> int:
         return _nearest_alpha(table, choice.alpha, complete)
     if choice.best is not None:
         return _best(table, choice.best)
-    return _recommended(table, complete)
+    best = recommended(table)
+    return best.trial if best is not None else complete[0]
 
 
 def _named(trial: int, complete: list[int]) -> int:
@@ -175,13 +192,6 @@ def _best(table: ResultsTable, metric: str) -> int:
             "Choose one of them.",
         )
     return trial
-
-
-def _recommended(table: ResultsTable, complete: list[int]) -> int:
-    """The knee of the front; without one the best by the first objective."""
-    named = picks(table)
-    knees = [pick.trial for pick in named if "knee" in pick.why]
-    return knees[0] if knees else named[0].trial if named else complete[0]
 
 
 def _best_of(table: ResultsTable, trials: list[int]) -> int:

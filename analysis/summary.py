@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.answer import LEAST_SHARE_SEEN
 from analysis.contestants import alpha_of, contestant, shown_whole
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.figures.differences import SIGNIFICANCE
@@ -24,8 +25,6 @@ from analysis.results_table import ALPHA, CLAIM_SPLIT, CONFIG_SEED, SEARCH_SPLIT
 from analysis.selection import best_trial, front_trials, picks
 from analysis.unavailable import attempt
 from taskct_core import schema as S
-
-LEAST_SHARE_SEEN = 0.5  # of a gain, by a judge that took no part, or the method is said to fool its judge
 
 
 def summarise(table: ResultsTable) -> list[str]:

@@ -39,6 +39,7 @@ from analysis.figures.history import (
 )
 from analysis.figures.image_panels import compute_image_panels, draw_image_panels
 from analysis.figures.judges import compute_judges, draw_judges
+from analysis.figures.markup import plain_markup
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
@@ -72,9 +73,14 @@ class FigureSpec:
     compute: Callable[[ResultsTable], Any]
     draw: Callable[[Any], go.Figure]
 
+    def drawn(self, data: Any) -> dict[str, Any]:
+        """The figure of some data as Plotly's JSON, in which no name of a study is markup."""
+        made: dict[str, Any] = plain_markup(self.draw(data).to_plotly_json())
+        return made
+
 
 _POINTS_CAPTION = (
-    "Validation split, on which trials are chosen. Each marker is a trial; the dotted line joins the trials that no other complete trial beats in both "
+    "Validation split, on which trials are chosen. Each marker is a trial, its colour is alpha; the dotted line joins the trials that no other complete trial beats in both "
     "scores. Crosses on them are 95 % intervals over patients, if there are several. Open markers are trials that are not "
     "complete; the dashed line is the full-dose image's score."
 )
@@ -86,7 +92,7 @@ _TESTED_CAPTION = (
     "score."
 )
 ALPHA_CAPTION = (
-    "Grey dashes: references. Lines join configurations that differ only in alpha (mean over seeds, band "
+    "Validation split: by these curves an alpha may be chosen. The axis is the one that alpha was searched on. Grey dashes: references. Lines join configurations that differ only in alpha (mean over seeds, band "
     "from lowest to highest seed). Where the search swept no such set, lines are medians and bands "
     "quartiles of at least three trials in a range of alpha, over which the other parameters vary too; "
     "with fewer trials there is no line."
@@ -164,7 +170,7 @@ FIGURES: dict[str, FigureSpec] = {
     "continuous_front": FigureSpec(
         "trade-off",
         "Fronts of single trials",
-        "A line a trial of mode front: one training that answers for every alpha. Its markers are the alphas that it "
+        "Validation split. A line a trial of mode front: one training that answers for every alpha. Its markers are the alphas that it "
         "was scored at; the ring is where the slider below stands.",
         partial(compute_continuous_front, x=PRIMARY_PSNR, y=PRIMARY_DICE),
         draw_continuous_front,
@@ -198,7 +204,7 @@ FIGURES: dict[str, FigureSpec] = {
     "judge_audit": FigureSpec(
         "methods-compared",
         "Does a second task network agree?",
-        "A marker a trial; on the dashed diagonal the frozen network and one that took no part in the training "
+        "A marker a trial that validation chose; on the dashed diagonal the frozen network and one that took no part in the training "
         "agree. References show how the two differ on images that were not made for either. A trial that lies "
         "further below the diagonal than they do has learnt to please the frozen network.",
         partial(compute_judges, suffix=AUDIT_NETWORK_SUFFIX),
@@ -225,7 +231,7 @@ FIGURES: dict[str, FigureSpec] = {
     "rank_correlations": FigureSpec(
         "correlation",
         "Image metrics against Dice",
-        "Spearman's rho over complete trials with 95 % intervals (Bonett & Wright 2000). Near 0 or negative: "
+        "Validation split. Spearman's rho over complete trials with 95 % intervals (Bonett & Wright 2000). Near 0 or negative: "
         "choosing trials by that image metric does not choose good segmentations.",
         compute_rank_correlations,
         draw_rank_correlations,

@@ -1,4 +1,7 @@
-"""How a metric changes with alpha: seeds aggregated where alpha was swept, else medians over bins."""
+"""How a metric changes with alpha: seeds aggregated where alpha was swept, else medians over bins.
+
+On validation, where alpha may be chosen by what is seen, and on the scale that alpha was searched on.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,18 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale, scale_of
 from analysis.figures import style
-from analysis.figures.points import reference_points, series_traces, trial_points
-from analysis.results_table import ALPHA, ALPHA_MODES, CONFIG_SEED, PLAIN_MODES, ResultsTable, method_name
+from analysis.figures.points import POSITION, reference_points, series_traces, trial_points
+from analysis.results_table import (
+    ALPHA,
+    ALPHA_MODES,
+    CONFIG_SEED,
+    PLAIN_MODES,
+    SEARCH_SPLIT,
+    ResultsTable,
+    method_name,
+)
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
@@ -24,12 +36,12 @@ class AlphaCurveData:
     """One metric against alpha.
 
     Attributes:
-        points: one row a trial (see ``trial_points``).
-        curves: rows of architecture, curve (number), alpha, centre, low, high, trials (how many), trial (the
+        points: one row a trial (see ``trial_points``) with its ``position`` on the axis.
+        curves: rows of architecture, curve (number), position, alpha (of a sweep), centre, low, high, trials (how many), trial (the
             first of them).
         swept: True where curves join configurations equal but for alpha and seed (centre: mean over
             seeds; low, high: lowest and highest seed); False where they are medians and quartiles of
-            all trials of an architecture in a bin of alpha, over which other parameters vary too.
+            all trials of an architecture in a bin of positions, over which other parameters vary too.
     """
 
     metric: str
@@ -38,11 +50,12 @@ class AlphaCurveData:
     references: pd.DataFrame
     curves: pd.DataFrame
     swept: bool
+    scale: AxisScale | None
 
 
 def compute_alpha_curve(table: ResultsTable, metric: str, split: str | None = None) -> AlphaCurveData:
     """The trials that have an alpha, with curves through them."""
-    split = split or table.claim_split
+    split = split or SEARCH_SPLIT
     if ALPHA not in table.trials:
         raise Unavailable("The results have no column config_alpha.")
     if metric not in table.metrics:
@@ -53,10 +66,13 @@ def compute_alpha_curve(table: ResultsTable, metric: str, split: str | None = No
     points.loc[points["method"].isin(PLAIN_MODES), "alpha"] = 0.0
     if points.empty:
         raise Unavailable(f"No complete trial has an alpha and a finite {metric} on the {split} split yet.")
+    scale = scale_of(table, ALPHA)
+    points[POSITION] = points["alpha"] if scale is None else scale.positions(points["alpha"])
     curves = _swept_curves(table, points, metric)
     swept = len(curves) > 0
     curves = curves if swept else _binned_curves(points, metric)
-    return AlphaCurveData(metric, split, points, reference_points(table, split, (metric,)), curves, swept)
+    references = reference_points(table, split, (metric,))
+    return AlphaCurveData(metric, split, points, references, curves, swept, scale)
 
 
 def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -69,7 +85,7 @@ def _swept_curves(table: ResultsTable, points: pd.DataFrame, metric: str) -> pd.
     points = points.assign(curve=pd.factorize(_swept_mode(points["method"]) + "\n" + keys)[0])
     sweeps = points.groupby("curve")["alpha"].nunique()
     points = points[points["curve"].isin(sweeps.index[sweeps >= 3])]
-    grouped = points.groupby(["architecture", "curve", "alpha"])
+    grouped = points.groupby(["architecture", "curve", "alpha", POSITION])
     return _summarise(grouped, metric, "mean", 0.0, 1.0)
 
 
@@ -83,16 +99,16 @@ def _equal_but_for_alpha(table: ResultsTable) -> pd.Series:
 
 
 def _binned_curves(points: pd.DataFrame, metric: str) -> pd.DataFrame:
-    edges = np.linspace(points["alpha"].min(), points["alpha"].max(), _BINS + 1)
-    bins = np.clip(np.searchsorted(edges, points["alpha"], side="right") - 1, 0, _BINS - 1)
+    edges = np.linspace(points[POSITION].min(), points[POSITION].max(), _BINS + 1)
+    bins = np.clip(np.searchsorted(edges, points[POSITION], side="right") - 1, 0, _BINS - 1)
     curves = pd.factorize(_swept_mode(points["method"]))[0]
     points = points.assign(curve=curves, bin=bins)
     grouped = points.groupby(["architecture", "curve", "bin"])
     curves = _summarise(grouped, metric, "median", 0.25, 0.75)
-    curves["alpha"] = grouped["alpha"].mean().to_numpy()
+    curves[POSITION] = grouped[POSITION].mean().to_numpy()
     curves = curves[curves["trials"] >= _FEWEST_IN_BIN].drop(columns="bin")
     # One bin alone is no curve.
-    several = curves.groupby(["architecture", "curve"])["alpha"].transform("size") >= 2
+    several = curves.groupby(["architecture", "curve"])[POSITION].transform("size") >= 2
     return curves[several].reset_index(drop=True)
 
 
@@ -120,6 +136,7 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     """Points, curves with their bands, and the references as horizontal lines."""
     colours = style.colours_of(data.points)
     figure = style.figure(x="alpha (weight of the task loss)", y=style.metric_label(data.metric), height=360)
+    style.scale_axis(figure, data.scale)
     for architecture, curves in data.curves.groupby("architecture"):
         traces = _curve_traces(curves, colours[str(architecture)])
         if not data.swept:  # a median is of all the architecture's trials: it goes when a filter hides any
@@ -127,7 +144,7 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
             meta = {"trials": data.points.loc[of_architecture, "trial"].tolist()}
             traces = [trace.update(customdata=None, meta=meta) for trace in traces]
         figure.add_traces(traces)
-    for trace in series_traces(data.points, "alpha", data.metric, colours, size=7):
+    for trace in series_traces(data.points, POSITION, data.metric, colours, size=7):
         figure.add_trace(trace)
     for place, row in enumerate(data.references.sort_values(data.metric).to_dict("records")):
         style.add_level(figure, row[data.metric], method_name(row["method"]), place)
@@ -140,9 +157,9 @@ def _curve_traces(curves: pd.DataFrame, colour: str) -> list[go.Scatter]:
         pd.concat([c.assign(edge=c["high"]), c[::-1].assign(edge=c["low"])]) for c in _each(curves)
     ]
     band_x, band_y, band_trials = style.broken_lines(
-        pd.concat(there_and_back), "curve", ["alpha", "edge", "trial"]
+        pd.concat(there_and_back), "curve", [POSITION, "edge", "trial"]
     )
-    x, y, trials = style.broken_lines(curves, "curve", ["alpha", "centre", "trial"])
+    x, y, trials = style.broken_lines(curves, "curve", [POSITION, "centre", "trial"])
     band = go.Scatter(
         x=band_x,
         y=band_y,

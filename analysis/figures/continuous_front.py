@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale
 from analysis.continuous_fronts import continuous_fronts
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, study_colours
-from analysis.results_table import ResultsTable
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
 
@@ -28,8 +30,8 @@ class ContinuousFrontData:
 
 
 def compute_continuous_front(table: ResultsTable, x: str, y: str) -> ContinuousFrontData:
-    """The points of every front trial on the split of claims."""
-    split = table.claim_split
+    """The points of every front trial on validation, where an alpha may be chosen by them."""
+    split = SEARCH_SPLIT
     fronts = continuous_fronts(table, x, y, split)
     if not fronts:
         raise NotApplicable("No trial of mode front is complete.")
@@ -67,8 +69,13 @@ def draw_continuous_front(data: ContinuousFrontData) -> go.Figure:
     return figure
 
 
-def front_line(trial: int, points: pd.DataFrame, x: str, y: str, colour: str) -> go.Scatter:
-    """The points of one front trial, joined in the order of alpha."""
+def front_line(
+    trial: int, points: pd.DataFrame, x: str, y: str, colour: str, by_alpha: AxisScale | None = None
+) -> go.Scatter:
+    """The points of one front trial, joined in the order of alpha, which may colour them."""
+    marker: dict[str, Any] = {"size": 5, "color": colour}
+    if by_alpha is not None:
+        marker = {"size": 7, "color": by_alpha.positions(points[S.ALPHA]).tolist(), "coloraxis": "coloraxis"}
     return go.Scatter(
         x=points[x].tolist(),
         y=points[y].tolist(),
@@ -76,7 +83,7 @@ def front_line(trial: int, points: pd.DataFrame, x: str, y: str, colour: str) ->
         mode="lines+markers",
         name=f"trial {trial}, alpha {points[S.ALPHA].iloc[0]:g} to {points[S.ALPHA].iloc[-1]:g}",
         line={"color": colour, "width": 1.5},
-        marker={"size": 5, "color": colour},
-        meta={"role": "continuous front"},
+        marker=marker,
+        meta={"role": "continuous front", "alphas": points[S.ALPHA].tolist()},
         hovertemplate="%{x:.4g}, %{y:.4g}<extra>%{fullData.name}</extra>",
     )

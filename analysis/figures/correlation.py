@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 from analysis.metric_info import metric_info
-from analysis.results_table import ResultsTable
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.statistics import rank_correlation
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -27,9 +27,9 @@ class CorrelationData:
 
 
 def compute_rank_correlations(table: ResultsTable) -> CorrelationData:
-    """Spearman's rho of every image metric with Dice, over the complete trials on the claim split."""
+    """Spearman's rho of every image metric with Dice, over the complete trials on validation, where they may be looked at."""
     image_metrics = [name for name in table.metrics if name.startswith(("psnr_", "ssim_"))]
-    scores = table.complete_scores(table.claim_split)
+    scores = table.complete_scores(SEARCH_SPLIT)
     scores = scores.loc[scores.index.intersection(table.distinct_runs)]
     rows = []
     for image_metric in image_metrics:
@@ -44,7 +44,7 @@ def compute_rank_correlations(table: ResultsTable) -> CorrelationData:
             "A rank correlation needs five complete trials with different configurations and scores; "
             f"there are {len(scores)}."
         )
-    return CorrelationData(table.claim_split, pd.DataFrame(rows))
+    return CorrelationData(SEARCH_SPLIT, pd.DataFrame(rows))
 
 
 def draw_rank_correlations(data: CorrelationData) -> go.Figure:

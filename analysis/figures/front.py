@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import pareto
-from analysis.contestants import chosen_trials
+from analysis.axis_scales import AxisScale, scale_over
+from analysis.contestants import alpha_of, chosen_trials
 from analysis.continuous_fronts import continuous_fronts
 from analysis.figures import style
 from analysis.figures.continuous_front import front_line
-from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
+from analysis.figures.points import (
+    reference_points,
+    reference_traces,
+    series_traces,
+    trained_alphas,
+    trial_points,
+)
 from analysis.results_table import CLAIM_SPLIT, SEARCH_SPLIT, ResultsTable, method_name
 from analysis.sample_scores import intervals
-from analysis.selection import front_trials
+from analysis.selection import baseline, front_trials, picks, recommended, short_why
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
@@ -30,6 +38,10 @@ class FrontData:
             the ends of the 95 % intervals over patients: ``x_low``, ``x_high``, ``y_low``, ``y_high``.
         fronts: name of a front -> its trials, ordered by ``x``.
         upper_bound: ``y`` of the full-dose image, None where it was not evaluated.
+        continuous: front trial -> its points: alpha, ``x``, ``y``.
+        alpha: the scale that colours the points; None where their architectures do.
+        labels: what is written beside some trials.
+        recommended: the trial that is ringed.
     """
 
     x: str
@@ -40,7 +52,10 @@ class FrontData:
     fronts: dict[str, list[int]]
     directions: tuple[S.Direction, S.Direction]
     upper_bound: float | None
-    continuous: dict[int, pd.DataFrame] = field(default_factory=dict)  # of front trials: alpha, x, y
+    continuous: dict[int, pd.DataFrame] = field(default_factory=dict)
+    alpha: AxisScale | None = None
+    labels: dict[int, str] = field(default_factory=dict)
+    recommended: int | None = None
 
 
 def compute_front(table: ResultsTable, x: str, y: str, split: str | None = None) -> FrontData:
@@ -53,6 +68,7 @@ def compute_fronts_by_architecture(
 ) -> FrontData:
     """The same with a front for each architecture; unavailable where there is only one."""
     data = _compute(table, x, y, split, by_architecture=True)
+    data = replace(data, alpha=None, labels={})
     if data.points["architecture"].nunique() < 2:
         only = data.points["architecture"].iloc[0]
         raise Unavailable(f"All trials use one architecture ({only}); the front above is already its front.")
@@ -122,7 +138,44 @@ def _compute(table: ResultsTable, x: str, y: str, split: str | None, by_architec
     references = references[references["method"] != "full_dose"]  # drawn as a line: its PSNR is infinite
     upper_bound = _upper_bound(table, y, split)
     continuous = continuous_fronts(table, x, y, split)
-    return FrontData(x, y, split, points, references, fronts, directions, upper_bound, continuous)
+    return FrontData(
+        x,
+        y,
+        split,
+        points,
+        references,
+        fronts,
+        directions,
+        upper_bound,
+        continuous,
+        _alpha_scale(points, continuous),
+        *_labels(table, set(points["trial"])),
+    )
+
+
+def _alpha_scale(points: pd.DataFrame, continuous: dict[int, pd.DataFrame]) -> AxisScale | None:
+    """Of all alphas shown; None where there are no two different ones."""
+    alphas = (
+        pd.concat([trained_alphas(points), *(line[S.ALPHA] for line in continuous.values())])
+        .dropna()
+        .to_numpy(dtype=float)
+    )
+    return scale_over(alphas, is_share=True) if len(np.unique(alphas)) > 1 else None
+
+
+def _labels(table: ResultsTable, shown: set[int]) -> tuple[dict[int, str], int | None]:
+    """What is written beside the trials that the text names, with their alpha, and which is recommended."""
+    best = recommended(table)
+    base = baseline(table)
+    labels: dict[int, str] = {}
+    for pick in [*([base] if base else []), *picks(table)]:
+        alpha = alpha_of(table, pick.trial)
+        labels[pick.trial] = short_why(table, pick) if alpha is None else f"alpha {alpha:.3g}"
+    if best is not None:
+        alpha = alpha_of(table, best.trial)
+        labels[best.trial] = "recommended" if alpha is None else f"recommended, alpha {alpha:.3g}"
+    labels = {trial: text for trial, text in labels.items() if trial in shown}
+    return labels, best.trial if best is not None and best.trial in shown else None
 
 
 def _with_intervals(table: ResultsTable, points: pd.DataFrame, x: str, y: str, split: str) -> pd.DataFrame:
@@ -173,13 +226,81 @@ def draw_front(data: FrontData) -> go.Figure:
         )
     for trial, points in data.continuous.items():
         colour = colours[str(by_trial.at[trial, "architecture"])]
-        figure.add_traces(front_line(trial, points, data.x, data.y, colour))
+        figure.add_traces(front_line(trial, points, data.x, data.y, colour, data.alpha))
     figure.add_traces(_interval_traces(data, colours))
-    figure.add_traces(series_traces(data.points, data.x, data.y, colours))
+    figure.add_traces(series_traces(data.points, data.x, data.y, colours, by_alpha=data.alpha))
+    figure.add_traces(_label_traces(data, by_trial))
+    if data.alpha is not None:
+        figure.update_layout(coloraxis=style.alpha_axis(data.alpha), margin={"t": 36})
     figure.add_traces(reference_traces(data.references, data.x, data.y))
+    _show_points(figure, data)
     if data.upper_bound is not None:
         style.add_level(figure, data.upper_bound, method_name("full_dose"))
     return figure
+
+
+def _label_sides(named: pd.Series, every: pd.Series) -> list[str]:
+    """Towards the middle of the chart, below and above by turns."""
+    middle = (every.min() + every.max()) / 2
+    return [
+        f"{'bottom' if k % 2 == 0 else 'top'} {'left' if x > middle else 'right'}"
+        for k, x in enumerate(named)
+    ]
+
+
+def _show_points(figure: go.Figure, data: FrontData) -> None:
+    """Axes that show all points; wide intervals of few patients may leave the chart, or they would crowd the points."""
+    shown = pd.concat(
+        [
+            data.points[[data.x, data.y]],
+            data.references[[data.x, data.y]],
+            *(line[[data.x, data.y]] for line in data.continuous.values()),
+        ]
+    ).astype(float)
+    bound = [] if data.upper_bound is None else [data.upper_bound]
+    for update, values in (
+        (figure.update_xaxes, shown[data.x].tolist()),
+        (figure.update_yaxes, [*shown[data.y].tolist(), *bound]),
+    ):
+        margin = 0.1 * (max(values) - min(values)) or 0.01 * abs(values[0]) or 1.0
+        update(range=[min(values) - margin, max(values) + margin])
+
+
+def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
+    """Texts beside the named trials, above and below by turns so that neighbours do not meet; a ring round one."""
+    named = by_trial.loc[list(data.labels)].sort_values([data.x, data.y])
+    traces = []
+    if len(named):
+        traces.append(
+            go.Scatter(
+                x=named[data.x].tolist(),
+                y=named[data.y].tolist(),
+                customdata=named.index.tolist(),
+                mode="text",
+                text=[data.labels[int(trial)] for trial in named.index],
+                textposition=_label_sides(named[data.x], data.points[data.x]),
+                textfont={"size": 12},
+                hoverinfo="skip",
+                cliponaxis=False,
+                showlegend=False,
+                meta={"role": "labels"},
+            )
+        )
+    if data.recommended is not None:
+        ringed = by_trial.loc[data.recommended]
+        traces.append(
+            go.Scatter(
+                x=[ringed[data.x]],
+                y=[ringed[data.y]],
+                customdata=[data.recommended],
+                mode="markers",
+                marker={"symbol": "circle-open", "size": 19, "color": style.NEUTRAL, "line": {"width": 2.5}},
+                hoverinfo="skip",
+                showlegend=False,
+                meta={"role": "ring"},
+            )
+        )
+    return traces
 
 
 def _joined(data: FrontData, name: str, front: pd.DataFrame) -> pd.DataFrame:
@@ -197,6 +318,8 @@ def _joined(data: FrontData, name: str, front: pd.DataFrame) -> pd.DataFrame:
 
 def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatter]:
     """Thin crosses behind the markers of the front, one trace an architecture."""
+    if data.alpha is not None:
+        colours = dict.fromkeys(colours, style.NEUTRAL)
     front = data.points[data.points["on_front"] & data.points["x_low"].notna()]
     return [
         go.Scatter(

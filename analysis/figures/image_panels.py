@@ -33,7 +33,7 @@ class Cell:
         why: it is shown.
         trial: its number, None for a reference.
         scores: of this slice, in words.
-        image: in the liver window.
+        image: in the window that the task network saw.
         mask: the frozen network's labels on it (the true ones of the column of truth).
         error: image minus full dose; None for the full-dose image itself and the truth.
     """
@@ -49,9 +49,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class ImagePanelData:
-    """Caption of a slice -> its cells: low dose first, then what was trained, full dose and truth last."""
+    """What stands beside each other.
+
+    Attributes:
+        rows: caption of a slice -> its cells: low dose first, then what was trained, full dose and truth last.
+        window: in HU, that the images are shown in.
+        error_hu: at which error maps are full blue and full red.
+    """
 
     rows: dict[str, list[Cell]]
+    window: panels.Window
+    error_hu: float
 
 
 def compute_image_panels(table: ResultsTable) -> ImagePanelData:
@@ -64,13 +72,17 @@ def compute_image_panels(table: ResultsTable) -> ImagePanelData:
     if not sources:
         raise Unavailable("The study has stored no images of a reference or of a complete trial yet.")
     full_dose = next((panel for panel, _, _ in sources if panel.key == "full_dose"), None)
+    trained = [panel for panel, trial, _ in sources if trial is not None and trial >= 0]
+    error_hu = (
+        panels.error_range(trained or [panel for panel, _, _ in sources], full_dose) if full_dose else 0.0
+    )
     rows = {}
     for k in range(min(SLICES_SHOWN, len(slices.slices))):
-        cells = [_cell(table, slices, k, source, full_dose) for source in sources]
+        cells = [_cell(table, slices, k, source, full_dose, error_hu) for source in sources]
         if slices.truth is not None:
-            cells.append(_truth(slices.truth, full_dose or sources[0][0], k))
+            cells.append(_truth(slices, slices.truth, full_dose or sources[0][0], k))
         rows[slices.caption(k)] = cells
-    return ImagePanelData(rows)
+    return ImagePanelData(rows, slices.window, error_hu)
 
 
 Source = tuple[panels.Panel, int | None, str]
@@ -94,34 +106,34 @@ def _sources(table: ResultsTable, slices: panels.PanelSlices) -> list[Source]:
 
 
 def _cell(
-    table: ResultsTable, slices: panels.PanelSlices, k: int, source: Source, full_dose: panels.Panel | None
+    table: ResultsTable,
+    slices: panels.PanelSlices,
+    k: int,
+    source: Source,
+    full_dose: panels.Panel | None,
+    error_hu: float,
 ) -> Cell:
     panel, trial, why = source
+    title = panels.title(panel.key) if trial is None else contestant(table, trial).label
+    is_number = trial is not None and title == table.label(trial)  # which the title then says already
     has_error = full_dose is not None and panel is not full_dose
     return Cell(
-        title=panels.title(panel.key) if trial is None else contestant(table, trial).label,
-        why=f"trial {trial}: {why}" if trial is not None and trial >= 0 else why,
+        title=title,
+        why=f"trial {trial}: {why}" if trial is not None and trial >= 0 and not is_number else why,
         trial=trial if trial is not None and trial >= 0 else None,
         scores=panels.slice_scores(table, trial, slices.slices[k]),
-        image=panels.draw_plain(panel, k),
-        mask=panels.draw_mask(panel, k, panel.prediction[k]),
-        error=panels.draw_error(panel, full_dose, k) if has_error and full_dose else None,
+        image=panels.draw_plain(panel, k, slices.window),
+        mask=panels.draw_mask(panel, k, panel.prediction[k], slices.window),
+        error=panels.draw_error(panel, full_dose, k, error_hu) if has_error and full_dose else None,
     )
 
 
-def _truth(truth: NDArray[np.uint8], below: panels.Panel, k: int) -> Cell:
+def _truth(slices: panels.PanelSlices, truth: NDArray[np.uint8], below: panels.Panel, k: int) -> Cell:
     of_truth = panels.Panel("truth", below.image, np.zeros_like(below.prediction))
-    outlined = panels.draw_image(of_truth, k, truth)
+    outlined = panels.draw_image(of_truth, k, truth, slices.window)
     where = f"on {reference_name(below.key)}" if below.key in S.REFERENCES else ""
-    return Cell(
-        "Truth",
-        f"true labels {where}".strip(),
-        None,
-        [],
-        outlined,
-        panels.draw_mask(below, k, truth[k]),
-        None,
-    )
+    mask = panels.draw_mask(below, k, truth[k], slices.window)
+    return Cell("Truth", f"true labels {where}".strip(), None, [], outlined, mask, None)
 
 
 def draw_image_panels(data: ImagePanelData) -> go.Figure:

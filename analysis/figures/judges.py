@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.contestants import chosen_trials
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
-from analysis.results_table import ResultsTable
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 
@@ -39,7 +40,7 @@ class JudgesData:
 
 
 def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) -> JudgesData:
-    """The trials that both networks have scored on the split of claims, by ``ResultsTable.shared_dice``."""
+    """The chosen trials that both networks have scored on the split of claims, by ``ResultsTable.shared_dice``."""
     split = table.claim_split
     metric = metric or table.shared_dice(split, suffix)
     if metric not in table.metrics:
@@ -47,6 +48,8 @@ def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) 
     network = table.network_scores(split, suffix)
     other = network[metric] if metric in network else pd.Series(dtype=float)
     points = trial_points(table, split, (metric,))
+    if split != SEARCH_SPLIT:  # else who reads the best of all here would choose by their test scores
+        points = points[points["trial"].isin(chosen_trials(table))].reset_index(drop=True)
     points[OTHER] = points["trial"].map(other).astype(float)
     points = points[np.isfinite(points[OTHER])].reset_index(drop=True)
     references = reference_points(table, split, (metric,))

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale, scale_of, scale_over
 from analysis.figures import style
 from analysis.figures.points import hover_text, study_colours
 from analysis.importance import Importance, parameter_importance
 from analysis.metric_info import metric_info
-from analysis.results_table import SEARCH_SPLIT, ResultsTable, format_value, parameter_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable, parameter_name
 from analysis.selection import front_trials
 from analysis.unavailable import NotApplicable, Unavailable
 
@@ -78,12 +79,14 @@ def compute_parallel(table: ResultsTable) -> ParallelData:
     scores = table.complete_scores(SEARCH_SPLIT, table.objectives).dropna()
     if len(scores) < 2 or not table.searched:
         raise Unavailable("Parallel coordinates need two complete trials that differ in some parameter.")
-    columns = {parameter_name(c): table.trials.loc[scores.index, c] for c in table.searched}
-    columns |= {style.metric_label(name, table.direction(name)): scores[name] for name in table.objectives}
+    columns = [
+        (parameter_name(c), table.trials.loc[scores.index, c], scale_of(table, c)) for c in table.searched
+    ]
+    columns += [(style.metric_label(m, table.direction(m)), scores[m], None) for m in table.objectives]
     axes: list[Axis] = []
     heights: dict[int, np.ndarray] = {}
-    for k, (title, column) in enumerate(columns.items()):
-        axis, heights[k] = _axis(title, column)
+    for k, (title, column, scale) in enumerate(columns):
+        axis, heights[k] = _axis(title, column, scale)
         axes.append(axis)
     front, colours = set(front_trials(table)), study_colours(table)
     lines = pd.DataFrame(
@@ -99,10 +102,11 @@ def compute_parallel(table: ResultsTable) -> ParallelData:
     return ParallelData(axes, lines)
 
 
-def _axis(title: str, column: pd.Series) -> tuple[Axis, np.ndarray]:
+def _axis(title: str, column: pd.Series, scale: AxisScale | None) -> tuple[Axis, np.ndarray]:
     numeric = pd.to_numeric(column, errors="coerce")
     if numeric.notna().sum() == column.notna().sum() and numeric.nunique() > 1:
-        return _numeric_axis(title, numeric.to_numpy(dtype=float))
+        values = numeric.to_numpy(dtype=float)
+        return _numeric_axis(title, values, scale or scale_over(values[~np.isnan(values)], "linear"))
     # Not column.astype(str): it may spell a number otherwise than str() does.
     texts = [None if pd.isna(value) else str(value) for value in column]
     names = sorted({text for text in texts if text is not None})
@@ -111,15 +115,14 @@ def _axis(title: str, column: pd.Series) -> tuple[Axis, np.ndarray]:
     return Axis(title, [(place, name) for name, place in places.items()]), np.asarray(heights, dtype=float)
 
 
-def _numeric_axis(title: str, values: np.ndarray) -> tuple[Axis, np.ndarray]:
-    low, high = np.nanmin(values), np.nanmax(values)
-    logarithmic = low > 0 and high / low > 30
-    scale = np.log10 if logarithmic else np.asarray
-    span = scale(high) - scale(low)
-    heights = (scale(values) - scale(low)) / span
-    marks = np.linspace(scale(low), scale(high), 3)
-    texts = [format_value(float(10**m if logarithmic else m)) for m in marks]
-    ticks = list(zip(((marks - scale(low)) / span).tolist(), texts, strict=True))
+def _numeric_axis(title: str, values: np.ndarray, scale: AxisScale) -> tuple[Axis, np.ndarray]:
+    positions = scale.positions(values)
+    low, high = np.nanmin(positions), np.nanmax(positions)
+    span = high - low or 1.0
+    ticks = [
+        (float((at - low) / span), text) for at, text in scale.ticks() if low - 1e-9 <= at <= high + 1e-9
+    ]
+    heights = (positions - low) / span
     return Axis(title, ticks), np.where(np.isnan(heights), _NOT_APPLICABLE, heights)
 
 

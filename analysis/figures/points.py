@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale
 from analysis.figures import style
 from analysis.metric_info import is_metric, metric_info
-from analysis.results_table import ALPHA, ResultsTable, method_name
+from analysis.results_table import ALPHA, PLAIN_MODES, ResultsTable, method_name
 from taskct_core import schema as S
+
+POSITION = "position"  # of a parameter's value on the axis that it is drawn on
 
 
 def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -41,6 +45,11 @@ def _every_trial(table: ResultsTable) -> pd.DataFrame:
     )
 
 
+def trained_alphas(points: pd.DataFrame) -> pd.Series:
+    """The alpha of each trial; 0 for training without a task loss, whatever a search drew for it."""
+    return points["alpha"].where(~points["method"].isin(PLAIN_MODES), 0.0)
+
+
 def study_colours(table: ResultsTable) -> dict[str, str]:
     """The colour of each of the study's architectures: the same in every chart, whatever trials it shows."""
     return style.architecture_colours({table.architecture(trial) for trial in table.trials.index})
@@ -68,9 +77,17 @@ def hover_text(table: ResultsTable, trial: int) -> str:
 
 
 def series_traces(
-    points: pd.DataFrame, x: str, y: str, colours: dict[str, str], size: int = 9
+    points: pd.DataFrame,
+    x: str,
+    y: str,
+    colours: dict[str, str],
+    size: int = 9,
+    by_alpha: AxisScale | None = None,
 ) -> list[go.Scatter]:
-    """Markers, one trace for each architecture and method; ``customdata`` is the trial's number."""
+    """Markers, one trace for each architecture and method; ``customdata`` is the trial's number.
+
+    Coloured by architecture or, given a scale of alpha, by that, on the figure's colour axis.
+    """
     traces = []
     for (architecture, method), group in points.groupby(["architecture", "method"], sort=True):
         symbol = style.METHOD_MARKERS.get(str(method), "circle")
@@ -86,13 +103,22 @@ def series_traces(
                 marker={
                     "symbol": open_marker,
                     "size": size,
-                    "color": colours[str(architecture)],
                     "line": {"width": 1},
+                    **_colour(group, colours[str(architecture)], by_alpha),
                 },
                 hovertemplate="%{text}<br>" + _coordinates(x, y) + "<extra></extra>",
             )
         )
     return traces
+
+
+def _colour(group: pd.DataFrame, colour: str, by_alpha: AxisScale | None) -> dict[str, Any]:
+    if by_alpha is None:
+        return {"color": colour}
+    alphas = trained_alphas(group)
+    if alphas.isna().all():
+        return {"color": style.NEUTRAL}
+    return {"color": by_alpha.positions(alphas).tolist(), "coloraxis": "coloraxis"}
 
 
 def reference_traces(points: pd.DataFrame, x: str, y: str, label: str = "middle right") -> list[go.Scatter]:
@@ -101,6 +127,7 @@ def reference_traces(points: pd.DataFrame, x: str, y: str, label: str = "middle 
         go.Scatter(
             x=[row[x]],
             y=[row[y]],
+            customdata=[int(row["trial"])],
             mode="markers+text",
             text=[f" {method_name(str(row['method']))}"],
             textposition=label,
@@ -121,5 +148,10 @@ def reference_traces(points: pd.DataFrame, x: str, y: str, label: str = "middle 
 
 
 def _coordinates(x: str, y: str) -> str:
-    names = [metric_info(name).label if is_metric(name) else name for name in (x, y)]
-    return f"{names[0]} %{{x:.4g}}<br>{names[1]} %{{y:.4g}}"
+    """Both scores; the hover text says already which parameter a position on an axis stands for."""
+    lines = [
+        f"{metric_info(name).label if is_metric(name) else name} %{{{axis}:.4g}}"
+        for axis, name in (("x", x), ("y", y))
+        if name != POSITION
+    ]
+    return "<br>".join(lines)

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale
 from analysis.metric_info import metric_info
 from taskct_core.modes import MODES
 from taskct_core.schema import REFERENCES, Direction
@@ -35,6 +36,9 @@ FURTHER = (
 )  # fmt: skip
 PALETTE = (*OKABE_ITO.values(), *TOL_MUTED, *FURTHER)
 SAFE_COLOURS = len(OKABE_ITO) + len(TOL_MUTED)
+# Alpha: from image quality (blue) to the task (orange); every step is told apart on white and on near-black paper, and
+# by the colour-blind, for lightness rises with it.
+ALPHA_COLOURS = ("#3D56C5", "#7B54C9", "#B9549F", "#E0637A", "#F09A3E")
 NEUTRAL = "#7A7F87"  # references, guides; legible on white and on near-black
 BAND_OPACITY = 0.16
 LABEL_BACKGROUND = "rgba(255,255,255,0.8)"  # behind texts that lines cross; the page adapts it when dark
@@ -93,6 +97,39 @@ def figure(*, x: str, y: str, height: int = 420) -> go.Figure:
     return go.Figure(layout=layout(x=x, y=y, height=height))
 
 
+def scale_axis(figure: go.Figure, scale: AxisScale | None) -> None:
+    """Write the values of a scale along the horizontal axis, on which positions are drawn."""
+    if scale is not None and scale.kind != "linear":
+        positions, texts = zip(*scale.ticks(), strict=True)
+        figure.update_xaxes(tickvals=positions, ticktext=texts)
+
+
+def alpha_axis(scale: AxisScale) -> dict[str, Any]:
+    """The colour axis of markers that are coloured by the position of their alpha, with its bar above the chart."""
+    ticks = scale.ticks()
+    low, high = ticks[0][0], ticks[-1][0]
+    return {
+        "colorscale": [[k / (len(ALPHA_COLOURS) - 1), colour] for k, colour in enumerate(ALPHA_COLOURS)],
+        "cmin": min(low, *scale.positions([scale.low])),
+        "cmax": max(high, *scale.positions([scale.high])),
+        "colorbar": {
+            "orientation": "h",
+            "title": {"text": "alpha", "side": "right"},
+            "tickvals": [at for at, _ in ticks],
+            "ticktext": [text for _, text in ticks],
+            "thickness": 8,
+            "len": 0.7,
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "outlinewidth": 0,
+            "ticks": "",
+            "tickfont": {"size": 11},
+        },
+    }
+
+
 def add_level(figure: go.Figure, y: float, name: str, place: int = 0) -> None:
     """A dashed horizontal line across the chart with its name at the right end, or ``place`` names before it."""
     line = {"color": NEUTRAL, "width": 1, "dash": "dash"}
@@ -128,7 +165,7 @@ def layout(*, x: str, y: str, height: int) -> go.Layout:
         "tickcolor": _GRID,
         "automargin": True,
     }
-    title_gap = {"standoff": 10}
+    title_gap = {"standoff": 8, "font": {"size": 13}}
     return go.Layout(
         template="none",
         height=height,

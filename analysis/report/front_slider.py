@@ -11,7 +11,7 @@ from typing import Any
 from analysis import panels
 from analysis.continuous_fronts import Validity, continuous_fronts, validity
 from analysis.metric_info import metric_info
-from analysis.results_table import ResultsTable
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import attempt
 from taskct_core import schema as S
 from taskct_core.contracts.tables import read_arrays
@@ -23,7 +23,7 @@ X, Y = S.PRIMARY_PSNR, S.PRIMARY_DICE
 
 def front_sliders(table: ResultsTable) -> list[dict[str, Any]]:
     """One entry a front trial, those of the largest hypervolume first; empty where there is none."""
-    split = table.claim_split
+    split = SEARCH_SPLIT  # an alpha may be chosen by what the slider says
     fronts = continuous_fronts(table, X, Y, split)
     chosen = sorted(fronts, key=lambda trial: (-_area(table, trial), trial))[:MOST_TRIALS]
     return [
@@ -82,6 +82,10 @@ def _pictures(table: ResultsTable, trial: int, alphas: list[float]) -> dict[str,
     ]
     return {
         "caption": slices.caption(0),
-        "images": [panels.data_uri(panels.draw_image(panel, 0, slices.truth)) for panel in shown],
-        "masks": [panels.data_uri(panels.draw_mask(panel, 0, panel.prediction[0])) for panel in shown],
+        "images": [
+            panels.data_uri(panels.draw_image(panel, 0, slices.truth, slices.window)) for panel in shown
+        ],
+        "masks": [
+            panels.data_uri(panels.draw_mask(panel, 0, panel.prediction[0], slices.window)) for panel in shown
+        ],
     }

@@ -14,6 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES
 from analysis.figures.image_panels import Cell, compute_image_panels
+from analysis.report.answer_view import answer_view
 from analysis.report.front_slider import front_sliders
 from analysis.report.methods_text import methods_text
 from analysis.report.table_html import front_html, methods_html, trials_html
@@ -21,7 +22,6 @@ from analysis.report.trial_cards import filters, trial_cards, trial_key
 from analysis.results_table import ResultsTable
 from analysis.summary import summarise
 from analysis.unavailable import NotApplicable, attempt
-from taskct_core.hounsfield import LIVER_WINDOW_HU
 
 # Anchor -> (heading, short name in the navigation).
 SECTIONS = {
@@ -37,6 +37,8 @@ SECTIONS = {
 }
 
 
+# The chart beside the answer: the first of these that the study has, of its own objectives before the usual ones.
+ANSWER_FRONTS = ("front_objectives", "front_dice_psnr", "front_dice_ssim")
 KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
 
 
@@ -44,6 +46,8 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
     """The whole page as text; nothing in it is fetched from elsewhere. See ``write_report``."""
     grid = _image_grid(table)
     sliders = front_sliders(table)
+    view = answer_view(table)
+    figures = _figures(table)
     return (
         environment()
         .get_template("page.html")
@@ -53,7 +57,10 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             summary=summarise(table),
             sections=SECTIONS,
-            figures=_figures(table),
+            figures=figures,
+            view=view,
+            answer_data=embedded_json(_answer_data(view)),
+            front_figure=_taken_front(figures["trade-off"]),
             alpha_caption=ALPHA_CAPTION,
             filters=filters(table),
             key=trial_key(table),
@@ -68,6 +75,7 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             style=asset("style.css"),
             script=asset("report.js"),
             slider_script=asset("front_slider.js"),
+            answer_script=asset("answer.js"),
             plotly=plotly.offline.get_plotlyjs(),
         )
     )
@@ -97,13 +105,35 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
         if found.missing is not None:
             shown["reason"] = found.missing.reason
         else:
-            figure = spec.draw(found.result).to_plotly_json()
+            figure = spec.drawn(found.result)
             # The page's own key stands for the legends of these charts, which a phone has no room for.
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
             shown["json"] = embedded_json(_without_hover_text(figure))
             shown["height"] = figure["layout"]["height"]
         sections[spec.section].append(shown)
     return sections
+
+
+def _answer_data(view: dict[str, Any] | None) -> dict[str, Any]:
+    """What the first screen's script needs: the pictures and scores of what may be pointed at."""
+    if view is None or view["images"] is None:
+        return {}
+    return {"sources": view["images"]["sources"], "start": view["images"]["columns"][-1]["trial"]}
+
+
+def _taken_front(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """The chart that stands beside the answer, taken out of the trade-off's."""
+    by_name = {figure["name"]: figure for figure in figures}
+    name = next(
+        (name for name in ANSWER_FRONTS if name in by_name and "reason" not in by_name[name]),
+        ANSWER_FRONTS[1],
+    )
+    figures.remove(by_name[name])
+    caption = (
+        "Validation, where it was chosen. Colour: alpha. Crosses: 95 % intervals over patients. Dotted: the front. "
+        "Dashed: full dose. Point at a trial for its images, press it for its details."
+    )
+    return by_name[name] | {"caption": caption}
 
 
 def _image_grid(table: ResultsTable) -> dict[str, Any]:
@@ -115,7 +145,7 @@ def _image_grid(table: ResultsTable) -> dict[str, Any]:
         {"caption": caption, "cells": [_shown_cell(cell) for cell in cells]}
         for caption, cells in found.needed.rows.items()
     ]
-    return {"rows": rows, "window": LIVER_WINDOW_HU, "error_hu": panels.ERROR_HU}
+    return {"rows": rows, "window": found.needed.window, "error_hu": found.needed.error_hu}
 
 
 def _shown_cell(cell: Cell) -> dict[str, Any]:
@@ -127,7 +157,7 @@ def _shown_cell(cell: Cell) -> dict[str, Any]:
 def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
     """The page's script puts the trials' texts back, so that each is stored once, not once a chart."""
     for trace in figure["data"]:
-        if "customdata" in trace:
+        if "customdata" in trace and "text" not in trace.get("mode", ""):
             trace.pop("text", None)
     return figure
 

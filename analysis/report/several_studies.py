@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.offline
 
+from analysis.figures.markup import plain_markup
 from analysis.figures.several_studies import (
     STUDY_METRICS,
     compute_dose,
@@ -88,7 +89,7 @@ def _chart(name: str, title: str, found: Attempt[Any], draw: Callable[[Any], go.
     }
     if found.missing is not None:
         return {**shown, "reason": found.missing.reason}
-    figure = draw(found.result).to_plotly_json()
+    figure = plain_markup(draw(found.result).to_plotly_json())
     return {**shown, "json": embedded_json(figure), "height": figure["layout"]["height"]}
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import panels
 from analysis.contestants import chosen_trials
+from analysis.figures.markup import plain_markup
 from analysis.figures.points import hover_text, study_colours
 from analysis.figures.style import MARKER_PATHS, METHOD_MARKERS, PALETTE, SAFE_COLOURS
 from analysis.metric_info import metric_info
@@ -92,7 +93,7 @@ def trial_cards(table: ResultsTable) -> dict[int, dict[str, Any]]:
             "architecture": table.architecture(trial),
             "method": method_name(str(row[S.METHOD])),
             "failure": row.get(S.FAILURE_REASON) if isinstance(row.get(S.FAILURE_REASON), str) else None,
-            "hover": hover_text(table, trial),
+            "hover": plain_markup(hover_text(table, trial)),
             "filters": {c: str(row[c]) for c in FILTERED if c in row and not pd.isna(row[c])},
             "config": {parameter_name(c): format_value(value) for c, value in config.items()},
             "scores": _scores(table, scores, trial),
@@ -142,7 +143,7 @@ def _trial_pictures(table: ResultsTable, trial: int, slices: panels.PanelSlices)
         return []
     return [
         {
-            "source": panels.data_uri(panels.draw_image(panel, k, slices.truth)),
+            "source": panels.data_uri(panels.draw_image(panel, k, slices.truth, slices.window)),
             "caption": slices.caption(k),
         }
         for k in range(min(MOST_SLICES, len(panel.image)))

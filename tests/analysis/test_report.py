@@ -77,7 +77,7 @@ def test_every_study_gets_a_report(tmp_path, name, monkeypatch):
     for trace_of_a_bug in ("nan%", "Traceback", "None</", ">nan<", "Undefined"):
         assert trace_of_a_bug not in body, trace_of_a_bug
     sections = re.findall(r'<section id="([^"]+)"(.*?)</section>', body, flags=re.S)
-    assert len(sections) == 10
+    assert len(sections) == 11
     for section, content in sections:
         assert len(re.sub(r"<[^>]+>", "", content).split()) > 5, f"section {section} says nothing"
     images = watched.pop("image_panels")  # of which the page makes a table of pictures instead

@@ -4,6 +4,7 @@
 const TRIALS = JSON.parse(document.getElementById("trial-data").textContent);
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const PHONE = matchMedia("(max-width: 640px)");
+const TOUCH = matchMedia("(hover: none)"); // there a press is what moving over a point is elsewhere
 const plots = [...document.querySelectorAll(".plot")];
 const drawn = new Map(); // plot element -> its traces as written, before any filter
 let isShown = () => true;
@@ -44,12 +45,13 @@ function themed(layout) {
 function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
   for (const trace of figure.data) {
-    if (trace.customdata) trace.text = trace.customdata.map((trial) => TRIALS[trial]?.hover ?? "");
+    if (trace.customdata && !trace.mode?.includes("text")) trace.text = trace.customdata.map((trial) => TRIALS[trial]?.hover ?? "");
   }
   if (PHONE.matches) compact(figure.layout);
+  if (plot.closest("#answer")) figure.layout.height = plot.clientHeight; // what its place on the first screen allows
   drawn.set(plot, figure.data.map((trace) => ({ ...trace })));
   return Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: PHONE.matches ? false : "hover" }).then(() => {
-    plot.on("plotly_click", (event) => openCard(event.points[0].customdata));
+    plot.on("plotly_click", (event) => { if (!TOUCH.matches || !plot.closest("#answer")) openCard(event.points[0].customdata); });
     Plotly.relayout(plot, themed(plot.layout));
     filterPlot(plot);
     plot.dispatchEvent(new Event("taskct-drawn"));
@@ -59,6 +61,7 @@ function draw(plot) {
 function compact(layout) {
   layout.margin = { ...layout.margin, ...(layout.scene ? { l: 0, r: 0 } : { l: 40, r: 8 }) };
   layout.font = { ...layout.font, size: 11 };
+  for (const axis of [layout.xaxis, layout.yaxis]) if (axis?.title) axis.title.font = { size: 12 };
   layout.dragmode = false; // a swipe scrolls the page
   const eye = layout.scene?.camera?.eye;
   if (eye) for (const axis of ["x", "y", "z"]) eye[axis] *= 1.75; // room for the axis titles

@@ -1,0 +1,200 @@
+"""The answer of a study in numbers: which network is recommended, what it gains and costs, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.contestants import Contestant, alpha_of, contestant
+from analysis.figures.differences import SIGNIFICANCE
+from analysis.method_draws import gap_closed_interval
+from analysis.method_scores import gap_words, share_with_interval
+from analysis.metric_info import metric_info
+from analysis.paired_differences import (
+    FEWEST_PATIENTS_FOR_A_CLAIM,
+    Comparisons,
+    compare_methods,
+    default_comparisons,
+)
+from analysis.results_table import CLAIM_SPLIT, ResultsTable, method_name
+from analysis.selection import baseline, recommended, short_why
+from analysis.unavailable import attempt
+from taskct_core import schema as S
+
+LEAST_SHARE_SEEN = 0.5  # of a gain, by a judge that took no part, or the method is said to fool its judge
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the recommended network changes in one metric.
+
+    Attributes:
+        metric: its column.
+        difference, low, high: against the other method, with its 95 % interval.
+        score, other: of the two methods.
+        is_gain: whether the difference is an improvement.
+        verdict: how far it can be believed, in words.
+    """
+
+    metric: str
+    difference: float
+    low: float
+    high: float
+    score: float
+    other: float
+    is_gain: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody reads who reads nothing else.
+
+    Attributes:
+        trial: the first of the recommended configuration.
+        method: its training mode, in words.
+        alpha: its weight of the task loss; None where the mode has none.
+        why: it is recommended.
+        against: what it is compared with; empty where there is nothing.
+        effects: gains and costs, Dice first.
+        gap: the share of the way to full dose that it closes in Dice, in words; empty where unknown.
+        judge: what a second task network says; empty without one.
+        basis: what the scores are of, and how they were chosen.
+    """
+
+    trial: int
+    method: str
+    alpha: float | None
+    why: str
+    against: str
+    effects: list[Effect]
+    gap: str
+    judge: str
+    basis: str
+
+
+def answer(table: ResultsTable) -> Answer | None:
+    """The answer, None while no trial is complete."""
+    best = recommended(table)
+    if best is None:
+        return None
+    one = contestant(table, best.trial)
+    other, words = _opponent(table, one)
+    compared = attempt(_compared, table, one, other).result if other is not None else None
+    effects = [] if compared is None or other is None else _effects(table, compared, one, other)
+    return Answer(
+        trial=best.trial,
+        method=method_name(str(table.trials.at[best.trial, S.METHOD])),
+        alpha=alpha_of(table, best.trial),
+        why=f"{short_why(table, best)} on validation",
+        against=words,
+        effects=effects,
+        gap=_gap(table, best.trial),
+        judge="" if other is None else _judge(table, one, other),
+        basis=_basis(table, one, compared),
+    )
+
+
+def _opponent(table: ResultsTable, one: Contestant) -> tuple[Contestant | None, str]:
+    """The baseline without task loss, else FBP, and what it is called."""
+    base, fbp = baseline(table), table.reference("fbp")
+    if base is not None and contestant(table, base.trial).trials != one.trials:
+        other = contestant(table, base.trial)
+        return other, f"{method_name(str(table.trials.at[base.trial, S.METHOD]))} ({table.label(base.trial)})"
+    if fbp is not None:
+        return contestant(table, fbp), "FBP, the low-dose image"
+    return None, ""
+
+
+def _compared(table: ResultsTable, one: Contestant, other: Contestant) -> Comparisons:
+    """The report's comparisons if this pair is one of them, for they are corrected as one family; else it alone."""
+    usual = table.fact(default_comparisons).result
+    if usual is not None and len(_rows(usual, one, other)):
+        return usual
+    return compare_methods(table, [(one, other)])
+
+
+def _rows(compared: Comparisons, one: Contestant, other: Contestant) -> pd.DataFrame:
+    rows = compared.rows
+    return rows[(rows["name"] == one.label) & (rows["other"] == other.label)]
+
+
+def _effects(table: ResultsTable, compared: Comparisons, one: Contestant, other: Contestant) -> list[Effect]:
+    rows = _rows(compared, one, other)
+    scores = table.scores(table.claim_split, rows["metric"].tolist())
+    effects = []
+    for row in rows.to_dict("records"):
+        metric, difference = str(row["metric"]), float(row["difference"])
+        if not math.isfinite(difference):
+            continue
+        score, opposed = (float(scores[metric].reindex(list(side.trials)).mean()) for side in (one, other))
+        sign = 1 if table.direction(metric) == "maximize" else -1
+        verdict = _verdict(compared, float(row["p_holm"]))
+        low, high = float(row["low"]), float(row["high"])
+        effects.append(Effect(metric, difference, low, high, score, opposed, sign * difference > 0, verdict))
+    return effects
+
+
+def _verdict(compared: Comparisons, p: float) -> str:
+    if not compared.enough_patients:
+        count = compared.patients
+        return f"{count} patient{'' if count == 1 else 's'}: too few for a claim"
+    return "supported" if p < SIGNIFICANCE else "no supported difference"
+
+
+def _gap(table: ResultsTable, trial: int) -> str:
+    found = attempt(gap_closed_interval, table, trial, S.PRIMARY_DICE).result
+    if found is None or not math.isfinite(found[0]):
+        return ""
+    return f"{share_with_interval(*found)} of the way from {gap_words(table)} to full dose"
+
+
+def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
+    """What a second task network, which took no part in the training, sees of the gain."""
+    gains = second_opinion(table, one, other)
+    if gains is None or gains[0] <= 0:
+        return ""
+    gain, seen = gains
+    share = max(seen, 0.0) / gain
+    if seen >= LEAST_SHARE_SEEN * gain:
+        return f"a second network sees {share:.0%} of it"
+    return f"a second network sees only {share:.0%} of it: the frozen one is being fooled"
+
+
+def second_opinion(table: ResultsTable, one: Contestant, other: Contestant) -> tuple[float, float] | None:
+    """The gain in Dice between two methods under the frozen network and under a second one; None without both."""
+    split = table.claim_split
+    metric = table.shared_dice(split, S.AUDIT_NETWORK_SUFFIX)
+    frames = (table.scores(split, [metric]), table.network_scores(split, S.AUDIT_NETWORK_SUFFIX))
+    if any(metric not in frame for frame in frames):
+        return None
+    means = [
+        [float(frame[metric].reindex(list(side.trials)).mean()) for side in (one, other)] for frame in frames
+    ]
+    gains = means[0][0] - means[0][1], means[1][0] - means[1][1]
+    return gains if all(map(math.isfinite, gains)) else None
+
+
+def _basis(table: ResultsTable, one: Contestant, compared: Comparisons | None) -> str:
+    split = table.claim_split
+    where = f"{split} split" if split == CLAIM_SPLIT else "validation split, which the search optimises"
+    if table.folds:
+        where = f"cross-validation in {table.folds} folds"
+    seeds = sum(table.seeds_of(trial) for trial in one.trials)
+    runs = f"{seeds} seed{'' if seeds == 1 else 's'}"
+    if compared is None:
+        return f"{where}, {runs}; no interval over patients."
+    size = f"{compared.patients} patient{'' if compared.patients == 1 else 's'}, {compared.slices} slices"
+    rough = (
+        f" Below {FEWEST_PATIENTS_FOR_A_CLAIM} patients no difference is called one."
+        if not compared.enough_patients
+        else ""
+    )
+    return f"{where}: {size}, {runs}; chosen on validation.{rough}"
+
+
+def effect_title(metric: str) -> str:
+    """A metric without its policy: what an effect is headed with."""
+    return metric_info(metric).label.split(" (")[0]

@@ -1,0 +1,20 @@
+"""Texts in charts: Plotly reads some HTML in them, links too, which names from a study must not be able to make."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# What our own texts use: line breaks and bold print.
+_FOREIGN_TAG = re.compile(r"<(?!/?b>|br ?/?>)", re.IGNORECASE)
+
+
+def plain_markup(value: Any) -> Any:
+    """A chart's JSON with every other tag shown as the text that it is; dicts and lists are copied."""
+    if isinstance(value, str):
+        return _FOREIGN_TAG.sub("&lt;", value) if "<" in value else value
+    if isinstance(value, dict):
+        return {key: plain_markup(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_markup(inner) for inner in value]
+    return value
