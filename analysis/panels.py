@@ -127,15 +127,17 @@ def read_panel(table: ResultsTable, key: str, slices: PanelSlices) -> Panel | No
         return None
     arrays = read_arrays(path)
     image, prediction = arrays.get("image"), arrays.get("prediction")
-    if image is None or image.ndim != 3 or len(image) != len(slices.slices):
+    count = len(slices.slices)
+    if image is None or image.ndim != 3 or len(image) < count:
         raise DataError(
-            f"{path.name} must hold an image of shape (slice, height, width) for {len(slices.slices)} slices",
+            f"{path.name} must hold an image of shape (slice, height, width) for {count} slices",
             "none" if image is None else f"shape {image.shape}",
             "Export the study's panels again.",
         )
     if prediction is None:
         prediction = np.zeros(image.shape, np.uint8)
-    return Panel(key, image.astype(np.float32), prediction.astype(np.uint8))
+    # A study that went on under a later version may list fewer slices than its new trials keep: the first are the same.
+    return Panel(key, image[:count].astype(np.float32), prediction[:count].astype(np.uint8))
 
 
 def title(key: str) -> str:

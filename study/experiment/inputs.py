@@ -14,7 +14,7 @@ from study.data.split_shards import SplitShards
 from study.experiment.experiment import Experiment
 from study.experiment.workspace import Workspace
 from study.trials.config import ExecutionConfig
-from study.trials.panels import choose_panel
+from study.trials.panels import PANEL_SLICES, SLICES_A_FOLD, choose_panel
 from study.trials.repeats import Repeats
 from study.trials.resources import simulation_cpus
 from study.trials.trial import TrialInputs
@@ -31,6 +31,7 @@ def open_inputs(
     data_path: str = "auto",
     trust: Trust = BUILT_IN_ONLY,
     fresh: FreshSamples | None = None,
+    panel_slices: int = PANEL_SLICES,
 ) -> TrialInputs:
     """Open the dataset for training. Needs a running Ray session.
 
@@ -40,6 +41,7 @@ def open_inputs(
         data_path: see ``open_feeds``.
         trust: which plug-ins the folders' files may name.
         fresh: see ``open_feeds``.
+        panel_slices: how many slices reports show.
 
     Raises:
         DataError: if the dataset has no validation samples.
@@ -58,7 +60,7 @@ def open_inputs(
         geometry=card.scan(trust),
         task_network=str(workspace.task_network),
         data_hash=card.data_hash,
-        panel=choose_panel(feeds),
+        panel=choose_panel(feeds, panel_slices),
         trust=trust,
         fresh=fresh_text(fresh.simulation.fresh_draw) if fresh is not None else "",
         scan=ScanRecord.of(card.simulation, card.dose),
@@ -83,6 +85,7 @@ def open_repeats(experiment: Experiment) -> Repeats:
             config.execution.data_path,
             experiment.trust,
             fresh_samples(config, part, folder),
+            PANEL_SLICES if fold is None else SLICES_A_FOLD,
         )
         for fold, part in cards.items()
     }

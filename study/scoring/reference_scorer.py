@@ -66,9 +66,11 @@ class ReferenceScorer:
         batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=share)
         return evaluate(batches, lambda batch: self._image(method, settings, batch), self._judges)
 
-    def panel(self, method: str, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of the slices that reports show."""
-        image = self._image(method, settings, self._shared.panel)
+    def panel(
+        self, method: str, settings: Settings, fold: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of a fold's slices that reports show."""
+        image = self._image(method, settings, self._folds[fold].panel)
         return image, self._judges[""].predict(image)
 
     def _image(self, method: str, settings: Settings, batch: Batch) -> torch.Tensor:

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from study.data.batches import Share
 from study.provenance import provenance
 from study.scoring.reference_scorer import IMAGES, Piece, ReferenceScorer, timed
@@ -25,7 +27,15 @@ from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
-from taskct_core.contracts.rows import EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows
+from taskct_core.contracts.rows import (
+    Batch,
+    EpochRow,
+    SliceRow,
+    epoch_row,
+    read_rows,
+    slice_row,
+    write_rows,
+)
 from taskct_core.contracts.tables import read_frame
 from taskct_core.errors import DataError
 from taskct_core.metrics import summarise
@@ -113,19 +123,24 @@ class _Scoring:
             yield from new_rows
 
     @property
+    def _panels(self) -> dict[int | None, Batch]:
+        """The slices of each fold that reports show."""
+        return {fold: inputs.panel for fold, inputs in self.folds.items() if inputs.panel}
+
+    @property
     def _splits(self) -> list[str]:
         return [split for split in ("validation", "test") if split in self.shared.feeds]
 
     def _pieces_of(self, method: str) -> int:
         tuning = len(CANDIDATES[method]) if method in ITERATIVE else 0
-        return (tuning + PARTS * len(self._splits)) * len(self.folds) + bool(self.shared.panel)
+        return (tuning + PARTS * len(self._splits)) * len(self.folds) + len(self._panels)
 
     def _score(self, method: str) -> tuple[list[EpochRow], list[SliceRow]]:
         """Rows of one reference on every split, and of their slices."""
         tuned = {fold: self._tuned(method, fold) if method in ITERATIVE else ({}, 0.0) for fold in self.folds}
         settings = {fold: found for fold, (found, _) in tuned.items()}
         seconds = sum(took for _, took in tuned.values())
-        self._write_panel(method, next(iter(settings.values())))
+        self._write_panel(method, settings)
         number = [*IMAGES, *ITERATIVE].index(method) + 1
         rows, samples = list[EpochRow](), list[SliceRow]()
         for split in self._splits:
@@ -159,13 +174,16 @@ class _Scoring:
         best = max(range(len(candidates)), key=lambda number: tried[number][0])
         return candidates[best], sum(took for _, took in tried)
 
-    def _write_panel(self, method: str, settings: Settings) -> None:
-        if not self.shared.panel:
+    def _write_panel(self, method: str, settings: dict[int | None, Settings]) -> None:
+        if not self._panels:
             return
-        piece = partial(ReferenceScorer.panel, method=method, settings=settings)
-        [((image, prediction), _)] = self._advancing(method, [piece])
-        write_panel(self.study.panel(method), image, prediction)
-        write_panel_truth(self.study, self.shared.panel)
+        pieces = [
+            partial(ReferenceScorer.panel, method=method, settings=settings[fold], fold=fold)
+            for fold in self._panels
+        ]
+        images, predictions = zip(*(found for found, _ in self._advancing(method, pieces)), strict=True)
+        write_panel(self.study.panel(method), torch.cat(images), torch.cat(predictions))
+        write_panel_truth(self.study, list(self._panels.values()))
 
     def _advancing(self, method: str, pieces: Sequence[Piece]) -> Iterator[tuple[Any, float]]:
         for result in self.run(pieces):

@@ -15,10 +15,12 @@ from taskct_core import schema
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import Batch, batch_of
-from taskct_core.contracts.tables import write_arrays
+from taskct_core.contracts.tables import read_arrays, write_arrays
+from taskct_core.errors import DataError
 from taskct_core.metrics.slices import sample_of
 
-PANEL_SLICES = 3
+PANEL_SLICES = 6  # of other patients, of whom a report shows a typical one and the worst
+SLICES_A_FOLD = 3
 _BATCH_SIZE = 16
 
 
@@ -61,14 +63,29 @@ def _joined(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_panel_truth(folder: StudyFolder, panel: Batch) -> None:
-    """Write which slices are shown, and their true labels, into a study's folder."""
+def write_panel_truth(folder: StudyFolder, panels: Sequence[Batch]) -> None:
+    """Write which slices are shown, those of each fold after another, and their true labels, into a study's folder."""
     slices = [
         {schema.PATIENT: patient, schema.SLICE_INDEX: int(index), schema.SPLIT: panel[schema.SPLIT]}
+        for panel in panels
         for patient, index in zip(panel[schema.PATIENT], panel[schema.SLICE_INDEX], strict=True)
     ]
     write_json(folder.panel_slices, slices)
-    write_arrays(folder.panel_truth, label=panel[schema.LABELS].numpy().astype(np.uint8))
+    labels = torch.cat([panel[schema.LABELS] for panel in panels])
+    write_arrays(folder.panel_truth, label=labels.numpy().astype(np.uint8))
+
+
+def join_panels(sources: Sequence[Path], target: Path) -> None:
+    """Write what the runs of a trial on each fold made of their slices, one after another.
+
+    Nothing is written unless every run has left its panel: images are an aid, and no trial fails for them.
+    """
+    try:
+        parts = [read_arrays(path) for path in sources]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("image", "prediction")}
+    except (OSError, DataError, KeyError, ValueError):
+        return
+    write_arrays(target, **joined)
 
 
 def write_panel(path: Path, image: torch.Tensor, prediction: torch.Tensor) -> None:

@@ -4,6 +4,7 @@
     trials/0003/metrics.jsonl          a row after each run: means over patients of the runs so far; its epoch counts runs
     trials/0003/final.json             the whole trial's rows, then each run's, told apart by ``run``, ``fold`` and ``seed``
     trials/0003/samples.parquet        one row a slice of every run
+    trials/0003/panel.npz              the shown slices of every fold, by its run with the first seed
 
 To a search the runs of a trial are what epochs are to a trial that is run once: it may be stopped after any of them. A
 killed trial goes on with the run that it was in.
@@ -19,6 +20,7 @@ import numpy as np
 
 from study.provenance import config_hash, provenance
 from study.trials import epoch_log
+from study.trials.panels import join_panels
 from study.trials.plugins import own_scores
 from study.trials.trial import TrialInputs, save_samples, write_trial_config
 from taskct_core import schema
@@ -125,6 +127,7 @@ def repeat_trial(
         if any(row["split"] == split for row in samples)
     ]
     save_samples(folder.samples, samples)
+    join_panels([folder.run(run_name(fold, config.seed)).panel for fold in repeats.folds], folder.panel)
     write_rows(folder.final, [*whole, *final])
 
 

@@ -11,14 +11,17 @@ import pandas as pd
 import pytest
 
 from study.results import export_results
+from study.scoring.references import write_references
 from study.search.config import StudyConfig, points_of
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
+from study.trials.panels import choose_panel, join_panels
 from study.trials.repeats import Repeats, means_over_patients, repeat_trial
 from study.trials.trial import TrialInputs, Worker, read_trial_config, run_trial
 from taskct_core import schema
+from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
-from taskct_core.contracts.rows import read_rows
+from taskct_core.contracts.rows import epoch_row, read_rows, write_rows
 from taskct_core.geometry import ParallelBeam
 from taskct_core.training.config import TrialConfig
 
@@ -28,15 +31,18 @@ CONFIG = TrialConfig(epochs=1, batch_size=4, architecture_parameters={"width": 4
 @pytest.fixture(scope="module")
 def repeats(small) -> Repeats:
     """Two folds, each tested on what the other validates on, and two seeds; the second judge is the first once more."""
+    feeds = {split: small.feed(split) for split in schema.SPLITS}
     first = TrialInputs(
-        feeds={split: small.feed(split) for split in schema.SPLITS},
+        feeds=feeds,
+        panel=choose_panel(feeds, 1),
         geometry=ParallelBeam.from_dict(small.card.geometry),
         task_network=str(small.workspace.task_network),
         data_hash=small.card.data_hash,
         audit=str(small.workspace.task_network),
     )
     feeds = {**first.feeds, "validation": first.feeds["test"], "test": first.feeds["validation"]}
-    return Repeats({0: first, 1: replace(first, feeds=feeds)}, seeds=2)
+    other = replace(first, feeds=feeds, panel=choose_panel(feeds, 2))
+    return Repeats({0: first, 1: other}, seeds=2)
 
 
 def _train(config: TrialConfig, folder: TrialFolder, inputs: TrialInputs) -> None:
@@ -107,6 +113,37 @@ def test_results_keep_every_run_and_the_analysis_keeps_them_apart(study: StudyFo
     aligned = align(table, [0], "test")
     assert aligned.trials == [0, 0]
     assert set(aligned.patients) == {*small.card.patients["test"], *small.card.patients["validation"]}
+
+
+def test_the_images_of_a_trial_are_those_of_its_folds_in_turn(study: StudyFolder, repeats: Repeats) -> None:
+    record = TrialRecord(0, schema.COMPLETE, {}, {}, 4, None, 0, None, None, True)
+    export_results(study, "repeated", [record])
+    runs = [np.load(study.trial(0).run(f"fold-{fold}-seed-5").panel) for fold in (0, 1)]
+    shown = np.load(study.panel(0))
+    for name in ("image", "prediction"):
+        np.testing.assert_array_equal(shown[name], np.concatenate([run[name] for run in runs]))
+    assert len(shown["image"]) == 3
+
+
+def test_references_show_the_slices_of_every_fold(repeats: Repeats, tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path)
+    scored = [epoch_row({schema.METHOD: name, schema.TRIAL: -2}) for name in ("fbp", "tv", "sirt")]
+    write_rows(study.references, scored)  # so that full dose is all that is left
+    write_references(study, repeats)
+    slices = read_json(study.panel_slices, "")
+    expected = [name for inputs in repeats.folds.values() for name in inputs.panel[schema.PATIENT]]
+    assert [one[schema.PATIENT] for one in slices] == expected
+    full_dose = np.load(study.panel("full_dose"))["image"]
+    panels = [inputs.panel[schema.FULL_DOSE].squeeze(1).numpy() for inputs in repeats.folds.values()]
+    np.testing.assert_array_equal(full_dose, np.concatenate(panels).astype(np.float16))
+
+
+def test_a_run_without_images_leaves_the_trial_without_and_fails_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", image=np.zeros((1, 4, 4)), prediction=np.zeros((1, 4, 4)))
+    (tmp_path / "broken.npz").write_bytes(b"not an archive")
+    for other in ("none.npz", "broken.npz"):
+        join_panels([tmp_path / "one.npz", tmp_path / other], tmp_path / "joined.npz")
+        assert not (tmp_path / "joined.npz").exists()
 
 
 def test_a_second_judge_stands_beside_the_first(study: StudyFolder) -> None:

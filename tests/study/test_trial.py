@@ -132,7 +132,7 @@ def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Pat
         )
         assert dice.mean() == pytest.approx(row["dice_liver_patient_nnunet"])
     panel = np.load(tmp_path / TrialFolder.panel)
-    assert panel["image"].shape == panel["prediction"].shape == (3, 64, 64)
+    assert panel["image"].shape == panel["prediction"].shape == (6, 64, 64)
 
 
 def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
