@@ -278,7 +278,9 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 customdata=named.index.tolist(),
                 mode="text",
                 text=[data.labels[int(trial)] for trial in named.index],
-                textposition=_label_sides(named[data.x], data.points[data.x]),
+                textposition=_label_sides(
+                    named[data.x], pd.concat([data.points[data.x], data.references[data.x]])
+                ),
                 textfont={"size": 12},
                 hoverinfo="skip",
                 cliponaxis=False,

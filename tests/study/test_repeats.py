@@ -17,7 +17,7 @@ from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from study.trials.panels import choose_panel, join_panels
 from study.trials.repeats import Repeats, means_over_patients, repeat_trial
-from study.trials.trial import TrialInputs, Worker, read_trial_config, run_trial
+from study.trials.trial import TrialInputs, Worker, read_trial_config, run_trial, save_samples
 from taskct_core import schema
 from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
@@ -129,6 +129,7 @@ def test_references_show_the_slices_of_every_fold(repeats: Repeats, tmp_path: Pa
     study = StudyFolder(tmp_path)
     scored = [epoch_row({schema.METHOD: name, schema.TRIAL: -2}) for name in ("fbp", "tv", "sirt")]
     write_rows(study.references, scored)  # so that full dose is all that is left
+    save_samples(study.reference_samples, scored)
     write_references(study, repeats)
     slices = read_json(study.panel_slices, "")
     expected = [name for inputs in repeats.folds.values() for name in inputs.panel[schema.PATIENT]]
