@@ -260,6 +260,15 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def grey_uri(panel: Panel, window: Window) -> str:
+    """The first slice as the window's grey levels, exactly and pixel by pixel, as a WebP ``data:`` address."""
+    low, high = window
+    grey = np.clip((to_hu(panel.image[0]) - low) / (high - low), 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray((255 * np.nan_to_num(grey)).astype(np.uint8)).save(buffer, format="WEBP", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def _enlarge(picture: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
     factor = max(1, -(-_SMALLEST_PIXELS // picture.shape[0]))
     size = (picture.shape[1] * factor, picture.shape[0] * factor)

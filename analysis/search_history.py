@@ -37,18 +37,25 @@ def hypervolume_history(table: ResultsTable, reference: dict[str, float] | None 
     trials = _in_finishing_order(table)
     scores = table.complete_scores(SEARCH_SPLIT, table.objectives)
     seconds = trials[S.SECONDS].fillna(0).cumsum() if S.SECONDS in trials else pd.Series(np.nan, trials.index)
+    finished = [trial for trial in trials.index if trial in scores.index]
+    points = scores.loc[finished].to_numpy()
+    costs = pareto.as_costs(points, directions)
     front = np.empty((0, len(corner)))
-    volume, rows = 0.0, []
-    for count, trial in enumerate((t for t in trials.index if t in scores.index), start=1):
-        candidate = np.vstack([front, scores.loc[trial].to_numpy()])
-        keep = pareto.non_dominated(candidate, directions)
-        if keep[-1]:  # a dominated trial changes nothing
-            front = candidate[keep]
+    volume, volumes = 0.0, []
+    for point, cost in zip(points, costs, strict=True):
+        if not (pareto.as_costs(front, directions) <= cost).all(axis=1).any():  # else it changes nothing
+            candidate = np.vstack([front, point])
+            front = candidate[pareto.non_dominated(candidate, directions)]
             volume = pareto.hypervolume(front, corner, directions)
-        rows.append(
-            {"trial": int(trial), "trials": count, "seconds": float(seconds[trial]), "hypervolume": volume}
-        )
-    return pd.DataFrame(rows, columns=["trial", "trials", "seconds", "hypervolume"])
+        volumes.append(volume)
+    return pd.DataFrame(
+        {
+            "trial": np.asarray(finished, dtype=int),
+            "trials": np.arange(1, len(finished) + 1),
+            "seconds": seconds.reindex(finished).to_numpy(dtype=float),
+            "hypervolume": np.asarray(volumes, dtype=float),
+        }
+    )
 
 
 def _in_finishing_order(table: ResultsTable) -> pd.DataFrame:

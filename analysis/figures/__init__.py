@@ -30,7 +30,6 @@ from analysis.figures.front import (
     compute_tested_front,
     draw_front,
 )
-from analysis.figures.front3d import compute_front_3d, draw_front_3d
 from analysis.figures.history import (
     compute_hypervolume,
     compute_learning_curves,
@@ -106,7 +105,8 @@ _IMPORTANCE_CAPTION = (
     "validation split. Whiskers: standard deviation over folds and shuffles."
 )
 _LEARNING_CAPTION = (
-    "Validation split. A cross marks where a trial was pruned, a ring one that is still running."
+    "Validation split. A cross marks where a trial was pruned, a ring one that is still running. Of more than 300 trials "
+    "the front and the best are drawn."
 )
 
 
@@ -181,14 +181,6 @@ FIGURES: dict[str, FigureSpec] = {
         "The same scores with the non-dominated trials of each architecture joined by its own line.",
         partial(compute_fronts_by_architecture, x=PRIMARY_PSNR, y=PRIMARY_DICE),
         draw_front,
-    ),
-    "front_3d": FigureSpec(
-        "trade-off",
-        "Dice, PSNR and SSIM together",
-        "Large markers: no other complete trial is at least as good in all three scores and better in one. "
-        "Drag to turn.",
-        compute_front_3d,
-        draw_front_3d,
     ),
     "differences_dice": _differences(PRIMARY_DICE),
     "differences_psnr": _differences(PRIMARY_PSNR),

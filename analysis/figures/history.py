@@ -14,10 +14,12 @@ from analysis.figures.points import hover_text, study_colours
 from analysis.metric_info import metric_info
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.search_history import hypervolume_history, reference_point
+from analysis.selection import front_trials, picks
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 _MOST_POINTS_A_CURVE = 40
+_MOST_CURVES = 300  # of more trials, those of the front and the best by the metric
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def compute_hypervolume(
             f"Hypervolume is drawn for two or three objectives; this study has {len(table.objectives)}."
         )
     reference = reference_point(table)
-    history = hypervolume_history(table, reference)
+    history = table.fact(hypervolume_history)
     if history.empty:
         raise Unavailable("No trial is complete yet.")
     if against == "seconds" and history["seconds"].isna().any():
@@ -50,9 +52,13 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
     """A staircase: the front grows when a trial finishes."""
     titles = {"trials": "complete trials", "seconds": "training time, summed over trials [s]"}
     figure = style.figure(x=titles[data.against], y="hypervolume", height=340)
+    volume = data.history["hypervolume"]
+    steps = data.history[
+        (volume.diff() != 0) | (volume.index == volume.index[-1])
+    ]  # where the staircase rises, and its end
     figure.add_scatter(
-        x=data.history[data.against].tolist(),
-        y=data.history["hypervolume"].tolist(),
+        x=steps[data.against].tolist(),
+        y=steps["hypervolume"].tolist(),
         mode="lines+markers",
         line={"shape": "hv", "color": style.NEUTRAL, "width": 2},
         marker={"size": 4},
@@ -93,6 +99,7 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
     rows = rows[
         (rows[S.SPLIT] == SEARCH_SPLIT) & rows[S.TRIAL].isin(table.trials.index) & rows[metric].notna()
     ]
+    rows = rows[rows[S.TRIAL].isin(_shown_curves(table, metric))]
     rows = rows.sort_values([S.TRIAL, S.EPOCH]).drop_duplicates([S.TRIAL, S.EPOCH], keep="last")
     if rows.empty:
         raise Unavailable("No trial has reported an epoch yet.")
@@ -116,6 +123,16 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
         }
     )
     return LearningCurveData(metric, curves.reset_index(drop=True))
+
+
+def _shown_curves(table: ResultsTable, metric: str) -> list[int]:
+    trials = [int(trial) for trial in table.trials.index]
+    if len(trials) <= _MOST_CURVES:
+        return trials
+    scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric].dropna()
+    best = scores.sort_values(ascending=table.direction(metric) == "minimize").index
+    chosen = [*front_trials(table), *(pick.trial for pick in picks(table)), *(int(trial) for trial in best)]
+    return list(dict.fromkeys([*chosen, *trials]))[:_MOST_CURVES]
 
 
 def draw_learning_curves(data: LearningCurveData) -> go.Figure:

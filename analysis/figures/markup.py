@@ -16,5 +16,7 @@ def plain_markup(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain_markup(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
+        if value and isinstance(value[0], int | float):
+            return value  # numbers, of which a chart has many
         return [plain_markup(inner) for inner in value]
     return value

@@ -13,13 +13,15 @@ from analysis.axis_scales import AxisScale
 from analysis.figures import style
 from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import ALPHA, PLAIN_MODES, ResultsTable, method_name
+from analysis.selection import baseline, front_trials, picks
 from taskct_core import schema as S
 
+MOST_DRAWN = 2000
 POSITION = "position"  # of a parameter's value on the axis that it is drawn on
 
 
 def trial_points(table: ResultsTable, split: str, columns: Sequence[str]) -> pd.DataFrame:
-    """One row a trial that has all the scores: trial, architecture, colour, method, status, alpha, text, columns."""
+    """One row a trial that has all the scores: trial, architecture, colour, method, status, alpha, text, drawn, columns."""
     scores = table.scores(split, columns)
     scores = scores[np.isfinite(scores).all(axis=1)] if len(scores.columns) == len(columns) else scores[:0]
     scores = scores.loc[scores.index.intersection(table.trials.index)]
@@ -40,6 +42,7 @@ def _every_trial(table: ResultsTable) -> pd.DataFrame:
             "status": trials[S.STATUS].to_numpy(),
             "alpha": trials[ALPHA].to_numpy(dtype=float) if ALPHA in trials else np.nan,
             "text": [hover_text(table, trial) for trial in trials.index],
+            "drawn": trials.index.isin(list(drawn_trials(table))),
         },
         index=trials.index,
     )
@@ -76,6 +79,26 @@ def hover_text(table: ResultsTable, trial: int) -> str:
     return "<br>".join(lines)
 
 
+def drawn_trials(table: ResultsTable) -> set[int]:
+    """The trials that charts draw: all, or of very many those that are chosen, the front, and an even sample.
+
+    A browser draws a few thousand markers quickly; beyond that they lie on each other anyhow. Fronts, curves and
+    statistics are of all.
+    """
+    return table.fact(_drawn_trials)
+
+
+def _drawn_trials(table: ResultsTable) -> set[int]:
+    trials = [int(trial) for trial in table.trials.index]
+    if len(trials) <= MOST_DRAWN:
+        return set(trials)
+    base = baseline(table)
+    chosen = {*front_trials(table), *(pick.trial for pick in [*picks(table), *([base] if base else [])])}
+    others = [trial for trial in trials if trial not in chosen]
+    places = np.linspace(0, len(others) - 1, MOST_DRAWN).astype(int)
+    return chosen | {others[place] for place in places}
+
+
 def series_traces(
     points: pd.DataFrame,
     x: str,
@@ -89,6 +112,7 @@ def series_traces(
     Coloured by architecture or, given a scale of alpha, by that, on the figure's colour axis.
     """
     traces = []
+    points = points[points["drawn"]]
     for (architecture, method), group in points.groupby(["architecture", "method"], sort=True):
         symbol = style.METHOD_MARKERS.get(str(method), "circle")
         open_marker = [symbol if status == S.COMPLETE else f"{symbol}-open" for status in group["status"]]

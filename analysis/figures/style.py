@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -102,6 +103,17 @@ def scale_axis(figure: go.Figure, scale: AxisScale | None) -> None:
     if scale is not None and scale.kind != "linear":
         positions, texts = zip(*scale.ticks(), strict=True)
         figure.update_xaxes(tickvals=positions, ticktext=texts)
+        figure.update_layout(meta={"x_scale": vars(scale)})  # for the table beside the chart
+
+
+def alpha_ramp(steps: int) -> list[str]:
+    """``ALPHA_COLOURS`` as so many colours in even steps."""
+    levels = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in ALPHA_COLOURS]
+    places = np.linspace(0, len(levels) - 1, steps)
+    channels = [np.interp(places, range(len(levels)), [level[k] for level in levels]) for k in range(3)]
+    return [
+        "#" + "".join(f"{round(value):02x}" for value in colour) for colour in zip(*channels, strict=True)
+    ]
 
 
 def alpha_axis(scale: AxisScale) -> dict[str, Any]:

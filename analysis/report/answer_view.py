@@ -121,5 +121,11 @@ def _cells(
         picture = panels.draw_image(part, 0, truth, slices.window)
         scores = panels.slice_scores(table, number, slices.slices[row.place])
         told = [score for score in scores if "SSIM" not in score and "∞" not in score]
-        cells.append({"picture": panels.data_uri(picture), "scores": told})
+        cells.append(
+            {
+                "picture": panels.data_uri(picture),
+                "scores": told,
+                "grey": panels.grey_uri(part, slices.window),
+            }
+        )
     return cells

@@ -12,16 +12,20 @@ import plotly.offline
 from plotly.utils import PlotlyJSONEncoder
 
 from analysis import panels
-from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES
+from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, style
 from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.report.answer_view import answer_view
+from analysis.report.chart_key import trial_key
 from analysis.report.front_slider import front_sliders
+from analysis.report.methods_prose import methods_prose
 from analysis.report.methods_text import methods_text
-from analysis.report.table_html import front_html, methods_html, trials_html
-from analysis.report.trial_cards import filters, trial_cards, trial_key
+from analysis.report.table_html import front_html, methods_html
+from analysis.report.trial_store import filters, trial_store
 from analysis.results_table import ResultsTable
+from analysis.selection import baseline, recommended
 from analysis.summary import summarise
 from analysis.unavailable import NotApplicable, attempt
+from taskct_core import schema as S
 
 # Anchor -> (heading, short name in the navigation).
 SECTIONS = {
@@ -37,6 +41,19 @@ SECTIONS = {
 }
 
 
+# In the order that they build upon each other: what every page needs, and what the page of one study does.
+CHART_SCRIPTS = ("store.js", "report.js", "chart_tables.js")
+TRIAL_SCRIPTS = (
+    "answer.js",
+    "front_slider.js",
+    "trials_table.js",
+    "coordinates.js",
+    "side_by_side.js",
+    "top_curves.js",
+    "selection.js",
+)
+# Drawn by the page itself, from the trials' columns.
+OWN_CHARTS = ("parallel",)
 # The chart beside the answer: the first of these that the study has, of its own objectives before the usual ones.
 ANSWER_FRONTS = ("front_objectives", "front_dice_psnr", "front_dice_ssim")
 KEYED_SECTIONS = ("trade-off", "alpha", "alpha-more", "parameters", "search")
@@ -66,16 +83,19 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             key=trial_key(table),
             compared=methods_html(table),
             grid=grid,
-            trials=trials_html(table),
+            pair=_default_pair(table),
+            coordinates={
+                "ramp": json.dumps(style.alpha_ramp(64)),
+                "palette": json.dumps(style.PALETTE),
+            },
             front=front_html(table),
             methods=methods_text(table),
-            trial_data=embedded_json(trial_cards(table)),
+            methods_prose=methods_prose(table),
+            trial_data=embedded_json(trial_store(table)),
             sliders=sliders,
             slider_data=embedded_json(sliders),
             style=asset("style.css"),
-            script=asset("report.js"),
-            slider_script=asset("front_slider.js"),
-            answer_script=asset("answer.js"),
+            scripts=[asset(name) for name in (*CHART_SCRIPTS, *TRIAL_SCRIPTS)],
             plotly=plotly.offline.get_plotlyjs(),
         )
     )
@@ -96,7 +116,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
     """Section -> its figures, each with its JSON or the reason why there is none."""
     sections: dict[str, list[dict[str, Any]]] = {spec.section: [] for spec in FIGURES.values()}
     for name, spec in FIGURES.items():
-        if spec.section == IMAGES:
+        if spec.section == IMAGES or name in OWN_CHARTS:
             continue
         found = attempt(spec.compute, table)
         shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
@@ -108,7 +128,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             figure = spec.drawn(found.result)
             # The page's own key stands for the legends of these charts, which a phone has no room for.
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
-            shown["json"] = embedded_json(_without_hover_text(figure))
+            shown["json"] = embedded_json(_rounded(_without_hover_text(figure)))
             shown["height"] = figure["layout"]["height"]
         sections[spec.section].append(shown)
     return sections
@@ -118,7 +138,25 @@ def _answer_data(view: dict[str, Any] | None) -> dict[str, Any]:
     """What the first screen's script needs: the pictures and scores of what may be pointed at."""
     if view is None or view["images"] is None:
         return {}
-    return {"sources": view["images"]["sources"], "start": view["images"]["columns"][-1]["trial"]}
+    images = view["images"]
+    return {
+        "sources": images["sources"],
+        "start": images["columns"][-1]["trial"],
+        "window": images["window"],
+        "patients": [row.title.lower() for row in images["rows"]],
+    }
+
+
+def _default_pair(table: ResultsTable) -> tuple[int | None, int | None]:
+    """The trials that stand side by side before a reader chooses: the recommended one and the baseline."""
+    complete = table.trials.index[table.trials[S.STATUS] == S.COMPLETE]
+    best, base = recommended(table), baseline(table)
+    if best is None:
+        return None, None
+    others = [int(trial) for trial in complete if trial != best.trial]
+    if base is not None and base.trial != best.trial:
+        return best.trial, base.trial
+    return best.trial, others[0] if others else best.trial
 
 
 def _taken_front(figures: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,6 +198,17 @@ def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
         if "customdata" in trace and "text" not in trace.get("mode", ""):
             trace.pop("text", None)
     return figure
+
+
+def _rounded(value: Any) -> Any:
+    """A chart's JSON with six digits of each number, which no screen tells from more."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return value
 
 
 def embedded_json(value: object) -> str:

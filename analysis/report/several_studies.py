@@ -20,7 +20,7 @@ from analysis.figures.several_studies import (
 )
 from analysis.method_scores import interval_basis, with_interval
 from analysis.metric_info import metric_info
-from analysis.report.page import asset, embedded_json, environment
+from analysis.report.page import CHART_SCRIPTS, asset, embedded_json, environment
 from analysis.several_studies import StudyComparison, compare, shown_fact
 from analysis.tables import SHOWN_METRICS, column_title
 from analysis.unavailable import Attempt, NotApplicable, attempt
@@ -53,7 +53,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
             methods=_methods(comparison),
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             style=asset("style.css"),
-            script=asset("report.js"),
+            scripts=[asset(name) for name in CHART_SCRIPTS],
             plotly=plotly.offline.get_plotlyjs(),
         )
     )

@@ -16,20 +16,8 @@ from analysis.method_scores import (
     printed_methods,
 )
 from analysis.results_table import ResultsTable, method_name, parameter_name
-from analysis.selection import front_trials
-from analysis.tables import column_title, front_table, trials_table
+from analysis.tables import column_title, front_table
 from taskct_core import schema as S
-
-
-def trials_html(table: ResultsTable) -> dict[str, Any]:
-    """``{"head": [...], "rows": [{"trial", "cells": [{"text", "sort"}]}]}`` of every trial."""
-    frame = trials_table(table)
-    front = set(front_trials(table))
-    rows = [
-        {"trial": int(trial), "front": trial in front, "cells": [_cell(c, v) for c, v in row.items()]}
-        for trial, row in zip(frame.index, frame.to_dict("records"), strict=True)
-    ]
-    return {"head": [column_title(c) for c in frame.columns], "rows": rows}
 
 
 def methods_html(table: ResultsTable) -> dict[str, Any]:

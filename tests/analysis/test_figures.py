@@ -14,7 +14,6 @@ from analysis.figures.alpha import compute_alpha_curve
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.figures.differences import compute_differences, compute_patient_differences
 from analysis.figures.front import compute_front, compute_fronts_by_architecture, draw_front
-from analysis.figures.front3d import compute_front_3d
 from analysis.figures.history import compute_hypervolume, compute_learning_curves
 from analysis.figures.parameters import compute_importance, compute_parallel
 from analysis.figures.style import architecture_colours, colours_of
@@ -195,12 +194,6 @@ def test_patient_differences_name_every_patient(table):
     rows = compute_patient_differences(table).rows
     liver = rows[rows["metric"] == "dice_liver_patient_nnunet"]
     assert set(liver["patient"]) == {f"test-{k}" for k in range(5)} and (liver["difference"] > 0.1).all()
-
-
-def test_3d_front_holds_the_2d_front(table):
-    both = compute_front(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
-    three = compute_front_3d(table).points.set_index("trial")["on_front"]
-    assert three[both.fronts["all trials"]].all()
 
 
 def test_colours_are_the_same_for_the_same_architectures():

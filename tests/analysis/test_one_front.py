@@ -14,8 +14,8 @@ import analysis
 from analysis.figures.front import compute_chosen_front, compute_front, compute_tested_front
 from analysis.figures.parameters import compute_parallel
 from analysis.method_scores import GAP_CLOSED, methods_table
-from analysis.report.table_html import front_html, trials_html
-from analysis.report.trial_cards import trial_cards
+from analysis.report.table_html import front_html
+from analysis.report.trial_store import trial_columns, trial_store
 from analysis.sample_scores import align, metric_statistic
 from analysis.statistics import as_observed, bootstrap
 from analysis.summary import summarise
@@ -52,7 +52,7 @@ def chosen(tmp_path: Path) -> Any:
 def test_every_table_and_chart_has_the_front_that_validation_chose(chosen: Any, tmp_path: Path) -> None:
     assert analysis.front_trials(chosen) == CHOSEN
     assert sorted(analysis.front_table(chosen).index) == CHOSEN
-    assert [row["trial"] for row in trials_html(chosen)["rows"] if row["front"]] == CHOSEN
+    assert trial_store(chosen)["front"] == CHOSEN
     assert sorted(row["trial"] for row in front_html(chosen)["rows"]) == CHOSEN
     files = analysis.export_front_configs(chosen, tmp_path / "front")
     assert [path.name for path in files] == ["trial-0000.yaml", "trial-0001.yaml"]
@@ -73,9 +73,10 @@ def test_test_scores_are_shown_for_what_validation_chose(chosen: Any) -> None:
     assert points.loc[CHOSEN, S.PRIMARY_DICE].tolist() == [SCORES[trial][1][0] for trial in CHOSEN]
     joined = compute_chosen_front(chosen, S.PRIMARY_PSNR, S.PRIMARY_DICE)
     assert joined.points.set_index("trial")[S.PRIMARY_PSNR].to_dict() == {0: 30.0, 1: 31.0}
+    scored = [column for column in trial_columns(chosen) if column.group == "score"]
     shown = {
-        trial: {split for score in card["scores"] for split in score["values"]}
-        for trial, card in trial_cards(chosen).items()
+        trial: {column.split for column in scored if column.values[row] is not None}
+        for row, trial in enumerate(chosen.trials.index)
     }
     assert shown[LUCKY] == {"validation"} and shown[0] == {"validation", "test"}
 

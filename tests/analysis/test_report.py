@@ -132,14 +132,54 @@ def test_a_failed_report_keeps_the_old_one(tmp_path):
     assert (folder / StudyFolder.report).read_text() == old
 
 
-def test_the_card_of_a_trial_holds_configuration_scores_and_images(page):
+def test_the_store_holds_configuration_scores_and_images_of_every_trial(page, table):
     text = re.search(
         r'<script type="application/json" id="trial-data">(.*?)</script>', page, flags=re.S
     ).group(1)
-    cards = json.loads(text)
-    assert cards["4"]["config"]["architecture"] == "unet" and len(cards["4"]["images"]) == 2
-    failed = [card for card in cards.values() if card["status"] == S.FAIL]
-    assert failed and "not finite" in failed[0]["failure"]
+    store = json.loads(text)
+    columns = {
+        column["key"]: _unpacked(column["values"], len(store["trials"])) for column in store["columns"]
+    }
+    row = store["trials"].index(4)
+    assert columns["config_architecture"][row] == "unet" and len(store["pictures"]["4"]) == 2
+    for name in ("config_alpha", "config_learning_rate", "config_width"):
+        expected = [None if np.isnan(value) else value for value in table.trials[name]]
+        assert columns[name] == pytest.approx(expected, nan_ok=True) if None not in expected else True
+        assert [value is None for value in columns[name]] == [value is None for value in expected]
+    scores = table.scores("validation").reindex(table.trials.index)[S.PRIMARY_PSNR]
+    told = columns[f"validation:{S.PRIMARY_PSNR}"]
+    for value, score in zip(told, scores, strict=True):
+        assert (value is None and np.isnan(score)) or value == pytest.approx(score, rel=1e-5)
+    failed = [place for place, status in enumerate(columns["status"]) if status == "failed"]
+    assert failed and "not finite" in columns["failure_reason"][failed[0]]
+
+
+def _unpacked(values, count):
+    if isinstance(values, list):
+        return values
+    if "all" in values:
+        return [values["all"]] * count
+    return [values["levels"][code] for code in values["codes"]]
+
+
+def test_methods_are_prose_with_what_the_study_records(page):
+    prose = re.search(r'<div id="methods-prose">(.*?)</div>', page, flags=re.S).group(1)
+    text = " ".join(re.sub(r"<[^>]+>", " ", prose).split())
+    for words in (
+        "4096 photons per ray",
+        "6 for training, 5 for validation, 5 for test",
+        "-200 to 250 HU",
+        "TPE",
+    ):
+        assert words in text, words
+    assert "None" not in text and "nan" not in text.lower().replace("nnunet", "")
+
+
+def test_a_chart_carries_a_table_and_the_page_no_third_dimension(page):
+    figures = re.findall(r'<figure class="chart".*?</figure>', page, flags=re.S)
+    drawn = [figure for figure in figures if 'class="plot"' in figure]
+    assert len(drawn) > 20 and all('<details class="chart-table">' in figure for figure in drawn)
+    assert "scatter3d" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S)
 
 
 def test_panels_show_the_window_the_masks_and_the_error(table):

@@ -96,7 +96,7 @@ def _markers(page, figure):
 
 
 def test_every_chart_is_drawn_and_every_section_has_height(page):
-    for details in page.locator("details").all():
+    for details in page.locator("details:not(.chart-table)").all():
         details.locator("summary").click()
     for plot in page.locator(".plot").all():
         plot.scroll_into_view_if_needed()

@@ -1,13 +1,13 @@
 "use strict";
-// The page's behaviour: charts drawn when they come into view, filters, a trial's card, sorting, theme.
+// The page's behaviour: charts drawn when they come into view, filters, a trial's card, theme, reloading.
 
-const TRIALS = JSON.parse(document.getElementById("trial-data").textContent);
-const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["autoScale2d"] };
 const PHONE = matchMedia("(max-width: 640px)");
 const TOUCH = matchMedia("(hover: none)"); // there a press is what moving over a point is elsewhere
 const plots = [...document.querySelectorAll(".plot")];
 const drawn = new Map(); // plot element -> its traces as written, before any filter
 let isShown = () => true;
+const isFiltered = () => selected !== null || document.querySelector("#filters input:not(:checked)") !== null;
 
 // ---- theme --------------------------------------------------------------------------------------
 
@@ -19,6 +19,7 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   try { localStorage.setItem("taskct-theme", theme); } catch { /* a page from a file may have no storage */ }
   for (const plot of drawn.keys()) Plotly.relayout(plot, themed(plot.layout));
+  document.dispatchEvent(new Event("taskct-theme"));
 }
 
 function themed(layout) {
@@ -30,9 +31,6 @@ function themed(layout) {
     if (/^[xy]axis\d*$/.test(key)) {
       for (const part of ["gridcolor", "linecolor", "tickcolor"]) changes[`${key}.${part}`] = colour("--rule");
     }
-    if (/^scene\d*$/.test(key)) {
-      for (const axis of ["xaxis", "yaxis", "zaxis"]) changes[`${key}.${axis}.gridcolor`] = colour("--rule");
-    }
   }
   (layout.annotations ?? []).forEach((note, i) => {
     if (note.bgcolor) changes[`annotations[${i}].bgcolor`] = `${colour("--paper")}cc`;
@@ -40,31 +38,40 @@ function themed(layout) {
   return changes;
 }
 
+// What Plotly.relayout does with the path of a setting, before the chart is drawn: drawing it twice takes twice as long.
+function put(layout, path, value) {
+  const steps = path.replace(/\[(\d+)\]/g, ".$1").split(".");
+  const last = steps.pop();
+  steps.reduce((part, step) => (part[step] ??= {}), layout)[last] = value;
+}
+
 // ---- charts -------------------------------------------------------------------------------------
 
 function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
   for (const trace of figure.data) {
-    if (trace.customdata && !trace.mode?.includes("text")) trace.text = trace.customdata.map((trial) => TRIALS[trial]?.hover ?? "");
+    if (trace.customdata && !trace.mode?.includes("text")) trace.text = hovers(trace.customdata);
   }
   if (PHONE.matches) compact(figure.layout);
+  for (const [path, value] of Object.entries(themed(figure.layout))) put(figure.layout, path, value);
   if (plot.closest("#answer")) figure.layout.height = plot.clientHeight; // what its place on the first screen allows
   drawn.set(plot, figure.data.map((trace) => ({ ...trace })));
   return Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: PHONE.matches ? false : "hover" }).then(() => {
+    plot.on("plotly_selected", (event) => { if (event) select(event.points.map((p) => p.customdata).filter((n) => TRIALS[n])); });
+    plot.on("plotly_deselect", () => select(null));
     plot.on("plotly_click", (event) => { if (!TOUCH.matches || !plot.closest("#answer")) openCard(event.points[0].customdata); });
-    Plotly.relayout(plot, themed(plot.layout));
-    filterPlot(plot);
+    if (isFiltered()) filterPlot(plot);
     plot.dispatchEvent(new Event("taskct-drawn"));
   });
 }
 
+const hovers = (trials) => trials.map((number) => TRIALS[number]?.hover ?? "");
+
 function compact(layout) {
-  layout.margin = { ...layout.margin, ...(layout.scene ? { l: 0, r: 0 } : { l: 40, r: 8 }) };
+  layout.margin = { ...layout.margin, l: 40, r: 8, b: 40 };
   layout.font = { ...layout.font, size: 11 };
   for (const axis of [layout.xaxis, layout.yaxis]) if (axis?.title) axis.title.font = { size: 12 };
   layout.dragmode = false; // a swipe scrolls the page
-  const eye = layout.scene?.camera?.eye;
-  if (eye) for (const axis of ["x", "y", "z"]) eye[axis] *= 1.75; // room for the axis titles
 }
 
 const observer = new IntersectionObserver((entries) => {
@@ -80,37 +87,42 @@ addEventListener("beforeprint", () => plots.filter((plot) => !drawn.has(plot)).f
 // ---- filters ------------------------------------------------------------------------------------
 
 const form = document.getElementById("filters");
-const rows = [...document.querySelectorAll("[data-trial]")];
+const rows = [...document.querySelectorAll("tr[data-trial]")]; // of tables that the page came with
 
 function applyFilters() {
   const hidden = [...form.querySelectorAll("input:not(:checked)")].map((box) => [box.closest("fieldset").dataset.column, box.value]);
-  isShown = (trial) => !TRIALS[trial] || hidden.every(([column, value]) => TRIALS[trial].filters[column] !== value);
+  isShown = (number) => !TRIALS[number] || hidden.every(([column, value]) => String(TRIALS[number].value(column)) !== value);
   for (const row of rows) row.hidden = !isShown(row.dataset.trial);
   for (const plot of drawn.keys()) filterPlot(plot);
-  const all = Object.keys(TRIALS);
-  form.querySelector("output").textContent = `${all.filter(isShown).length} of ${all.length} trials shown.`;
+  const shown = STORE.trials.filter(isShown).length;
+  form.querySelector("output").textContent = `${shown} of ${STORE.trials.length} trials shown.`;
+  document.dispatchEvent(new Event("taskct-filters"));
 }
 
+// One change a chart: each restyle draws it anew.
 function filterPlot(plot) {
   const original = drawn.get(plot);
+  if (!original.every((trace) => trace.type === "scatter")) return; // bars and pictures are of no single trials
+  const [x, y, visible, selectedpoints] = [[], [], [], []];
   original.forEach((trace, index) => {
-    if (trace.customdata) {
-      const keep = (values) => values.map((value, i) => (isShown(trace.customdata[i]) ? value : null));
-      Plotly.restyle(plot, { x: [keep(trace.x)], y: [keep(trace.y)] }, [index]);
-    } else if (trace.meta?.front) {
-      const front = shownFront(original, trace.meta);
-      Plotly.restyle(plot, { x: [front.map((p) => p.x)], y: [front.map((p) => p.y)] }, [index]);
-    } else if (trace.meta?.trials) {
-      Plotly.restyle(plot, { visible: trace.meta.trials.every(isShown) }, [index]);
-    }
+    const isLine = trace.mode?.includes("lines");
+    const keeps = (trial) => isShown(trial) && (!isLine || isSelected(trial));
+    const keep = (values) => values?.map((value, i) => (keeps(trace.customdata[i]) ? value : null));
+    const front = trace.meta?.front ? shownFront(original, trace.meta) : null;
+    x[index] = front?.map((p) => p.x) ?? (trace.customdata ? keep(trace.x) : trace.x);
+    y[index] = front?.map((p) => p.y) ?? (trace.customdata ? keep(trace.y) : trace.y);
+    visible[index] = !trace.meta?.trials || trace.meta.trials.every(isShown);
+    const chosen = selected !== null && trace.customdata && !isLine;
+    selectedpoints[index] = chosen ? trace.customdata.flatMap((trial, i) => (isSelected(trial) || trial < 0 ? [i] : [])) : null;
   });
+  Plotly.restyle(plot, { x, y, visible, selectedpoints });
 }
 
 // The non-dominated ones of the complete trials that the filters leave, in the order of x.
 function shownFront(traces, meta) {
-  const points = traces.filter((trace) => trace.customdata).flatMap((trace) =>
+  const points = traces.filter((trace) => trace.customdata && !trace.meta?.role).flatMap((trace) =>
     trace.customdata.map((trial, i) => ({ trial, x: trace.x[i], y: trace.y[i] })))
-    .filter(({ trial }) => isShown(trial) && TRIALS[trial]?.status === "COMPLETE"
+    .filter(({ trial }) => isShown(trial) && TRIALS[trial]?.isComplete
       && (!meta.architecture || TRIALS[trial].architecture === meta.architecture));
   const signs = meta.directions.map((direction) => (direction === "maximize" ? 1 : -1));
   const gain = (p) => [signs[0] * p.x, signs[1] * p.y];
@@ -122,6 +134,7 @@ function shownFront(traces, meta) {
 }
 
 form?.addEventListener("change", applyFilters);
+document.addEventListener("taskct-selection", () => { for (const plot of drawn.keys()) filterPlot(plot); });
 
 // ---- a trial's card -----------------------------------------------------------------------------
 
@@ -139,19 +152,20 @@ function openCard(number) {
   const close = element("button", "Close", { type: "button", className: "close" });
   close.addEventListener("click", () => card.close());
   const title = element("h2", trial.title, { id: "card-title" });
-  const state = element("p", `${trial.status.toLowerCase()}, ${trial.method}`, { className: "quiet" });
+  const state = element("p", `${trial.status}, ${trial.method}`, { className: "quiet" });
   card.replaceChildren(close, title, state);
   if (trial.failure) card.append(element("p", trial.failure, { className: "unavailable" }));
-  card.append(cardImages(trial), cardScores(trial), element("h3", "Configuration"), definitions(trial.config));
+  card.append(cardImages(trial), cardScores(trial), element("h3", "Configuration"),
+    definitions(Object.fromEntries(trial.config.map((column) => [column.title, trial.text(column)]))));
   if (!card.open) card.showModal();
 }
 
 function cardImages(trial) {
-  if (!trial.images.length) {
+  if (!trial.pictures.length) {
     return element("p", "No images of this trial are kept in the report: it keeps those of the front and of the trials named in the text.", { className: "quiet" });
   }
   const grid = element("div", undefined, { className: "images" });
-  for (const image of trial.images) {
+  for (const image of trial.pictures) {
     const figure = element("figure");
     figure.append(element("img", undefined, { src: image.source, alt: `${trial.title}, ${image.caption}` }), element("p", image.caption));
     grid.append(figure);
@@ -160,13 +174,8 @@ function cardImages(trial) {
 }
 
 function cardScores(trial) {
-  const scores = {};
-  for (const score of trial.scores) {
-    const values = Object.entries(score.values).map(([split, value]) => `${value}${score.unit ? ` ${score.unit}` : ""} (${split})`);
-    scores[score.label] = values.join(", ") || "not scored";
-  }
   const block = element("div");
-  block.append(element("h3", "Scores"), definitions(scores));
+  block.append(element("h3", "Scores"), definitions(trial.scores));
   return block;
 }
 
@@ -186,27 +195,11 @@ document.addEventListener("click", (event) => {
   if (event.target === card) card.close(); // outside the card is its backdrop
 });
 
-// ---- sorting ------------------------------------------------------------------------------------
-
-function sortTable(table, column) {
-  const head = table.tHead.rows[0].cells[column];
-  const descending = head.getAttribute("aria-sort") === "ascending";
-  for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const key = (row) => row.cells[column].dataset.sort;
-  const compare = (a, b) => {
-    if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === ""); // the empty ones last
-    const order = isNaN(key(a)) || isNaN(key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b);
-    return descending ? -order : order;
-  };
-  table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
-}
-
-for (const table of document.querySelectorAll("table")) {
-  [...table.tHead.rows[0].cells].forEach((cell, column) => {
-    cell.querySelector("button")?.addEventListener("click", () => sortTable(table, column));
-  });
-}
+document.getElementById("copy-methods")?.addEventListener("click", (event) => {
+  getSelection().selectAllChildren(document.getElementById("methods-prose"));
+  document.execCommand("copy"); // the clipboard's newer interface refuses pages from a file
+  event.target.textContent = "Copied";
+});
 
 document.getElementById("theme").addEventListener("click", () =>
   setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
@@ -248,15 +241,14 @@ function restorePage() {
   }
   if (form) applyFilters();
   if (page.sorted) {
-    const table = document.getElementById("trials-table");
-    sortTable(table, page.sorted[0]);
-    if (page.sorted[1] === "descending") sortTable(table, page.sorted[0]);
+    const detail = { column: page.sorted[0] - 1, descending: page.sorted[1] === "descending" };
+    document.getElementById("trials-table").dispatchEvent(new CustomEvent("taskct-sort", { detail }));
   }
   const place = page.place && document.getElementById(page.place);
   scrollBy({ top: (place ? place.getBoundingClientRect().top : -scrollY) - page.top, behavior: "instant" });
 }
 
-restorePage();
+addEventListener("DOMContentLoaded", restorePage); // when the other scripts have built their parts
 if (reload) {
   setInterval(() => {
     if (!reload.checked || document.hidden || card.open || pressed) return;
