@@ -137,7 +137,7 @@ def _searched_kind(config: dict[str, Any], name: str) -> Kind | None:
     return "linear" if kind in ("uniform", "int") else None
 
 
-def _dimension(space: Any, name: str) -> dict[str, Any] | None:
+def _dimension(space: object, name: str) -> dict[str, Any] | None:
     if not isinstance(space, dict):
         return None
     direct = space.get(name)

@@ -72,10 +72,9 @@ class FigureSpec:
     compute: Callable[[ResultsTable], Any]
     draw: Callable[[Any], go.Figure]
 
-    def drawn(self, data: Any) -> dict[str, Any]:
+    def drawn(self, data: object) -> dict[str, Any]:
         """The figure of some data as Plotly's JSON, in which no name of a study is markup."""
-        made: dict[str, Any] = plain_markup(self.draw(data).to_plotly_json())
-        return made
+        return plain_markup(self.draw(data).to_plotly_json())
 
 
 _POINTS_CAPTION = (

@@ -9,14 +9,18 @@ from typing import Any
 _FOREIGN_TAG = re.compile(r"<(?!/?b>|br ?/?>)", re.IGNORECASE)
 
 
-def plain_markup(value: Any) -> Any:
+def plain_markup(chart: dict[str, Any]) -> dict[str, Any]:
     """A chart's JSON with every other tag shown as the text that it is; dicts and lists are copied."""
+    return {key: _plain(value) for key, value in chart.items()}
+
+
+def _plain(value: object) -> object:
     if isinstance(value, str):
         return _FOREIGN_TAG.sub("&lt;", value) if "<" in value else value
     if isinstance(value, dict):
-        return {key: plain_markup(inner) for key, inner in value.items()}
+        return plain_markup(value)
     if isinstance(value, list | tuple):
         if value and isinstance(value[0], int | float):
             return value  # numbers, of which a chart has many
-        return [plain_markup(inner) for inner in value]
+        return [_plain(inner) for inner in value]
     return value

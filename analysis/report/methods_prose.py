@@ -33,7 +33,7 @@ def methods_prose(table: ResultsTable) -> list[str]:
     return [" ".join(filter(None, sentences)) for sentences in paragraphs if any(sentences)]
 
 
-def _of(record: Any, *keys: str) -> Record:
+def _of(record: object, *keys: str) -> Record:
     for key in keys:
         record = record.get(key) if isinstance(record, dict) else None
     return record if isinstance(record, dict) else {}

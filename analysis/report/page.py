@@ -200,7 +200,7 @@ def _without_hover_text(figure: dict[str, Any]) -> dict[str, Any]:
     return figure
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     """A chart's JSON with six digits of each number, which no screen tells from more."""
     if isinstance(value, float):
         return float(f"{value:.6g}")

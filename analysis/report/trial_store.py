@@ -7,9 +7,9 @@ a megabyte. ``assets/store.js`` reads it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from analysis.selection import front_trials
 from analysis.tables import column_title, shown_metrics
 from taskct_core import schema as S
 
+Value = int | float | str | None
 Group = Literal["identity", "config", "score", "cost"]
 _FEW = 64  # different values of a column that are told by their number in a list of them
 _STATUS_WORDS = {S.FAIL: "failed"}
@@ -53,7 +54,7 @@ class Column:
     key: str
     title: str
     group: Group
-    values: list[Any]
+    values: Sequence[Value]
     split: str = ""
     in_table: bool = False
     searched: bool = False
@@ -140,7 +141,7 @@ def _costs(table: ResultsTable) -> list[Column]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Value:
     """A number, a text, or None for what is missing."""
     if isinstance(value, bool):
         return str(value)
@@ -148,7 +149,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | dict | tuple):
         return format_value(value)
-    if value is None or pd.isna(value):
+    if not isinstance(value, SupportsFloat) or pd.isna(value):
         return None
     number = float(value)
     if math.isinf(number):
@@ -174,7 +175,7 @@ def _packed_column(column: Column) -> dict[str, Any]:
     return packed
 
 
-def _packed(values: list[Any]) -> Any:
+def _packed(values: Sequence[Value]) -> dict[str, Any] | Sequence[Value]:
     """``{"all": value}``, ``{"levels": [...], "codes": [...]}`` or the values themselves, whichever is short."""
     levels = list(dict.fromkeys(values))
     if len(levels) == 1:
