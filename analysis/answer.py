@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.contestants import Contestant, alpha_of, contestant
 from analysis.figures.differences import SIGNIFICANCE
-from analysis.method_draws import gap_closed_interval
+from analysis.method_draws import best_traditional, gap_closed_interval
 from analysis.method_scores import gap_words, share_with_interval
 from analysis.metric_info import metric_info
 from analysis.paired_differences import (
@@ -35,7 +35,7 @@ class Effect:
         difference, low, high: against the other method, with its 95 % interval.
         score, other: of the two methods.
         is_gain: whether the difference is an improvement.
-        verdict: how far it can be believed, in words.
+        verdict: how far it can be believed, in words; the p-value is Holm-corrected over all comparisons.
     """
 
     metric: str
@@ -61,6 +61,7 @@ class Answer:
         effects: gains and costs, Dice first.
         gap: the share of the way to full dose that it closes in Dice, in words; empty where unknown.
         judge: what a second task network says; empty without one.
+        enough_patients: whether there are enough for a claim.
         basis: what the scores are of, and how they were chosen.
     """
 
@@ -72,6 +73,7 @@ class Answer:
     effects: list[Effect]
     gap: str
     judge: str
+    enough_patients: bool
     basis: str
 
 
@@ -93,6 +95,7 @@ def answer(table: ResultsTable) -> Answer | None:
         effects=effects,
         gap=_gap(table, best.trial),
         judge="" if other is None else _judge(table, one, other),
+        enough_patients=compared is not None and compared.enough_patients,
         basis=_basis(table, one, compared),
     )
 
@@ -141,14 +144,23 @@ def _verdict(compared: Comparisons, p: float) -> str:
     if not compared.enough_patients:
         count = compared.patients
         return f"{count} patient{'' if count == 1 else 's'}: too few for a claim"
-    return "supported" if p < SIGNIFICANCE else "no supported difference"
+    return f"{'supported' if p < SIGNIFICANCE else 'not supported'}, p = {p:.2g}"
 
 
 def _gap(table: ResultsTable, trial: int) -> str:
     found = attempt(gap_closed_interval, table, trial, S.PRIMARY_DICE).result
     if found is None or not math.isfinite(found[0]):
         return ""
-    return f"{share_with_interval(*found)} of the way from {gap_words(table)} to full dose"
+    return f"{share_with_interval(*found)} of the way from {_lower(table)} to full dose"
+
+
+def _lower(table: ResultsTable) -> str:
+    """What the gap begins at: a reference, or a training that its method names better than its number does."""
+    lower = best_traditional(table)
+    words = gap_words(table)
+    if lower is None or lower < 0 or words != table.label(lower):
+        return words
+    return f"{method_name(str(table.trials.at[lower, S.METHOD]))} ({words})"
 
 
 def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:

@@ -139,6 +139,7 @@ def draw_alpha_curve(data: AlphaCurveData) -> go.Figure:
     style.scale_axis(figure, data.scale)
     for architecture, curves in data.curves.groupby("architecture"):
         traces = _curve_traces(curves, colours[str(architecture)])
+        traces[-1].update(name=f"{architecture}, {'mean over seeds' if data.swept else 'median'}")
         if not data.swept:  # a median is of all the architecture's trials: it goes when a filter hides any
             of_architecture = data.points["architecture"] == architecture
             meta = {"trials": data.points.loc[of_architecture, "trial"].tolist()}

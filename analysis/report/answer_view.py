@@ -26,12 +26,12 @@ def answer_view(table: ResultsTable) -> dict[str, Any] | None:
     return {
         "answer": found,
         "name": _name(table, found.trial),
-        "tiles": [_tile(effect) for effect in found.effects],
+        "tiles": [_tile(effect, found) for effect in found.effects],
         "images": _images(table, found),
     }
 
 
-def _tile(effect: Effect) -> dict[str, Any]:
+def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
     info = metric_info(effect.metric)
     digits = 2 if info.unit == "dB" else 3
     unit = f" {info.unit}" if info.unit else ""
@@ -41,7 +41,7 @@ def _tile(effect: Effect) -> dict[str, Any]:
         "interval": f"{effect.low:+.{digits}f} to {effect.high:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
         "scores": f"{effect.score:.{digits}f} instead of {effect.other:.{digits}f}",
         "kind": "gain" if effect.is_gain else "cost",
-        "verdict": effect.verdict,
+        "verdict": effect.verdict if found.enough_patients else "",
     }
 
 

@@ -285,3 +285,125 @@ def test_the_slider_over_alpha_moves_image_mask_and_ring(browser, front_report, 
         slider.focus()
         page.keyboard.press("ArrowLeft")
         assert f"alpha {ALPHAS[-2]:g}: " in page.locator("#front-scores").text_content()
+
+
+def _chosen(page):
+    """Name and picture of the last column of the first screen."""
+    figure = page.locator("#answer figure.chosen").first
+    return figure.locator("strong").text_content(), figure.locator("img").get_attribute("src")
+
+
+def test_moving_over_a_point_shows_its_images_and_leaving_the_chart_the_chosen_ones(page):
+    markers = _markers(page, "front_dice_psnr")
+    recommended = _chosen(page)
+    assert recommended[0] == "Recommended"
+    other = next(
+        t for t in markers if t != str(page.evaluate("document.getElementById('answer-trial').value"))
+    )
+    page.mouse.move(*markers[other])
+    page.wait_for_function(
+        "document.querySelector('#answer figure.chosen strong').textContent !== 'Recommended'"
+    )
+    assert _chosen(page)[1] != recommended[1]
+    page.mouse.move(2, 2)
+    page.wait_for_function(
+        "document.querySelector('#answer figure.chosen strong').textContent === 'Recommended'"
+    )
+    page.locator("#answer-trial").select_option("-2")  # by keyboard, for who points at nothing
+    assert _chosen(page)[0] == "Low dose (FBP)"
+
+
+@pytest.mark.parametrize("width, height", [(1440, 900), (390, 844)])
+def test_the_answer_stands_on_one_screen(browser, report, width, height):
+    with _opened(browser, report, viewport={"width": width, "height": height}) as page:
+        _show(page, "front_dice_psnr")
+        for place in (
+            "h2 .alpha",
+            ".tiles li >> nth=0",
+            ".tiles li >> nth=1",
+            "#front_dice_psnr .plot",
+            "figure.chosen img >> nth=0",
+        ):
+            box = page.locator(f"#answer {place}").first.bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height, place
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_one_selection_is_in_the_coordinates_every_chart_and_the_table(page):
+    _show(page, "front_dice_psnr")
+    _show(page, "alpha_psnr_lodopab")
+    page.locator("#value-filter select").select_option("config_alpha")
+    page.locator("#value-filter input[name='low']").fill("0.5")
+    page.locator("#value-filter button").click()
+    wanted = page.evaluate("STORE.trials.filter((n) => TRIALS[n].value('config_alpha') >= 0.5)")
+    assert page.evaluate("[...selected]") == wanted and 0 < len(wanted) < page.evaluate("STORE.trials.length")
+    assert page.locator("#trials-table tbody tr").count() == len(wanted)
+    for figure in ("front_dice_psnr", "alpha_psnr_lodopab"):
+        strong = page.evaluate(
+            """(id) => document.querySelector(`#${id} .plot`).data.filter((t) => t.selectedpoints && t.mode === "markers")
+            .flatMap((t) => t.selectedpoints.map((i) => t.customdata[i]))""",
+            figure,
+        )
+        assert set(strong) and set(strong) <= set(wanted)
+    page.locator("#selection [data-clear]").click()
+    assert page.evaluate("selected") is None and page.locator("#selection").is_hidden()
+    assert page.locator("#trials-table tbody tr").count() == page.evaluate("STORE.trials.length")
+
+
+def test_coordinates_are_brushed_moved_and_rescaled(page):
+    canvas = page.locator("#coordinates canvas")
+    canvas.scroll_into_view_if_needed()
+    titles = "[...document.querySelectorAll('.axis-head span')].map((name) => name.textContent)"
+    before = page.evaluate(titles)
+    page.locator(".axis-head span").first.press("ArrowRight")
+    assert page.evaluate(titles) == [before[1], before[0], *before[2:]]
+    rate = page.locator(".axis-head", has_text="learning rate").locator("select")
+    assert rate.input_value() == "log"
+    rate.select_option("linear")
+    head = page.locator(".axis-head", has_text="alpha").bounding_box()
+    box = canvas.bounding_box()
+    x = head["x"] + head["width"] / 2
+    page.mouse.move(x, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    brushed = page.evaluate("[...selected].map((n) => TRIALS[n].value('config_alpha'))")
+    assert brushed and min(brushed) > 0.4
+    page.locator("#colour-by").select_option("validation:psnr_lodopab")  # draws anew, without an error
+
+
+def test_two_trials_stand_side_by_side_with_their_difference(page):
+    page.locator("#side-by-side").scroll_into_view_if_needed()
+    page.wait_for_selector("#side-by-side canvas")
+    assert page.locator("#side-by-side img").count() == 2 * page.locator("#side-by-side canvas").count()
+    page.locator("#side-by-side select").first.select_option("4")
+    page.locator("#side-by-side select").last.select_option("4")
+    page.wait_for_function("document.querySelectorAll('#side-by-side tbody tr').length === 0")
+    page.wait_for_selector("#side-by-side .main-svg")
+    colours = page.evaluate(
+        """() => { const canvas = document.querySelector("#side-by-side canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return Math.min(...data); }"""
+    )
+    assert colours == 255  # a trial minus itself is white
+
+
+def test_a_chart_s_table_has_its_points_with_the_values_and_not_the_positions(page):
+    chart = page.locator("#alpha_psnr_lodopab")
+    chart.scroll_into_view_if_needed()
+    chart.locator(".chart-table summary").click()
+    rows = chart.locator(".chart-table tbody tr").all_text_contents()
+    alphas = page.evaluate(
+        "STORE.trials.filter((n) => TRIALS[n].isComplete).map((n) => TRIALS[n].value('config_alpha'))"
+    )
+    assert sum("trial " in row for row in rows) >= len(alphas)
+
+
+def test_the_best_curves_are_chosen_by_number(page):
+    page.locator("#top-curves select").select_option(label="the best 5 by PSNR")
+    best = page.evaluate("[...selected]")
+    scores = page.evaluate(
+        "STORE.trials.map((n) => [n, TRIALS[n].value('validation:psnr_lodopab'), TRIALS[n].isComplete])"
+    )
+    expected = sorted((s for s in scores if s[2]), key=lambda s: -s[1])[:5]
+    assert set(best) == {number for number, _, _ in expected}
