@@ -105,6 +105,21 @@ class ResultsTable:
         asked = self.study.objectives or [S.PRIMARY_DICE, S.PRIMARY_PSNR]
         return [name for name in asked if name in self.metrics]
 
+    def is_repeated(self, metric: str) -> bool:
+        """Whether a metric has the same values as an earlier one, so that a table or chart of it would be there twice.
+
+        In a study of livers alone the mean Dice is the liver's; without empty masks their policies agree.
+        """
+        return self._equals.get(metric, metric) != metric
+
+    @cached_property
+    def _equals(self) -> dict[str, str]:
+        """Metric -> the first with the same values in every row; objectives and mean Dice come first."""
+        first: dict[bytes, str] = {}
+        order = dict.fromkeys([*self.objectives, S.PRIMARY_DICE, *self.metrics])
+        rows = self.rows[[name for name in order if name in self.metrics]].astype(float)
+        return {str(name): first.setdefault(rows[name].to_numpy().tobytes(), str(name)) for name in rows}
+
     def direction(self, metric: str) -> S.Direction:
         """Which way a metric or an own objective is better."""
         return S.METRICS[metric].direction if metric in S.METRICS else self.study.directions[metric]

@@ -33,7 +33,11 @@ def shown_metrics(table: ResultsTable) -> list[str]:
     if "tumour" not in table.mean_structures(table.claim_split) and dice.notna().any(axis=None):
         usual[usual.index(TUMOUR_DICE)] = FALSE_TUMOURS
     wanted = dict.fromkeys([*table.objectives, *usual])
-    return [name for name in wanted if name in table.metrics]
+    return [
+        name
+        for name in wanted
+        if name in table.metrics and (name in table.objectives or not table.is_repeated(name))
+    ]
 
 
 def trials_table(

@@ -23,7 +23,7 @@ from analysis.results_table import (
     ResultsTable,
     method_name,
 )
-from analysis.unavailable import Unavailable
+from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 
 _SHOWN_MODES = (*PLAIN_MODES, *ALPHA_MODES)
@@ -60,6 +60,8 @@ def compute_alpha_curve(table: ResultsTable, metric: str, split: str | None = No
         raise Unavailable("The results have no column config_alpha.")
     if metric not in table.metrics:
         raise Unavailable(f"The results hold no finite value of {metric}.")
+    if table.is_repeated(metric):
+        raise NotApplicable(f"{metric} is the same as another metric that is drawn.")
     points = trial_points(table, split, (metric,))
     has_alpha = points["alpha"].notna() & points["method"].isin(_SHOWN_MODES)
     points = points[has_alpha & (points["status"] == S.COMPLETE)].reset_index(drop=True)

@@ -34,7 +34,7 @@ def compute_rank_correlations(table: ResultsTable) -> CorrelationData:
     rows = []
     for image_metric in image_metrics:
         for task_metric in TASK_METRICS:
-            if task_metric not in table.metrics:
+            if task_metric not in table.metrics or table.is_repeated(task_metric):
                 continue
             found = rank_correlation(scores[image_metric], scores[task_metric])
             if found is not None:

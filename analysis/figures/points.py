@@ -116,16 +116,17 @@ def series_traces(
     for (architecture, method), group in points.groupby(["architecture", "method"], sort=True):
         symbol = style.METHOD_MARKERS.get(str(method), "circle")
         open_marker = [symbol if status == S.COMPLETE else f"{symbol}-open" for status in group["status"]]
+        shown = open_marker[0] if len(set(open_marker)) == 1 else open_marker
         traces.append(
             go.Scatter(
                 x=group[x].tolist(),
                 y=group[y].tolist(),
                 customdata=group["trial"].tolist(),
-                text=group["text"].tolist(),
+                text=group["text"].to_numpy(dtype=object),
                 mode="markers",
                 name=f"{architecture}, {method_name(str(method))}",
                 marker={
-                    "symbol": open_marker,
+                    "symbol": shown,
                     "size": size,
                     "line": {"width": 1},
                     **_colour(group, colours[str(architecture)], by_alpha),

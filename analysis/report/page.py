@@ -180,10 +180,23 @@ def _image_grid(table: ResultsTable) -> dict[str, Any]:
     if found.missing is not None:
         return {"reason": found.missing.reason}
     rows = [
-        {"caption": caption, "cells": [_shown_cell(cell) for cell in cells]}
+        {
+            "caption": caption,
+            "cells": [_shown_cell(cell) for cell in cells],
+            "desk": columns_for(len(cells), 8),
+            "phone": columns_for(len(cells), 3),
+        }
         for caption, cells in found.needed.rows.items()
     ]
     return {"rows": rows, "window": found.needed.window, "error_hu": found.needed.error_hu}
+
+
+def columns_for(count: int, most: int) -> int:
+    """In how many columns pictures stand, some ``most`` at most, so that none stands alone in the last row."""
+    candidates = [*range(min(most, count), 1, -1), *range(most + 1, count + 1)]
+    return next(
+        (columns for columns in candidates if count <= columns or count % columns != 1), max(count, 1)
+    )
 
 
 def _shown_cell(cell: Cell) -> dict[str, Any]:

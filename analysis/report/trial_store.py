@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from analysis.axis_scales import AxisScale, scale_of
@@ -143,15 +144,15 @@ def _costs(table: ResultsTable) -> list[Column]:
 
 def _plain(value: object) -> Value:
     """A number, a text, or None for what is missing."""
-    if isinstance(value, bool):
-        return str(value)
     if isinstance(value, str):
         return value
-    if isinstance(value, list | dict | tuple):
-        return format_value(value)
-    if not isinstance(value, SupportsFloat) or pd.isna(value):
+    if value is None or value is pd.NA:
         return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return format_value(value)
     number = float(value)
+    if math.isnan(number):
+        return None
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     return int(number) if number.is_integer() and abs(number) < 1e15 else float(f"{number:.6g}")

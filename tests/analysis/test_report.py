@@ -19,6 +19,8 @@ from study_factory import Recipe, write_study
 import analysis
 from analysis import panels
 from analysis.figures import FIGURES, FigureSpec
+from analysis.report.page import columns_for
+from analysis.tables import shown_metrics
 from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
@@ -215,3 +217,27 @@ def test_pictures_are_webp_and_small():
     uri = panels.data_uri(picture)
     image = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert image.format == "WEBP" and image.size == (362, 362) and len(uri) < 200_000
+
+
+@pytest.mark.parametrize("most", [3, 8])
+def test_no_picture_stands_alone_in_the_last_row(most):
+    for count in range(2, 30):
+        columns = columns_for(count, most)
+        assert 2 <= columns <= max(most, count) and (count <= columns or count % columns != 1)
+
+
+def test_a_study_of_livers_alone_shows_nothing_twice(tmp_path):
+    folder = write_study(
+        tmp_path / "study", Recipe(trials=6, panels=False, configs=False, patients=2, slices=2)
+    )
+    table = analysis.load(folder)
+    rows = table.rows.copy()
+    for column in [name for name in rows if "dice_mean" in name]:
+        rows[column] = rows[column.replace("mean", "liver")]
+        rows[column.replace("mean", "tumour")] = np.nan
+    livers = analysis.ResultsTable(table.folder, rows, table.samples, table.study)
+    shown = shown_metrics(livers)
+    assert S.PRIMARY_DICE in shown and "dice_liver_patient_nnunet" not in shown
+    assert shown_metrics(table) != shown and "dice_liver_patient_nnunet" in shown_metrics(table)
+    drawn = [name for name, spec in FIGURES.items() if attempt(spec.compute, livers).missing is None]
+    assert "alpha_dice_mean_patient_nnunet" in drawn and "alpha_dice_liver_patient_nnunet" not in drawn
