@@ -29,6 +29,9 @@ from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
 
+_FEW_POINTS = 300  # more are drawn smaller
+
+
 @dataclass(frozen=True)
 class FrontData:
     """Points of a two-score chart.
@@ -208,6 +211,7 @@ def draw_front(data: FrontData) -> go.Figure:
     colours = style.colours_of(data.points)
     x, y = (style.metric_label(*axis) for axis in zip((data.x, data.y), data.directions, strict=True))
     figure = style.figure(x=x, y=y, height=480)
+    size = 9 if len(data.points) <= _FEW_POINTS else 6
     by_trial = data.points.set_index("trial")
     for name, trials in data.fronts.items():
         front = _joined(data, name, by_trial.loc[trials])
@@ -228,7 +232,7 @@ def draw_front(data: FrontData) -> go.Figure:
         colour = colours[str(by_trial.at[trial, "architecture"])]
         figure.add_traces(front_line(trial, points, data.x, data.y, colour, data.alpha))
     figure.add_traces(_interval_traces(data, colours))
-    figure.add_traces(series_traces(data.points, data.x, data.y, colours, by_alpha=data.alpha))
+    figure.add_traces(series_traces(data.points, data.x, data.y, colours, size, data.alpha))
     figure.add_traces(_label_traces(data, by_trial))
     if data.alpha is not None:
         figure.update_layout(coloraxis=style.alpha_axis(data.alpha), margin={"t": 36})

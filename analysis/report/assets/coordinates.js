@@ -75,8 +75,9 @@
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const placeOf = (k) => SIDE + (k * (canvas.clientWidth - 2 * SIDE)) / Math.max(1, axes.length - 1);
-  const down = (height) => (height === null ? canvas.clientHeight - 8 : TOP + (1 - height) * (canvas.clientHeight - TOP - BOTTOM));
-  const up = (y) => 1 - (y - TOP) / (canvas.clientHeight - TOP - BOTTOM);
+  const HEIGHT = canvas.clientHeight;
+  const down = (height) => (height === null ? HEIGHT - 8 : TOP + (1 - height) * (HEIGHT - TOP - BOTTOM));
+  const up = (y) => 1 - (y - TOP) / (HEIGHT - TOP - BOTTOM);
 
   function colours() {
     const column = COLUMN[colourBy.value];
@@ -85,10 +86,20 @@
     return axis.heights.map((height) => (height === null ? style("--quiet") : RAMP[Math.round(height * (RAMP.length - 1))]));
   }
 
+  let asked = false;
+  let inView = false;
+
+  // Once a frame at most, and where it can be seen.
   function draw() {
+    if (asked || !inView) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; paint(); });
+  }
+
+  function paint() {
     const ratio = devicePixelRatio || 1;
     canvas.width = canvas.clientWidth * ratio;
-    canvas.height = canvas.clientHeight * ratio;
+    canvas.height = HEIGHT * ratio;
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const shown = STORE.trials.map((number, row) => row).filter((row) => isShown(STORE.trials[row]) && TRIALS[STORE.trials[row]].isComplete);
@@ -105,10 +116,14 @@
   function drawLines(pen, rows, tint, opacity, width) {
     pen.globalAlpha = opacity;
     pen.lineWidth = width;
-    for (const row of rows) {
-      pen.strokeStyle = tint(row);
+    const places = axes.map((_, k) => placeOf(k));
+    for (const [colour, alike] of Map.groupBy(rows, tint)) { // a stroke a colour: 10,000 strokes take seconds
+      pen.strokeStyle = colour;
       pen.beginPath();
-      axes.forEach((axis, k) => pen.lineTo(placeOf(k), down(axis.heights[row])));
+      for (const row of alike) {
+        pen.moveTo(places[0], down(axes[0].heights[row]));
+        for (let k = 1; k < axes.length; k++) pen.lineTo(places[k], down(axes[k].heights[row]));
+      }
       pen.stroke();
     }
     pen.globalAlpha = 1;
@@ -235,5 +250,6 @@
     draw();
   });
   for (const event of ["taskct-filters", "taskct-theme"]) document.addEventListener(event, draw);
+  new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; draw(); }, { rootMargin: "300px" }).observe(canvas);
   new ResizeObserver(() => { renderHeads(); draw(); }).observe(canvas);
 })();

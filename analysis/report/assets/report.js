@@ -93,10 +93,18 @@ function applyFilters() {
   const hidden = [...form.querySelectorAll("input:not(:checked)")].map((box) => [box.closest("fieldset").dataset.column, box.value]);
   isShown = (number) => !TRIALS[number] || hidden.every(([column, value]) => String(TRIALS[number].value(column)) !== value);
   for (const row of rows) row.hidden = !isShown(row.dataset.trial);
-  for (const plot of drawn.keys()) filterPlot(plot);
+  filterAll();
   const shown = STORE.trials.filter(isShown).length;
   form.querySelector("output").textContent = `${shown} of ${STORE.trials.length} trials shown.`;
   document.dispatchEvent(new Event("taskct-filters"));
+}
+
+// The charts in view at once, the others when the page has answered.
+function filterAll() {
+  const inView = (plot) => { const box = plot.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; };
+  const [now, later] = [[...drawn.keys()].filter(inView), [...drawn.keys()].filter((plot) => !inView(plot))];
+  now.forEach(filterPlot);
+  later.forEach((plot) => setTimeout(() => filterPlot(plot)));
 }
 
 // One change a chart: each restyle draws it anew.
@@ -134,7 +142,7 @@ function shownFront(traces, meta) {
 }
 
 form?.addEventListener("change", applyFilters);
-document.addEventListener("taskct-selection", () => { for (const plot of drawn.keys()) filterPlot(plot); });
+document.addEventListener("taskct-selection", filterAll);
 
 // ---- a trial's card -----------------------------------------------------------------------------
 
