@@ -130,7 +130,7 @@ def _effects(table: ResultsTable, compared: Comparisons, one: Contestant, other:
     effects = []
     for row in rows.to_dict("records"):
         metric, difference = str(row["metric"]), float(row["difference"])
-        if not math.isfinite(difference):
+        if not math.isfinite(difference) or metric not in scores:
             continue
         score, opposed = (float(scores[metric].reindex(list(side.trials)).mean()) for side in (one, other))
         sign = 1 if table.direction(metric) == "maximize" else -1

@@ -28,7 +28,6 @@ from analysis.selection import baseline, front_trials, picks, recommended, short
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
-
 _FEW_POINTS = 300  # more are drawn smaller
 
 
