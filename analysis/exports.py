@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import FIGURES
+from analysis.figures.markup import plain_markup
 from analysis.front_configs import runnable_config
 from analysis.method_scores import methods_table, printed_methods
 from analysis.metric_info import is_metric, metric_info
@@ -62,7 +63,7 @@ def export_figures(
     for name in names:
         data = attempt(FIGURES[name].compute, table).result
         if data is not None:
-            drawn[name] = go.Figure(FIGURES[name].drawn(data))
+            drawn[name] = go.Figure(plain_markup(FIGURES[name].draw(data).to_plotly_json()))
             title = {"text": FIGURES[name].title, "y": 0.985, "yanchor": "top"}
             drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=title)
             top = drawn[name].layout.margin.t or 0

@@ -38,7 +38,6 @@ from analysis.figures.history import (
 )
 from analysis.figures.image_panels import compute_image_panels, draw_image_panels
 from analysis.figures.judges import compute_judges, draw_judges
-from analysis.figures.markup import plain_markup
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
@@ -71,10 +70,6 @@ class FigureSpec:
     caption: str
     compute: Callable[[ResultsTable], Any]
     draw: Callable[[Any], go.Figure]
-
-    def drawn(self, data: object) -> dict[str, Any]:
-        """The figure of some data as Plotly's JSON, in which no name of a study is markup."""
-        return plain_markup(self.draw(data).to_plotly_json())
 
 
 _POINTS_CAPTION = (

@@ -14,6 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, style
 from analysis.figures.image_panels import Cell, compute_image_panels
+from analysis.figures.markup import plain_markup
 from analysis.report.answer_view import answer_view
 from analysis.report.chart_key import trial_key
 from analysis.report.front_slider import front_sliders
@@ -125,7 +126,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
         if found.missing is not None:
             shown["reason"] = found.missing.reason
         else:
-            figure = spec.drawn(found.result)
+            figure = plain_markup(spec.draw(found.result).to_plotly_json())
             # The page's own key stands for the legends of these charts, which a phone has no room for.
             figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
             shown["json"] = embedded_json(_rounded(_without_hover_text(figure)))
