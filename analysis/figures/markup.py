@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# What our own texts use: line breaks and bold print.
-_FOREIGN_TAG = re.compile(r"<(?!/?b>|br ?/?>)", re.IGNORECASE)
+# What our own texts use: line breaks, bold print, and the box beside a hover text.
+_FOREIGN_TAG = re.compile(r"<(?!/?b>|br ?/?>|/?extra>)", re.IGNORECASE)
 
 
 def plain_markup(chart: dict[str, Any]) -> dict[str, Any]:
