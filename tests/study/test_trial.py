@@ -18,7 +18,7 @@ from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from study.trials import epoch_log
-from study.trials.panels import choose_panel
+from study.trials.panels import PANEL_SLICES, choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
@@ -132,7 +132,8 @@ def test_samples_add_up_to_the_summary(small, inputs: TrialInputs, tmp_path: Pat
         )
         assert dice.mean() == pytest.approx(row["dice_liver_patient_nnunet"])
     panel = np.load(tmp_path / TrialFolder.panel)
-    assert panel["image"].shape == panel["prediction"].shape == (6, 64, 64)
+    shown = min(PANEL_SLICES, small.card.counts["test"]["samples"])
+    assert panel["image"].shape == panel["prediction"].shape == (shown, 64, 64)
 
 
 def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
