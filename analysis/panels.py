@@ -27,9 +27,9 @@ from taskct_core.errors import DataError
 from taskct_core.hounsfield import LIVER_WINDOW_HU, MU_MAX, MU_WATER, mu_to_hu
 
 Window = tuple[float, float]  # in HU, black and white
-# Error maps run from blue over white to red, over the smallest of these ranges that clips no more than 2 % of pixels.
+# Error maps run from blue over white to red, over the smallest of these ranges that clips no more than a tenth of the body.
 ERROR_RANGES_HU = (5.0, 10.0, 20.0, 40.0, 60.0, 100.0, 200.0, 400.0)
-_SHOWN_OF_ERRORS = 98  # percent
+_SHOWN_OF_ERRORS = 90  # percent: edges, where errors are many times larger, may be clipped
 _CROP_MARGIN = 0.35  # of the liver's larger side, on each side of it
 _LEAST_CROP = 0.4  # of the image's side
 _SMALLEST_PIXELS = 256

@@ -128,7 +128,7 @@ def series_traces(
                 marker={
                     "symbol": shown,
                     "size": size,
-                    "line": {"width": 1},
+                    "line": {"width": 1, "color": style.NEUTRAL},  # seen on white and on near-black
                     **_colour(group, colours[str(architecture)], by_alpha),
                 },
                 hovertemplate="%{text}<br>" + _coordinates(x, y) + "<extra></extra>",
