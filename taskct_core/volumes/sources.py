@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from taskct_core.volumes.own_source import check_contract, own_patients
 from taskct_core.volumes.volume import Volume, VolumeReference
 
 if TYPE_CHECKING:  # NiBabel takes its time to import
-    from taskct_core.volumes.grid_override import Spacing
+    from taskct_core.volumes.grid_override import GridOverrides, Spacing
 
 SOURCE_KINDS = ("phantom", "lits", "nifti", "dicom")
 
@@ -67,21 +67,33 @@ def list_patients(
             repr(kind),
             "Correct source.kind.",
         )
-    folder = _existing_folder(kind, path)
     from taskct_core.volumes.grid_override import GridOverrides
 
     overrides = GridOverrides(orientation, spacing_mm)
+    return list(_listed(kind, _existing_folder(kind, path), overrides, classes, unlabelled, images, labels))
+
+
+def _listed(
+    kind: str,
+    folder: Path,
+    overrides: GridOverrides,
+    classes: Mapping[int, str] | None,
+    unlabelled: bool,
+    images: str,
+    labels: str | Mapping[str, str] | None,
+) -> Iterable[VolumeReference]:
+    """The patients of a folder of one of the layouts that are read."""
     if kind == "lits":
         from taskct_core.volumes.lits import lits_patients
 
-        return list(lits_patients(folder, overrides, classes=classes, unlabelled=unlabelled))
+        return lits_patients(folder, overrides, classes=classes, unlabelled=unlabelled)
     if kind == "nifti":
         from taskct_core.volumes.nifti_folder import nifti_patients
 
-        return list(nifti_patients(folder, images, labels, overrides, classes=classes, unlabelled=unlabelled))
+        return nifti_patients(folder, images, labels, overrides, classes=classes, unlabelled=unlabelled)
     from taskct_core.volumes.dicom import dicom_patients
 
-    return list(dicom_patients(folder, overrides, classes))
+    return dicom_patients(folder, overrides, classes)
 
 
 def read_volume(reference: VolumeReference) -> Volume:
