@@ -36,10 +36,11 @@ EXPERIMENT = {
     },
     "simulation": {"preset": "tiny", "num_angles": 48, "photons_per_ray": 500.0},
     "task_network": {
-        "epochs": 25,
+        "epochs": 8,
+        "batch_size": 4,
         "window_hu": [-20, 200],
         "architecture_parameters": {"width": 8},
-        "learning_rate": 3e-3,
+        "learning_rate": 6e-3,
     },
     "trial": {"epochs": 4, "batch_size": 4, "architecture_parameters": {"width": 8}, "learning_rate": 3e-3},
     "study": {
