@@ -68,6 +68,27 @@ class Small:
         """A split's feed read straight from its shards, without Ray."""
         return _table_feed(self.workspace.dataset, self.card, split)
 
+    def trial_inputs(self, *, shown: bool = False, **changes: Any) -> Any:
+        """What its trials share, read without Ray: a ``study.trials.trial.TrialInputs``.
+
+        Args:
+            shown: whether slices are chosen that a report would show.
+            changes: what differs.
+        """
+        from study.trials.panels import choose_panel
+        from study.trials.trial import TrialInputs
+        from taskct_core.geometry import geometry_from_dict
+
+        feeds = changes.pop("feeds", None) or {split: self.feed(split) for split in self.card.shards}
+        settings: dict[str, Any] = {
+            "geometry": geometry_from_dict(self.card.geometry),
+            "task_network": str(self.workspace.task_network),
+            "data_hash": self.card.data_hash,
+        }
+        if shown:
+            settings["panel"] = choose_panel(feeds)
+        return TrialInputs(feeds=feeds, **(settings | changes))
+
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:

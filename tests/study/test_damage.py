@@ -22,14 +22,12 @@ from study.search.lock import read_driver, study_lock
 from study.search.storage.opening import open_study
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
-from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.contracts.tables import read_frame
 from taskct_core.errors import DataError, StudyError, TaskctError
-from taskct_core.geometry import geometry_from_dict
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda content: content[: len(content) // 2],
@@ -55,14 +53,7 @@ STUDY_FILES = (
 
 @pytest.fixture(scope="module")
 def inputs(small: Any) -> TrialInputs:
-    feeds = {split: small.feed(split) for split in schema.SPLITS}
-    return TrialInputs(
-        feeds=feeds,
-        geometry=geometry_from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-        panel=choose_panel(feeds),
-    )
+    return small.trial_inputs(shown=True)
 
 
 def record(trial: int) -> TrialRecord:

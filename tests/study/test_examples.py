@@ -13,11 +13,9 @@ import pytest
 import torch
 
 from study.config import SourceConfig
-from study.trials.panels import choose_panel
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import Worker, run_trial
 from taskct_core import schema
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import geometry_from_dict
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
@@ -36,15 +34,7 @@ def on_the_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_trial_of_own_reconstructor_loss_and_objective_learns(small: Any, tmp_path: Path) -> None:
-    feeds = {split: small.feed(split) for split in schema.SPLITS}
-    inputs = TrialInputs(
-        feeds=feeds,
-        geometry=geometry_from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-        panel=choose_panel(feeds),
-        objectives=("own_objective:worst_psnr",),
-    )
+    inputs = small.trial_inputs(shown=True, objectives=("own_objective:worst_psnr",))
     config = type(small.experiment.trial).parse(
         {
             "architecture": "own_reconstructor:ThreeLayers",

@@ -21,14 +21,12 @@ from study.scoring.network_export import export_network
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from study.trials.front import hypervolume_of_trial
-from study.trials.panels import choose_panel
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import ParallelBeam
 from taskct_core.modes import FRONT_WAYS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
@@ -41,14 +39,7 @@ VOLATILE = {schema.SECONDS, schema.SECONDS_PER_SLICE, schema.PEAK_MEMORY_MB, sch
 
 @pytest.fixture(scope="module")
 def inputs(small: Any) -> TrialInputs:
-    feeds = {split: small.feed(split) for split in schema.SPLITS}
-    return TrialInputs(
-        feeds=feeds,
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-        panel=choose_panel(feeds),
-    )
+    return small.trial_inputs(shown=True)
 
 
 def config_of(small: Any, **changes: Any) -> TrialConfig:

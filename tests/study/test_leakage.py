@@ -17,11 +17,10 @@ from study.data.feed import TableFeed
 from study.data.leakage import check_no_leakage, check_no_twins
 from study.data.shards import from_table, to_table
 from study.experiment.pretrain import train_task_network
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import DataError
-from taskct_core.geometry import ParallelBeam
 from taskct_core.task_networks import load_task_network_card
 
 
@@ -58,12 +57,7 @@ def test_splits_share_no_patient_and_no_slice(small: Any) -> None:
 
 
 def trained_weights(small: Any, folder: Path, feeds: dict[str, Any]) -> dict[str, torch.Tensor]:
-    inputs = TrialInputs(
-        feeds=feeds,
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-    )
+    inputs = small.trial_inputs(feeds=feeds)
     folder.mkdir()
     run_trial(small.experiment.trial, folder, inputs, Worker(), lambda row: None)
     state: dict[str, torch.Tensor] = torch.load(folder / TrialFolder.checkpoint, weights_only=True)[

@@ -18,12 +18,11 @@ from study.experiment.search import run_experiment_study
 from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
 from study.trials.plugins import metric_directions, own_scores
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError, TrainingError
-from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR
 
 
@@ -60,12 +59,7 @@ def test_an_objective_that_raises_says_why() -> None:
 
 
 def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path) -> None:
-    inputs = TrialInputs(
-        feeds={split: small.feed(split) for split in schema.SPLITS},
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-    )
+    inputs = small.trial_inputs()
     run_trial(
         small.experiment.trial,
         tmp_path,

@@ -19,14 +19,13 @@ from study.results import export_results
 from study.scoring.reconstructors import chosen_trial, publish_recommended, trial_reconstructor
 from study.search.storage.records import TrialRecord
 from study.trials.panels import choose_panel
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import Worker, run_trial
 from taskct_core import schema
 from taskct_core.apply.card import ScanRecord, read_card
 from taskct_core.apply.reconstructor import Reconstructor
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import geometry_from_dict
 
 ALPHAS = (0.0, 0.9)
 
@@ -35,15 +34,7 @@ ALPHAS = (0.0, 0.9)
 def study(small: Any, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """Two trials that were trained without Ray, and the study's tables."""
     folder = StudyFolder(tmp_path_factory.mktemp("runs") / "small" / "study")
-    feeds = {split: small.feed(split) for split in schema.SPLITS}
-    inputs = TrialInputs(
-        feeds=feeds,
-        geometry=geometry_from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-        panel=choose_panel(feeds),
-        scan=ScanRecord.of(small.card.simulation, small.card.dose),
-    )
+    inputs = small.trial_inputs(shown=True, scan=ScanRecord.of(small.card.simulation, small.card.dose))
     records = []
     for number, alpha in enumerate(ALPHAS):
         config = small.experiment.trial.model_copy(update={"alpha": alpha, "epochs": 1})

@@ -78,12 +78,7 @@ def test_full_dose_is_perfect_and_iterative_beats_noisy_fbp(rows: dict) -> None:
 
 
 def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
-    inputs = TrialInputs(
-        feeds={split: small.feed(split) for split in schema.SPLITS},
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-    )
+    inputs = small.trial_inputs()
     write_references(tmp_path, inputs)
     methods = [row[schema.METHOD] for row in read_rows(tmp_path / StudyFolder.references)]
     assert list(dict.fromkeys(methods)) == ["full_dose", "fbp"]

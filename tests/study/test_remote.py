@@ -18,13 +18,12 @@ from study.search.events import EpochReported, Event, TrialErrored
 from study.search.lock import read_driver, study_lock
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError, StudyError
-from taskct_core.geometry import ParallelBeam
 from taskct_core.schema import COMPLETE, PRIMARY_DICE
 
 
@@ -114,12 +113,7 @@ def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path
 def test_a_killed_trial_continues_exactly_from_its_checkpoint_in_the_bucket(
     small, s3_bucket: str, tmp_path: Path
 ) -> None:
-    inputs = TrialInputs(
-        feeds={split: small.feed(split) for split in schema.SPLITS},
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-    )
+    inputs = small.trial_inputs()
     config = small.experiment.trial
     run_trial(config, tmp_path, inputs, Worker(), lambda row: None)
     folder = open_folder(f"{s3_bucket}/trial")

@@ -21,14 +21,12 @@ from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
 from study.trials.config import ExecutionConfig
 from study.trials.executors import check_execution
-from study.trials.panels import choose_panel
 from study.trials.stacked import StackRunner
 from study.trials.trial import TrialInputs, Worker, run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import ParallelBeam
 from taskct_core.training.config import TrialConfig
 
 OBJECTIVES = [schema.PRIMARY_DICE, schema.PRIMARY_PSNR]
@@ -36,14 +34,7 @@ OBJECTIVES = [schema.PRIMARY_DICE, schema.PRIMARY_PSNR]
 
 @pytest.fixture(scope="module")
 def inputs(small: Any) -> TrialInputs:
-    feeds = {split: small.feed(split) for split in schema.SPLITS}
-    return TrialInputs(
-        feeds=feeds,
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=small.card.data_hash,
-        panel=choose_panel(feeds),
-    )
+    return small.trial_inputs(shown=True)
 
 
 @pytest.fixture(scope="module")
