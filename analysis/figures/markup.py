@@ -9,6 +9,11 @@ from typing import Any
 _FOREIGN_TAG = re.compile(r"<(?!/?b>|br ?/?>|/?extra>)", re.IGNORECASE)
 
 
+def plain_text(text: str) -> str:
+    """A text with every tag shown as text but those that our own texts use."""
+    return _FOREIGN_TAG.sub("&lt;", text) if "<" in text else text
+
+
 def plain_markup(chart: dict[str, Any]) -> dict[str, Any]:
     """A chart's JSON with every other tag shown as the text that it is; dicts and lists are copied."""
     return {key: _plain(value) for key, value in chart.items()}
@@ -16,7 +21,7 @@ def plain_markup(chart: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     if isinstance(value, str):
-        return _FOREIGN_TAG.sub("&lt;", value) if "<" in value else value
+        return plain_text(value)
     if isinstance(value, dict):
         return plain_markup(value)
     if isinstance(value, list | tuple):

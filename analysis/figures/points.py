@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.axis_scales import AxisScale
 from analysis.figures import style
+from analysis.figures.markup import plain_text
 from analysis.metric_info import is_metric, metric_info
 from analysis.results_table import ALPHA, PLAIN_MODES, ResultsTable, method_name
 from analysis.selection import baseline, front_trials, picks
@@ -76,7 +77,7 @@ def hover_text(table: ResultsTable, trial: int) -> str:
     """What a trial's marker shows beneath the pointer, as HTML."""
     status = str(table.trials.at[trial, S.STATUS]).lower()
     lines = [f"<b>{table.label(trial)}</b> ({status})", *table.descriptions[trial].split(", ")]
-    return "<br>".join(lines)
+    return plain_text("<br>".join(lines))
 
 
 def drawn_trials(table: ResultsTable) -> set[int]:
