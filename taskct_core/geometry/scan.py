@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,13 @@ class _Scan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", tuple(self.image_shape))
         if self.angles_rad is not None:
-            object.__setattr__(self, "angles_rad", tuple(float(angle) for angle in self.angles_rad))
+            angles = tuple(self.angles_rad)
+            _require(
+                all(map(_is_finite, angles)),
+                "angles_rad must hold num_angles finite angles",
+                f"angles_rad = {angles!r}",
+            )
+            object.__setattr__(self, "angles_rad", tuple(map(float, angles)))
         _require(
             len(self.image_shape) == 2 and all(_is_count(n) for n in self.image_shape),
             "image_shape must be two positive whole numbers (height, width)",
@@ -64,7 +71,7 @@ class _Scan:
             _require_positive(name, getattr(self, name))
         if self.angles_rad is not None:
             _require(
-                len(self.angles_rad) == self.num_angles and all(map(math.isfinite, self.angles_rad)),
+                len(self.angles_rad) == self.num_angles,
                 "angles_rad must hold num_angles finite angles",
                 f"{len(self.angles_rad)} angles with num_angles = {self.num_angles}",
             )
@@ -176,7 +183,8 @@ def geometry_from_dict(values: dict[str, Any]) -> Geometry:
     """
     kinds: dict[str, type[Geometry]] = {cls.__name__: cls for cls in (ParallelBeam, FanBeam, OdlScan)}
     kind = values.get("kind", ParallelBeam.__name__)
-    _require(kind in kinds, f"a geometry's kind must be one of {', '.join(kinds)}", f"kind = {kind!r}")
+    is_known = isinstance(kind, str) and kind in kinds
+    _require(is_known, f"a geometry's kind must be one of {', '.join(kinds)}", f"kind = {kind!r}")
     return kinds[str(kind)].from_dict(values)
 
 
@@ -196,9 +204,15 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)
 
 
+def _is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that a float can hold."""
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return is_number and bool(abs(value) <= sys.float_info.max)
+
+
 def _require_positive(name: str, value: object) -> None:
     _require(
-        isinstance(value, int | float) and math.isfinite(value) and value > 0,
+        _is_finite(value) and value > 0,
         f"{name} must be a positive finite number",
         f"{name} = {value!r}",
     )

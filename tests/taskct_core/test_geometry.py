@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from taskct_core.errors import ConfigError
-from taskct_core.geometry import PRESETS, FanBeam, ParallelBeam
+from taskct_core.geometry import PRESETS, FanBeam, ParallelBeam, geometry_from_dict
 
 
 def test_lodopab_preset_has_the_published_numbers() -> None:
@@ -62,6 +62,11 @@ def test_fan_beam_survives_json() -> None:
         ("num_angles", 2.5),
         ("angles_rad", (0.0, 1.0)),
         ("angles_rad", (float("inf"),) * 100),
+        ("angles_rad", ("a",) * 100),
+        ("angles_rad", ([],) * 100),
+        ("angles_rad", (10**400,) * 100),
+        ("pixel_spacing_mm", 10**400),
+        ("bin_spacing_mm", "wide"),
     ],
 )
 def test_invalid_geometry_is_refused_by_name(field: str, value: object) -> None:
@@ -72,3 +77,9 @@ def test_invalid_geometry_is_refused_by_name(field: str, value: object) -> None:
 def test_unknown_key_in_a_dict_is_refused() -> None:
     with pytest.raises(ConfigError, match="curvature"):
         ParallelBeam.from_dict({**PRESETS["tiny"].to_dict(), "curvature": 1})
+
+
+@pytest.mark.parametrize("kind", ["Helix", [], {"a": 1}, None])
+def test_a_kind_that_is_none_is_told(kind: object) -> None:
+    with pytest.raises(ConfigError, match="kind must be one of ParallelBeam"):
+        geometry_from_dict({**PRESETS["tiny"].to_dict(), "kind": kind})
