@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TypeGuard
 
@@ -206,8 +205,12 @@ def _is_count(value: object) -> bool:
 
 def _is_finite(value: object) -> TypeGuard[float]:
     """Whether a value is a number that a float can hold."""
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return is_number and bool(abs(value) <= sys.float_info.max)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def _require_positive(name: str, value: object) -> None:
