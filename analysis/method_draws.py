@@ -29,11 +29,16 @@ def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric:
     columns = [samples.columns_of(method.trials) for method in methods]
     means = np.stack([score[of_method].mean() for of_method in columns])
     spread = [
-        statistics.run_draws(score[of_method], len(draws), seed=abs(method.trials[0]) + 1)
+        run_spread(method, score[of_method], len(draws))
         for method, of_method in zip(methods, columns, strict=True)
     ]
     drawn = [draws[:, of_method].mean(axis=1) for of_method in columns]
     return means, np.stack(drawn, axis=1) + np.stack(spread, axis=1)
+
+
+def run_spread(method: Contestant, runs: Array, draws: int) -> Array:
+    """What other seeds would add to the mean of a method's runs, ``(draw,)``."""
+    return statistics.run_draws(runs, draws, seed=abs(method.trials[0]) + 1)
 
 
 def basis(samples: AlignedSamples, methods: Sequence[Contestant]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,24 @@ def printed_methods(table: ResultsTable, frame: pd.DataFrame | None = None) -> p
         values = frame[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
         texts[title] = [(share_with_interval if is_gap else with_interval)(*row) for row in values]
     return pd.DataFrame(texts)
+
+
+def scores_with_intervals(table: ResultsTable, metrics: Sequence[str]) -> pd.DataFrame:
+    """The methods of the table in other metrics: rows of metric, name, score, low, high, where there is a score.
+
+    Low and high are NaN without an interval.
+    """
+    methods = list(shown_rows(table))
+    scores = _means(table.scores(table.claim_split, metrics), methods)
+    samples = attempt(_samples, table, methods).result
+    blocks = []
+    for metric in scores:
+        low, high = _ends(samples, methods, metric)
+        block = pd.DataFrame({"score": scores[metric], "low": low, "high": high}).reset_index(drop=True)
+        block = block.assign(metric=metric, name=[method.label for method in methods])
+        blocks.append(block[block["score"].notna()])
+    columns = ["metric", "name", "score", "low", "high"]
+    return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 
 
 def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
@@ -173,11 +192,17 @@ def _ends(
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
     _, draws = method_draws(samples, scored, metric)
     first = [method.trials[0] for method in scored]
-    # Few seeds give wide intervals, but none may promise a Dice that no method can have.
-    least, most = (0.0, 1.0) if metric.startswith(("dice", "tumour_recall")) else (-np.inf, np.inf)
-    ends = np.clip(statistics.percentile_interval(draws), least, most)
+    # Few seeds give wide intervals, but none may promise a score that no method can have.
+    ends = np.clip(statistics.percentile_interval(draws), *_range(metric))
     low, high = (pd.Series(end, index=first) for end in ends)
     return low.reindex(empty.index), high.reindex(empty.index)
+
+
+def _range(metric: str) -> tuple[float, float]:
+    """The values that a metric can have."""
+    if metric.startswith(("dice", "surface_dice", "tumour_recall", "tumour_f1")):
+        return 0.0, 1.0
+    return (0.0 if metric.startswith(("hd95", "volume_error")) else -np.inf), np.inf
 
 
 def _with_gap(

@@ -20,13 +20,17 @@ from analysis.statistics import Array, Resamples
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.metrics.pooled import POOLED, PooledScore
 from taskct_core.metrics.summary import dice
 
+_HD95 = tuple(f"hd95_{structure}" for structure in S.STRUCTURES)
 _DICE = re.compile(
     rf"dice_(liver|tumour|mean)_({'|'.join(S.DICE_SCOPES)})_({'|'.join(S.EMPTY_POLICIES)})"
     rf"({'|'.join(S.NETWORK_SUFFIXES)})"
 )
-_COLUMNS = {*S.METRICS, *(count + suffix for count in S.COUNTS for suffix in S.NETWORK_SUFFIXES)}
+_POOLED = {name + suffix: (score, suffix) for name, score in POOLED.items() for suffix in S.NETWORK_SUFFIXES}
+_COUNTS = (*S.COUNTS, *S.COMPONENT_COUNTS, *S.SURFACE_COUNTS, *S.ERROR_COUNTS)
+_COLUMNS = {*S.METRICS, *(name + suffix for name in (*_COUNTS, *_HD95) for suffix in S.NETWORK_SUFFIXES)}
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,27 @@ def can_resample(samples: AlignedSamples, metric: str) -> bool:
 
     A Dice under another network than the frozen one carries that network's suffix.
     """
+    if metric in samples.values:
+        return True
+    counts = _counts_of(metric)
+    return bool(counts) and all(name in samples.values for name in counts)
+
+
+def _counts_of(metric: str) -> list[str]:
+    """The columns of slices that a metric is computed from; none if it is such a column itself."""
+    if metric in _POOLED:
+        pooled, suffix = _POOLED[metric]
+        return [name + suffix for name in pooled.counts]
     match = _DICE.fullmatch(metric)
-    counts = [name + match[4] for name in S.COUNTS] if match else []
-    return metric in samples.values or (match is not None and all(name in samples.values for name in counts))
+    return [name + match[4] for name in S.COUNTS] if match else []
 
 
 def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statistic:
     """The metric of every trial as a statistic of resamples: ``(draw, trial)``."""
+    if metric in _POOLED:
+        pooled = _POOLED[metric][0]
+        counts = [samples.values[name] for name in _counts_of(metric)]
+        return lambda resamples: _pooled(pooled, [resamples.slot_sums(count) for count in counts])
     match = _DICE.fullmatch(metric)
     if match is None:
         values = np.where(np.isfinite(samples.values[metric]), samples.values[metric], np.nan)
@@ -114,6 +132,13 @@ def patient_scores(samples: AlignedSamples, metric: str) -> dict[str, Array]:
         part = AlignedSamples(samples.split, samples.trials, names, values)
         scores[str(patient)] = metric_statistic(part, metric)(statistics.as_observed(names))[0]
     return scores
+
+
+def _pooled(pooled: PooledScore, sums: Sequence[Array]) -> Array:
+    """The score of each draw, of sums ``(draw, slot, trial)``; a slot holds one patient's slices."""
+    if pooled.over == "split":
+        return pooled.score(*(total.sum(axis=1) for total in sums))
+    return _nanmean(pooled.score(*sums), axis=1)
 
 
 def _part_of_mean(

@@ -15,9 +15,10 @@ from study.search.config import PrunerConfig, RepeatsConfig, SamplerConfig, Stud
 from study.trials.config import ExecutionConfig
 from taskct_core.contracts.yaml_loader import parse_yaml
 from taskct_core.errors import ConfigError
+from taskct_core.image_quality.config import ImageQualityConfig
 from taskct_core.redaction import all_redacted
 from taskct_core.registry import Trust, load
-from taskct_core.schema import HYPERVOLUME
+from taskct_core.schema import HYPERVOLUME, IMAGE_QUALITY_METRICS
 from taskct_core.simulation.config import SimulationConfig
 from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.training.config import TrialConfig
@@ -26,6 +27,7 @@ __all__ = [
     "DataConfig",
     "ExecutionConfig",
     "ExperimentConfig",
+    "ImageQualityConfig",
     "PrunerConfig",
     "RepeatsConfig",
     "SamplerConfig",
@@ -55,6 +57,7 @@ class ExperimentConfig(DatasetSettings):
     task_network: TaskNetworkConfig = TaskNetworkConfig()
     trial: TrialConfig = TrialConfig()
     study: StudyConfig = StudyConfig()
+    image_quality: ImageQualityConfig = ImageQualityConfig()
     execution: ExecutionConfig = ExecutionConfig()
     # Whether plug-ins that a folder's files name may be imported (--trust). Not recorded with the study: who reads
     # that is to decide anew.
@@ -77,6 +80,22 @@ class ExperimentConfig(DatasetSettings):
             raise ValueError("study.repeats runs a configuration one run at a time: set execution.stack to 1")
         if self.study.trainable is not None and repeated:
             raise ValueError("study.repeats repeats the experiment's own trial, not a study.trainable")
+        return self
+
+    @model_validator(mode="after")
+    def _check_image_quality(self) -> Self:
+        asked = [
+            *self.study.objectives,
+            *self.study.constraints,
+            self.trial.keep_metric,
+            self.study.pruner.metric,
+        ]
+        measured = [name for name in asked if name in IMAGE_QUALITY_METRICS]
+        if measured and not self.image_quality.backgrounds:
+            raise ValueError(
+                f"{measured[0]} is measured on inserted lesions: set image_quality.backgrounds to the places they get, "
+                "such as 40"
+            )
         return self
 
 

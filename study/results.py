@@ -56,12 +56,13 @@ def export_results(
     files = _Files(on_damage)
     references = files.rows_of(study.references, lambda trial: trial is not None and trial < 0)
     rows = [epoch_row(row, {schema.STATUS: schema.REFERENCE}) for row in references]
-    sample_files = [study.reference_samples]
+    sample_files, curve_files = [study.reference_samples], [study.reference_image_quality]
     for record in trials:
         folder = study.trial(record.trial)
         rows += _trial_rows(folder, record, files)
         if record.status != schema.PRUNED:
             sample_files.append(folder.samples)
+            curve_files.append(folder.image_quality)
             _collect_panel(folder.panel, study.panel(record.trial))
             _collect_panel(folder.front_panel, study.front_panel(record.trial))
     results = pd.DataFrame([{schema.STUDY: name, **row} for row in rows])
@@ -71,6 +72,9 @@ def export_results(
     samples = [table for path in sample_files for table in files.tables(path)]
     if samples:
         _write_results(study.samples, pd.concat(samples, ignore_index=True))
+    curves = [table for path in curve_files for table in files.tables(path)]
+    if curves:
+        _write_results(study.image_quality, pd.concat(curves, ignore_index=True))
     return results
 
 

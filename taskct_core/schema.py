@@ -113,6 +113,21 @@ COUNTS = tuple(f"{s}_{part}_pixels" for s in STRUCTURES for part in ("true", "pr
 # 2-D tumour components (8-connected): of the truth; of those, hit by a predicted tumour pixel;
 # predicted ones that hit no true tumour pixel.
 COMPONENT_COUNTS = ("tumour_components_true", "tumour_components_hit", "tumour_components_false")
+# Pixels on the boundaries of the two masks; of those, the ones that lie within the tolerance of the other boundary.
+SURFACE_COUNTS = tuple(f"{s}_surface_{part}" for s in STRUCTURES for part in ("pixels", "within"))
+SURFACE_TOLERANCE_MM = 3.0
+
+# Tissues that the bias in HU is told of -> their range in the full-dose image; liver and tumour are the labels', of
+# others no pixel is labelled. A pixel counts if all its neighbours are of the tissue, too.
+TISSUES_HU: dict[str, tuple[float, float]] = {
+    "liver": (-100.0, 300.0),
+    "tumour": (-100.0, 300.0),
+    "lung": (-950.0, -600.0),
+    "fat": (-140.0, -60.0),
+    "soft": (0.0, 100.0),
+    "bone": (250.0, 3071.0),
+}
+ERROR_COUNTS = tuple(f"{tissue}_error_{part}" for tissue in TISSUES_HU for part in ("sum_hu", "pixels"))
 # A segmentation column means the frozen task network's prediction. The same column for another network
 # carries a suffix: the network that the trial itself trained (in the modes that do), or a
 # second frozen network that took no part in the training (cross-task audit).
@@ -178,9 +193,91 @@ def _dice_metrics() -> dict[str, Metric]:
     }
 
 
+def _boundary_metrics() -> dict[str, Metric]:
+    """Scores of boundaries and volumes, of each structure."""
+    tolerance = f"{SURFACE_TOLERANCE_MM:g} mm"
+    metrics: dict[str, Metric] = {}
+    for structure in STRUCTURES:
+        metrics |= {
+            f"surface_dice_{structure}": Metric(
+                f"Surface Dice {structure} ({tolerance})",
+                f"share of both outlines' pixels that lie within {tolerance} of the other outline, in the plane of the "
+                "slices, a patient's slices pooled; mean over patients; skipped where truth and prediction are both "
+                "empty, 0 where only one is",
+            ),
+            f"hd95_{structure}": Metric(
+                f"HD95 {structure}",
+                "95th percentile of the distances from an outline to the other, the larger of both directions, in the "
+                "plane of the slice; mean over slices; skipped where truth and prediction are both empty, the diagonal "
+                "of the slice where only one is",
+                direction="minimize",
+                unit="mm",
+            ),
+            f"volume_error_{structure}": Metric(
+                f"Volume error {structure}",
+                "absolute difference of predicted and true volume over the true one, a patient's slices pooled; mean "
+                "over patients; skipped where the truth is empty",
+                direction="minimize",
+                unit="%",
+            ),
+        }
+    return metrics
+
+
+def _bias_metrics() -> dict[str, Metric]:
+    ranges = {tissue: f"pixels of {low:g} to {high:g} HU" for tissue, (low, high) in TISSUES_HU.items()}
+    ranges |= {structure: f"pixels labelled {structure}" for structure in STRUCTURES}
+    return {
+        f"bias_{tissue}": Metric(
+            f"Bias {tissue}",
+            f"size of the mean error against the full-dose image in {where} that no other tissue touches, all slices "
+            "pooled",
+            direction="minimize",
+            unit="HU",
+        )
+        for tissue, where in ranges.items()
+    }
+
+
+# Measured on lesions and discs that are inserted into livers before the scan (taskct_core.image_quality), where the
+# configuration asks for it; d' has its interval beside it, in <column>_low and <column>_high.
+DPRIME, DPRIME_GABOR = "dprime_cho", "dprime_cho_gabor"
+NOISE_HU, NOISE_FREQUENCY, TRANSFER_FREQUENCY = "noise_liver_hu", "nps_mean_frequency", "ttf_50"
+CURVE, FREQUENCY, VALUE = "curve", "frequency_per_mm", "value"  # of tables of curves
+_OBSERVER = "d' of a channelised Hotelling observer with {} channels for a lesion inserted into livers at a known place"
+IMAGE_QUALITY_METRICS = {
+    DPRIME: Metric("d' of inserted lesions", _OBSERVER.format("Laguerre-Gauss")),
+    DPRIME_GABOR: Metric("d' of inserted lesions (Gabor)", _OBSERVER.format("Gabor")),
+    NOISE_HU: Metric(
+        "Noise in the liver",
+        "standard deviation of what differs between two scans of the same liver, over the root of two",
+        direction="minimize",
+        unit="HU",
+    ),
+    NOISE_FREQUENCY: Metric(
+        "Mean noise frequency",
+        "average frequency of the radial noise power spectrum (AAPM TG-233); lower means coarser, blotchier noise",
+        unit="1/mm",
+    ),
+    TRANSFER_FREQUENCY: Metric(
+        "Sharpness (TTF 50 %)",
+        "frequency at which the task transfer function of an inserted disc falls below one half (AAPM TG-233); Nyquist's "
+        "where it never does",
+        unit="1/mm",
+    ),
+}
+
 METRICS: dict[str, Metric] = {
     **_image_metrics(),
     **_dice_metrics(),
+    **_boundary_metrics(),
+    "tumour_f1": Metric(
+        "Tumour F1 (lesion-wise)",
+        "2 hits / (2 hits + misses + false ones) of 2-D tumour components (8-connected) of all slices; a true one is hit "
+        "by at least one pixel; NaN where neither truth nor prediction has any",
+    ),
+    **_bias_metrics(),
+    **IMAGE_QUALITY_METRICS,
     "tumour_recall": Metric(
         "Tumour recall", "share of true 2-D tumour components (8-connected) hit by at least one pixel"
     ),
@@ -191,7 +288,11 @@ METRICS: dict[str, Metric] = {
         unit="/slice",
     ),
 }
-SEGMENTATION_METRICS = tuple(name for name in METRICS if name.startswith(("dice_", "tumour_")))
+SEGMENTATION_METRICS = tuple(
+    name
+    for name in METRICS
+    if name.startswith(("dice_", "tumour_", "surface_dice_", "hd95_", "volume_error_"))
+)
 
 # Of a trial as a whole, in the rows of front trials and of studies that search by it.
 HYPERVOLUME: Final = "hypervolume_of_trial"

@@ -37,7 +37,16 @@ from analysis.figures.history import (
     draw_learning_curves,
 )
 from analysis.figures.image_panels import compute_image_panels, draw_image_panels
+from analysis.figures.image_quality import (
+    compute_bias_by_tissue,
+    compute_frequency_curves,
+    compute_image_quality_profile,
+    compute_lesions_against_dice,
+    draw_frequency_curves,
+    draw_lesions_against_dice,
+)
 from analysis.figures.judges import compute_judges, draw_judges
+from analysis.figures.method_profiles import compute_method_profiles, draw_method_profiles
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
@@ -51,6 +60,15 @@ from taskct_core.schema import (
 )
 
 IMAGES = "images"  # the page shows these in a grid of its own, and more slices of them
+BEYOND_DICE = (
+    "surface_dice_liver",
+    "surface_dice_tumour",
+    "hd95_liver",
+    "hd95_tumour",
+    "tumour_f1",
+    "volume_error_liver",
+    "volume_error_tumour",
+)
 ALPHA_METRICS = (
     PRIMARY_DICE,
     PRIMARY_PSNR,
@@ -187,6 +205,15 @@ FIGURES: dict[str, FigureSpec] = {
         compute_patient_differences,
         draw_patient_differences,
     ),
+    "beyond_dice": FigureSpec(
+        "methods-compared",
+        "Outlines, lesions and volumes",
+        "What Dice does not show: how far outlines lie apart, which lesions are found, how wrong volumes are. Lines are "
+        "95 % intervals over what the table's are over. What is empty in truth and prediction has no score; where only one "
+        "of them is, surface Dice is 0 and HD95 the slice's diagonal; a volume error needs a true volume.",
+        partial(compute_method_profiles, metrics=BEYOND_DICE),
+        draw_method_profiles,
+    ),
     "judge_audit": FigureSpec(
         "methods-compared",
         "Does a second task network agree?",
@@ -221,6 +248,45 @@ FIGURES: dict[str, FigureSpec] = {
         "choosing trials by that image metric does not choose good segmentations.",
         compute_rank_correlations,
         draw_rank_correlations,
+    ),
+    "lesions_against_dice": FigureSpec(
+        "correlation",
+        "Does Dice's winner also see lesions better?",
+        "d' of a channelised Hotelling observer for lesions that were inserted into livers before the scan, at places and "
+        "of a look that it knows; whiskers are 95 % intervals over the places. Up: lesions are easier to tell from none.",
+        compute_lesions_against_dice,
+        draw_lesions_against_dice,
+    ),
+    "image_quality_profile": FigureSpec(
+        "correlation",
+        "Detectability, noise and sharpness in the liver",
+        "Measured on the inserted lesions and discs, method by method. Less noise with a lower mean frequency or a lower "
+        "TTF is noise that was smoothed away together with detail.",
+        compute_image_quality_profile,
+        draw_method_profiles,
+    ),
+    "noise_power": FigureSpec(
+        "correlation",
+        "Noise power spectrum in the liver",
+        "From differences of two scans of the same place, radially averaged (AAPM TG-233).",
+        partial(compute_frequency_curves, curve="nps"),
+        draw_frequency_curves,
+    ),
+    "task_transfer": FigureSpec(
+        "correlation",
+        "Task transfer function",
+        "Which share of an inserted disc's contrast the images keep, over spatial frequency (AAPM TG-233). Below 1 at the "
+        "left end: contrast is lost; above 1: it is exaggerated.",
+        partial(compute_frequency_curves, curve="ttf"),
+        draw_frequency_curves,
+    ),
+    "bias_by_tissue": FigureSpec(
+        "correlation",
+        "Bias in HU by tissue",
+        "Mean error against the full-dose image, of pixels that no other tissue touches; right of 0 images are too bright. "
+        "Lines are 95 % intervals over what the methods table's are over.",
+        compute_bias_by_tissue,
+        draw_method_profiles,
     ),
     "parallel": FigureSpec(
         "parameters",

@@ -50,6 +50,14 @@ def evaluate(
     architecture_parameters: Annotated[
         str, typer.Option(metavar="YAML", help="Its parameters, e.g. '{width: 16}'.")
     ] = "{}",
+    backgrounds: Annotated[
+        int,
+        typer.Option(
+            help="Measure image quality, too: places in livers that lesions are inserted in before the scan, such as 40."
+        ),
+    ] = 0,
+    lesion_mm: Annotated[float, typer.Option(help="Diameter of those lesions in mm.")] = 10.0,
+    lesion_hu: Annotated[float, typer.Option(help="Their contrast in HU.")] = -30.0,
     trust: TrustOption = False,
 ) -> None:
     """Score trained trials, and the full-dose and FBP references, on any dataset: another dose, other patients.
@@ -62,7 +70,8 @@ def evaluate(
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
     study = study_actions.find_study(folder)
     check_writable(study)
-    study_actions.evaluate_trials(study, data, trial, split, audit, outside, trust)
+    lesions = {"backgrounds": backgrounds, "lesion_diameter_mm": lesion_mm, "lesion_contrast_hu": lesion_hu}
+    study_actions.evaluate_trials(study, data, trial, split, audit, outside, trust, lesions)
 
 
 def report(

@@ -14,7 +14,7 @@ from study.monitor.score_line import score_line
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, ResourceError, StudyError
 from taskct_core.registry import Trust
-from taskct_core.schema import AUDIT_NETWORK_SUFFIX, METHOD, METRICS, TRIAL
+from taskct_core.schema import AUDIT_NETWORK_SUFFIX, DPRIME, METHOD, METRICS, TRIAL
 
 if TYPE_CHECKING:
     from taskct_core.task_networks.network import TaskNetwork
@@ -85,21 +85,35 @@ def evaluate_trials(
     audit: Path | None,
     outside: tuple[Path, str | None, str] | None = None,
     trust: bool = False,
+    lesions: dict[str, float] | None = None,
 ) -> None:
     """Score trials without training, and show the scores.
 
     ``outside`` is a network from elsewhere: file of weights, architecture, its parameters as YAML;
-    ``trust``: whether plug-ins that the folders name may be imported.
+    ``trust``: whether plug-ins that the folders name may be imported; ``lesions``: settings of
+    ``ImageQualityConfig``.
     """
     from study.scoring.evaluate import evaluate_study
     from study.scoring.outside import OutsideCheckpoint
+    from taskct_core.image_quality.config import ImageQualityConfig
+
+    quality = ImageQualityConfig.parse(lesions or {})
 
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
-    rows = evaluate_study(folder, data, trials, split, audit, checkpoint, Trust(everything=trust))
+    rows = evaluate_study(folder, data, trials, split, audit, checkpoint, Trust(everything=trust), quality)
     for row in rows.to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
-        console.print(f"{name:>10}: {score_line(row)}{_audit_of(row)}", soft_wrap=True)
+        console.print(
+            f"{name:>10}: {score_line(row)}{_detectability_of(row)}{_audit_of(row)}", soft_wrap=True
+        )
     console.print(f"Appended to {StudyFolder(folder).evaluations}")
+
+
+def _detectability_of(row: Mapping[str, Any]) -> str:
+    dprime = row.get(DPRIME, math.nan)
+    if not math.isfinite(dprime):
+        return ""
+    return f", d' {dprime:.2f} ({row[f'{DPRIME}_low']:.2f} to {row[f'{DPRIME}_high']:.2f})"
 
 
 def _audit_of(row: Mapping[str, Any]) -> str:

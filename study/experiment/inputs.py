@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from study.cluster.ray_session import cluster_cpus
 from study.config import ExperimentConfig, trust_of
+from study.data.batches import Share
 from study.data.dataset import DatasetCard
 from study.data.feed import open_feeds
 from study.data.folds import fold_card
@@ -21,8 +23,12 @@ from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.apply.card import ScanRecord
 from taskct_core.errors import DataError, ResourceError
+from taskct_core.image_quality.config import ImageQualityConfig
+from taskct_core.image_quality.probes import Probe, make_probes
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.simulation.config import FreshDrawConfig, SimulationConfig
+
+_PROBED_AT_ONCE = 16  # slices that are looked through for livers
 
 
 def open_inputs(
@@ -32,6 +38,7 @@ def open_inputs(
     trust: Trust = BUILT_IN_ONLY,
     fresh: FreshSamples | None = None,
     panel_slices: int = PANEL_SLICES,
+    image_quality: ImageQualityConfig | None = None,
 ) -> TrialInputs:
     """Open the dataset for training. Needs a running Ray session.
 
@@ -42,6 +49,7 @@ def open_inputs(
         trust: which plug-ins the folders' files may name.
         fresh: see ``open_feeds``.
         panel_slices: how many slices reports show.
+        image_quality: what is measured of every trial's images; None: nothing.
 
     Raises:
         DataError: if the dataset has no validation samples.
@@ -55,15 +63,26 @@ def open_inputs(
             else "Give the validation split a patient (data.split) and simulate again.",
         )
     feeds = open_feeds(card, workspace.dataset, data_path, fresh)
+    quality, geometry = image_quality or ImageQualityConfig(), card.scan(trust)
+    simulation = SimulationConfig.of_dataset(card.simulation)
+    probes: dict[str, list[Probe]] = {
+        split: make_probes(
+            partial(feeds[split].ordered, _PROBED_AT_ONCE, share=Share()), geometry, simulation, quality
+        )
+        for split in ("validation", "test")
+        if split in feeds and quality.backgrounds
+    }
     return TrialInputs(
         feeds=feeds,
-        geometry=card.scan(trust),
+        geometry=geometry,
         task_network=str(workspace.task_network),
         data_hash=card.data_hash,
         panel=choose_panel(feeds, panel_slices),
         trust=trust,
         fresh=fresh_text(fresh.simulation.fresh_draw) if fresh is not None else "",
         scan=ScanRecord.of(card.simulation, card.dose),
+        image_quality=quality,
+        probes=probes,
     )
 
 
@@ -86,6 +105,7 @@ def open_repeats(experiment: Experiment) -> Repeats:
             experiment.trust,
             fresh_samples(config, part, folder),
             PANEL_SLICES if fold is None else SLICES_A_FOLD,
+            config.image_quality,
         )
         for fold, part in cards.items()
     }

@@ -231,7 +231,7 @@ def study_fingerprint(
         network_hash: of its task network.
         has_bases: whether the dataset holds what fresh samples are drawn from; those made before do not.
     """
-    fresh = experiment.simulation.fresh and has_bases
+    fresh, quality = experiment.simulation.fresh and has_bases, experiment.image_quality
     return {
         "data": data_hash,
         "task network": network_hash,
@@ -240,6 +240,7 @@ def study_fingerprint(
         "metric policy": schema.POLICY_TEXT,
         **({"audit": experiment.audit} if experiment.audit else {}),
         **({"repeats": experiment.study.repeats.model_dump_json()} if is_repeated(experiment) else {}),
+        **({"image quality": quality.model_dump_json()} if quality.backgrounds else {}),
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),
     }
 

@@ -39,7 +39,12 @@ class TrainStage(Stage[EpochRow]):
         config = experiment.config
         fresh = fresh_samples(config, experiment.dataset, experiment.workspace.dataset)
         inputs = open_inputs(
-            experiment.dataset, experiment.workspace, config.execution.data_path, experiment.trust, fresh
+            experiment.dataset,
+            experiment.workspace,
+            config.execution.data_path,
+            experiment.trust,
+            fresh,
+            config.image_quality,
         )
         task = TrialTask(config.trial, self.folder, 0)
         self.rows = train_trial(task, inputs, config.execution, on_step)

@@ -37,9 +37,13 @@ from taskct_core.contracts.rows import Batch, EpochRow, SliceRow, epoch_row, sli
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_frame, write_table
 from taskct_core.errors import ConfigError, DataError, first_line
+from taskct_core.image_quality.config import ImageQualityConfig
+from taskct_core.image_quality.measure import measure
+from taskct_core.image_quality.probes import Probe, make_probes
 from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate
 from taskct_core.registry import BUILT_IN_ONLY, Trust
+from taskct_core.simulation.config import SimulationConfig
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.front import FrontTraining, build_trial_training
@@ -93,6 +97,7 @@ def evaluate_study(
     audit: Path | None = None,
     outside: OutsideCheckpoint | None = None,
     trust: Trust = BUILT_IN_ONLY,
+    image_quality: ImageQualityConfig | None = None,
 ) -> pd.DataFrame:
     """Score trials, the full-dose image, plain FBP and a network from elsewhere on one split of a dataset.
 
@@ -104,6 +109,7 @@ def evaluate_study(
         audit: folder of a second task network.
         outside: a reconstructor that was trained elsewhere, scored as well.
         trust: which plug-ins the folders may name.
+        image_quality: what is inserted into livers to measure image quality on; None: it is not measured.
 
     Returns:
         The new rows, which are also appended to the study's evaluations; rows of the same trial, data and
@@ -125,7 +131,9 @@ def evaluate_study(
     check_no_leakage(scored, known.dataset["patients"], "a trial")
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study.path))]
-    scorer = _Scorer(card, dataset, split, judges, known.objectives)
+    quality = image_quality or ImageQualityConfig()
+    probes = _probes(card, dataset, split, trust, quality)
+    scorer = _Scorer(card, dataset, split, judges, known.objectives, quality, probes)
     for number, (method, column) in enumerate(IMAGES.items(), start=1):
         scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
     if outside is not None:
@@ -136,14 +144,32 @@ def evaluate_study(
     _append(study.evaluations, frame, [])
     samples = pd.DataFrame(scorer.samples)
     _append(study.evaluation_samples, samples, [schema.PATIENT, schema.SLICE_INDEX])
+    if scorer.curves:
+        _append(study.evaluation_image_quality, pd.DataFrame(scorer.curves), [schema.CURVE, schema.FREQUENCY])
     return frame
+
+
+def _probes(
+    card: DatasetCard, dataset: Path, split: str, trust: Trust, quality: ImageQualityConfig
+) -> list[Probe]:
+    if not quality.backgrounds:
+        return []
+    simulation = SimulationConfig.of_dataset(card.simulation)
+    return make_probes(lambda: _batches(card, dataset, split), card.scan(trust), simulation, quality)
 
 
 class _Scorer:
     """Scores reconstructors on one split of a dataset, and collects the rows of both tables."""
 
     def __init__(
-        self, card: DatasetCard, dataset: Path, split: str, judges: Judges, objectives: Sequence[str]
+        self,
+        card: DatasetCard,
+        dataset: Path,
+        split: str,
+        judges: Judges,
+        objectives: Sequence[str],
+        quality: ImageQualityConfig,
+        probes: Sequence[Probe],
     ) -> None:
         self._card, self._dataset, self._split = card, dataset, split
         self._judges = judges
@@ -151,6 +177,8 @@ class _Scorer:
         self._shared = _shared_columns(card, dataset, split) | judges.hashes
         self.rows: list[EpochRow] = []
         self.samples: list[SliceRow] = []
+        self.curves: list[dict[str, object]] = []
+        self._quality, self._probes = quality, probes
 
     def score(self, identity: Mapping[str, object], reconstruct: Reconstruct) -> None:
         batches = _batches(self._card, self._dataset, self._split)
@@ -158,7 +186,9 @@ class _Scorer:
         keys = {name: self._shared[name] for name in (schema.SPLIT, schema.DATA_HASH, *self._judges.hashes)}
         self.samples += [slice_row(identity, keys, row) for row in scored]
         scores = summarise(scored) | own_scores(self._objectives, scored)
-        self.rows.append(epoch_row(identity, self._shared, scores))
+        measured = measure(self._probes, reconstruct, self._quality)
+        self.curves += measured.curve_rows({**identity, **keys})
+        self.rows.append(epoch_row(identity, self._shared, scores, measured.columns))
 
     def score_outside(self, outside: OutsideCheckpoint, trust: Trust) -> None:
         reconstruct, parameters = outside.load(self._card, trust)

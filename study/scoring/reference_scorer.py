@@ -14,6 +14,7 @@ from study.trials.trial import TrialInputs, load_audit
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import Batch, SliceRow
+from taskct_core.image_quality.measure import ImageQuality, measure
 from taskct_core.metrics.slices import evaluate
 from taskct_core.projection import RayTransform
 from taskct_core.reconstructors.classical import CLASSICAL, Settings, mean_psnr
@@ -72,6 +73,17 @@ class ReferenceScorer:
         """Image ``(K, 1, H, W)`` and predicted labels ``(K, H, W)`` of a fold's slices that reports show."""
         image = self._image(method, settings, self._folds[fold].panel)
         return image, self._judges[""].predict(image)
+
+    def image_quality(
+        self, method: str, settings: Settings, split: str, fold: int | None = None
+    ) -> ImageQuality:
+        """Image quality of a reference on a split's inserted lesions."""
+        inputs = self._folds[fold]
+        return measure(
+            inputs.probes.get(split, []),
+            lambda batch: self._image(method, settings, batch),
+            inputs.image_quality,
+        )
 
     def _image(self, method: str, settings: Settings, batch: Batch) -> torch.Tensor:
         if method in IMAGES:

@@ -22,7 +22,7 @@ from study.scoring.reference_scorer import IMAGES, Piece, ReferenceScorer, timed
 from study.search.events import ReferencesAdvanced
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
-from study.trials.repeats import Repeats, folds_of, means_over_patients
+from study.trials.repeats import Repeats, folds_of, means_over_patients, means_over_runs
 from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
@@ -38,6 +38,7 @@ from taskct_core.contracts.rows import (
 )
 from taskct_core.contracts.tables import read_frame
 from taskct_core.errors import DataError
+from taskct_core.image_quality.measure import ImageQuality
 from taskct_core.metrics import summarise
 from taskct_core.reconstructors.classical import CANDIDATES, Settings
 from taskct_core.task_networks import load_task_network_card
@@ -133,7 +134,9 @@ class _Scoring:
 
     def _pieces_of(self, method: str) -> int:
         tuning = len(CANDIDATES[method]) if method in ITERATIVE else 0
-        return (tuning + PARTS * len(self._splits)) * len(self.folds) + len(self._panels)
+        probed = sum(map(self._is_probed, self._splits))
+        a_fold = tuning + PARTS * len(self._splits) + probed
+        return a_fold * len(self.folds) + len(self._panels)
 
     def _score(self, method: str) -> tuple[list[EpochRow], list[SliceRow]]:
         """Rows of one reference on every split, and of their slices."""
@@ -153,9 +156,36 @@ class _Scoring:
             identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
             samples += [slice_row(identity, row) for row in scored]
             cost = {schema.EPOCH: 0, schema.SECONDS: seconds, schema.PARAMETERS: 0}
-            scores = self._scores(scored)
+            scores = self._scores(scored) | self._measured(method, settings, split, identity)
             rows.append(epoch_row(identity, cost, self._described(settings), scores, provenance("cpu")))
         return rows, samples
+
+    def _measured(
+        self, method: str, settings: dict[int | None, Settings], split: str, identity: dict[str, Any]
+    ) -> dict[str, float]:
+        """Image quality on inserted lesions, where it is asked for; the curves go to their own file."""
+        if not self._is_probed(split):
+            return {}
+        pieces = [
+            partial(
+                ReferenceScorer.image_quality, method=method, settings=settings[fold], split=split, fold=fold
+            )
+            for fold in self.folds
+        ]
+        found: list[ImageQuality] = [result for result, _ in self._advancing(method, pieces)]
+        old = read_frame(self.study.reference_image_quality).to_dict("records") if self._has_curves else []
+        new = [row for quality in found for row in quality.curve_rows(identity)]
+        kept = [row for row in old if any(row[name] != value for name, value in identity.items())]
+        save_samples(self.study.reference_image_quality, kept + new)
+        names = schema.IMAGE_QUALITY_METRICS if len(found) > 1 else found[0].columns
+        return means_over_runs([quality.columns for quality in found], names)
+
+    def _is_probed(self, split: str) -> bool:
+        return bool(self.shared.probes.get(split))
+
+    @property
+    def _has_curves(self) -> bool:
+        return self.study.reference_image_quality.is_file()
 
     def _scores(self, rows: list[SliceRow]) -> dict[str, float]:
         objectives = self.shared.objectives

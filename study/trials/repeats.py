@@ -12,7 +12,7 @@ killed trial goes on with the run that it was in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,12 +150,14 @@ def _row_of_runs(
         schema.CONFIG_HASH: config_hash(config.settings()),
     }
     scores = means_over_patients([row for row in samples if row["split"] == split], objectives)
+    scores |= means_over_runs(of_split, schema.IMAGE_QUALITY_METRICS)
     return epoch_row(shared, own, scores, provenance(str(of_split[-1].get(schema.DEVICE, "cpu"))))
 
 
 def _is_of_one_run(name: str) -> bool:
     scores = {metric + suffix for metric in schema.METRICS for suffix in schema.NETWORK_SUFFIXES}
-    return name in scores or name in _OF_ONE_RUN
+    ends = {f"{metric}_{end}" for metric in schema.IMAGE_QUALITY_METRICS for end in ("low", "high")}
+    return name in scores | ends or name in _OF_ONE_RUN
 
 
 def means_over_patients(samples: Sequence[SliceRow], objectives: Sequence[str] = ()) -> dict[str, float]:
@@ -176,6 +178,15 @@ def means_over_patients(samples: Sequence[SliceRow], objectives: Sequence[str] =
         scores = [summarise(rows) | own_scores(objectives, rows) for rows in of_patient.values()]
         patients.append({name: _mean([score[name] for score in scores]) for name in scores[0]})
     return {name: _mean([patient[name] for patient in patients]) for name in patients[0]}
+
+
+def means_over_runs(runs: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> dict[str, float]:
+    """Means of the columns that the runs have, such as of what is measured on inserted lesions, not on patients' slices."""
+    return {
+        name: _mean([float(row.get(name, np.nan)) for row in runs])
+        for name in columns
+        if any(name in row for row in runs)
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

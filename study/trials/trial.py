@@ -6,6 +6,7 @@
     final.json        rows of the finished trial: validation and, where there is one, test split
     samples.parquet   one row a slice of those splits
     reconstructor.*   the kept weights as safetensors, and a card: all that is needed to use them
+    image-quality.*   where it is measured: noise power and task transfer over spatial frequency
     panel.npz         reconstruction and prediction of the slices that reports show
 
 ``run_trial`` is the same whether Ray Train or a warm actor calls it: it is given its share of the data,
@@ -16,7 +17,7 @@ folder that has a checkpoint, it reports the epochs it has and goes on after the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,10 @@ from taskct_core.contracts.yaml_loader import read_yaml
 from taskct_core.errors import ConfigError, DataError, StudyError
 from taskct_core.geometry import Geometry
 from taskct_core.hounsfield import MU_MAX, mu_to_hu
+from taskct_core.image_quality.config import ImageQualityConfig
+from taskct_core.image_quality.measure import ImageQuality, measure
+from taskct_core.image_quality.observer import DRAWS
+from taskct_core.image_quality.probes import Probe
 from taskct_core.losses import IMAGE_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate_images
@@ -79,6 +84,8 @@ class TrialInputs:
         fresh: how the samples of the train split are drawn anew; empty: they are the stored ones.
         audit: folder of a second task network, which judges the finished trial and takes no part in its training.
         scan: how the dataset was scanned, for the reconstructor's card.
+        image_quality: what is inserted into livers to measure image quality on.
+        probes: split -> the scans of that; empty: it is not measured.
     """
 
     feeds: dict[str, Feed]
@@ -92,6 +99,8 @@ class TrialInputs:
     fresh: str = ""
     audit: str | None = None
     scan: ScanRecord = ScanRecord()
+    image_quality: ImageQualityConfig = ImageQualityConfig()
+    probes: dict[str, list[Probe]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -259,15 +268,34 @@ def _score_epoch(
 ) -> dict[str, float]:
     """Metrics and losses of the epoch on the validation split, and which epoch is kept so far."""
     if isinstance(training, FrontTraining):
-        return score_epoch(
+        scores = score_epoch(
             training,
             lambda: _scored(training, inputs, "validation", worker),
             partial(_scores, inputs),
             _fbp_scores(training, inputs, "validation", worker),
         )
+        return scores | _image_quality(training, inputs, "validation", worker, intervals=False).columns
     rows = _scored(training, inputs, "validation", worker, more)
     scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, "validation", worker, rows)
+    scores |= _image_quality(training, inputs, "validation", worker, intervals=False).columns
     return scores | training.keep(rows, scores)
+
+
+def _image_quality(
+    training: Training | FrontTraining,
+    inputs: TrialInputs,
+    split: str,
+    worker: Worker,
+    intervals: bool = True,
+) -> ImageQuality:
+    """Image quality of the network that is shown; each worker measures all of it, so that all keep the same epoch."""
+    return measure(
+        inputs.probes.get(split, []),
+        training.reconstruct,
+        inputs.image_quality,
+        worker.device,
+        draws=DRAWS if intervals else 0,
+    )
 
 
 def _scores(inputs: TrialInputs, rows: Sequence[SliceRow]) -> dict[str, float]:
@@ -341,16 +369,22 @@ def _finish(
     identity = epoch_row(identity, audit_hash, {schema.EPOCH: epoch, schema.KEPT_EPOCH: epoch})
     final: list[EpochRow] = []
     samples: list[SliceRow] = []
+    curves: list[dict[str, object]] = []
     for split in ("validation", "test"):
         if split not in inputs.feeds:
             continue
         points, rows = _final_rows(training, inputs, split, worker, audit)
         here = {schema.SPLIT: split}
+        measured = _image_quality(training, inputs, split, worker)
+        points[0] = epoch_row(points[0], measured.columns)
         final += [epoch_row(identity, here, point, provenance(str(worker.device))) for point in points]
         method, number = identity[schema.METHOD], identity[schema.TRIAL]
         samples += [slice_row({"trial": number, "method": method, "split": split}, row) for row in rows]
+        curves += measured.curve_rows({"trial": number, "method": method, "split": split})
     if worker.is_first:
         save_samples(folder.samples, samples)
+        if curves:
+            save_samples(folder.image_quality, curves)
         if inputs.panel:
             if isinstance(training, FrontTraining):
                 write_front_panel(folder.front_panel, training, inputs.panel)
@@ -418,8 +452,8 @@ def _panel_hu(panel: Batch) -> np.ndarray:
     return mu_to_hu(panel[schema.FBP][:, 0].double().cpu().numpy() * MU_MAX)
 
 
-def save_samples(path: Path, rows: Sequence[SliceRow]) -> None:
-    """Write per-slice rows as Parquet."""
+def save_samples(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of slices, or of curves, as Parquet."""
     write_table(path, pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False))
 
 

@@ -76,6 +76,11 @@ class StudyFolder(Folder):
         "evaluations.parquet"
     )  # of `taskct evaluate`: one row a method, split, data and judges
     evaluation_samples = Entry("evaluation-samples.parquet")
+    # Curves over spatial frequency (taskct_core.image_quality), one row a method, split, curve and frequency: of trials
+    # and references that measured them, and of `taskct evaluate`.
+    image_quality = Entry("image-quality.parquet")
+    reference_image_quality = Entry("references-image-quality.parquet")
+    evaluation_image_quality = Entry("evaluation-image-quality.parquet")
     report = Entry("report.html")
 
     panels = Entry("panels")  # the slices that reports show
@@ -116,6 +121,7 @@ class TrialFolder(Folder):
     checkpoint = Entry("checkpoint.pt")  # all that is needed to go on after the last finished epoch
     final = Entry("final.json")  # rows of the finished trial: validation and, where there is one, test split
     samples = Entry("samples.parquet")  # one row a slice of those splits
+    image_quality = Entry("image-quality.parquet")  # curves over spatial frequency on the last split scored
     panel = Entry("panel.npz")  # reconstruction and prediction of the slices that reports show
     front_panel = Entry("front.npz")  # of a front trial, for each of its alphas
     ray_train = Entry("ray_train")  # Ray Train's own

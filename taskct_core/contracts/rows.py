@@ -44,8 +44,9 @@ class Batch(TypedDict, total=False):
 class SliceRow(TypedDict, total=False):
     """Scores of one slice.
 
-    Beside these, a column for each image metric of ``schema.METRICS``, and the counts ``schema.COUNTS`` and
-    ``COMPONENT_COUNTS`` with each suffix of ``schema.NETWORK_SUFFIXES`` that a network stands for.
+    Beside these, a column for each image metric of ``schema.METRICS``, and the counts ``schema.COUNTS``,
+    ``COMPONENT_COUNTS``, ``SURFACE_COUNTS`` and the HD95 of each structure, with each suffix of
+    ``schema.NETWORK_SUFFIXES`` that a network stands for.
     """
 
     trial: int

@@ -10,7 +10,8 @@ import torch
 from taskct_core.contracts.rows import Batch, ImageColumn, SliceRow, batch_of, slice_row
 from taskct_core.metrics.image import image_metrics
 from taskct_core.metrics.segmentation import segmentation_counts
-from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, SLICE_INDEX, TUMOUR
+from taskct_core.metrics.tissue_errors import tissue_errors
+from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX, TUMOUR
 from taskct_core.task_networks.network import TaskNetwork
 
 LossesOfSlice = Callable[[Batch, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, float]]
@@ -77,15 +78,21 @@ def score_slices(
 ) -> list[SliceRow]:
     """One row for each of a batch's images ``(B, 1, H, W)``; see ``evaluate``."""
     metrics = image_metrics(images, batch[FULL_DOSE], batch[LABELS])
+    errors = tissue_errors(images, batch[FULL_DOSE], batch[LABELS])
     columns: dict[str, list[Any]] = {
         PATIENT: [str(name) for name in batch[PATIENT]],
         SLICE_INDEX: [int(index) for index in batch[SLICE_INDEX]],
-        **{name: values.tolist() for name, values in metrics.items()},
+        **{name: values.tolist() for name, values in (metrics | errors).items()},
     }
     logits = {suffix: network(images) for suffix, network in task_networks.items()}
     for suffix, network in task_networks.items():
         predicted = logits[suffix].argmax(1)
-        counts = segmentation_counts(predicted, batch[LABELS], knows_tumour=network.num_classes > TUMOUR)
+        counts = segmentation_counts(
+            predicted,
+            batch[LABELS],
+            knows_tumour=network.num_classes > TUMOUR,
+            pixel_spacing_mm=batch.get(PIXEL_SPACING_MM),
+        )
         columns.update({name + suffix: values for name, values in counts.items()})
     rows = [
         slice_row(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)

@@ -1,4 +1,5 @@
-"""Rows of single slices -> every column of ``schema.METRICS`` for the split they make up.
+"""Rows of single slices -> the columns of ``schema.METRICS`` for the split they make up, but for those of
+``schema.IMAGE_QUALITY_METRICS``, which are measured on inserted lesions.
 
 Reads the columns that ``slices.score_slices`` makes. The Dice of a slice or patient follows from pixel
 counts alone: 2 * overlap / (true + predicted).
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.contracts.rows import SliceRow
+from taskct_core.metrics.pooled import POOLED, PooledScore
 from taskct_core.schema import (
-    COMPONENT_COUNTS,
     COUNTS,
     DICE_SCOPES,
     EMPTY_POLICIES,
@@ -29,6 +30,7 @@ from taskct_core.schema import (
 Array = NDArray[np.float64]
 
 _PARTS = ("true", "predicted", "overlap")
+_MEANS_OVER_SLICES = tuple(f"hd95_{structure}" for structure in STRUCTURES)
 
 
 def summarise(rows: Sequence[SliceRow]) -> dict[str, float]:
@@ -38,7 +40,13 @@ def summarise(rows: Sequence[SliceRow]) -> dict[str, float]:
     that network. A metric that is undefined in every slice is NaN, such as a tumour Dice where no slice
     has a tumour and the policy skips those.
     """
-    summary = {name: _mean(_column(rows, name)) for name in METRICS if name not in SEGMENTATION_METRICS}
+    patients = np.asarray([row[PATIENT] for row in rows])
+    summary = {name: _mean(_column(rows, name)) for name in METRICS if name.startswith(("psnr_", "ssim_"))}
+    summary |= {
+        name: _pooled_score(rows, "", patients, pooled)
+        for name, pooled in POOLED.items()
+        if name not in SEGMENTATION_METRICS
+    }
     for suffix in NETWORK_SUFFIXES:
         if suffix == "" or (rows and COUNTS[0] + suffix in rows[0]):
             metrics = _segmentation_metrics(rows, suffix)
@@ -68,10 +76,21 @@ def _segmentation_metrics(rows: Sequence[SliceRow], suffix: str) -> dict[str, fl
             alike = [score for structure, score in scores.items() if _is_alike(structure, counts, empty)]
             scores["mean"] = _mean(np.asarray(alike, dtype=np.float64))
             metrics |= {f"dice_{name}_{scope}_{empty}": score for name, score in scores.items()}
-    true, hit, false = (_column(rows, name + suffix) for name in COMPONENT_COUNTS)
-    metrics["tumour_recall"] = float(hit.sum() / true.sum()) if true.sum() > 0 else math.nan
-    metrics["tumour_false_positives"] = _mean(false)
+    metrics |= {
+        name: _pooled_score(rows, suffix, patients, pooled)
+        for name, pooled in POOLED.items()
+        if name in SEGMENTATION_METRICS
+    }
+    metrics |= {name: _mean(_column(rows, name + suffix)) for name in _MEANS_OVER_SLICES}
+    metrics["tumour_false_positives"] = _mean(_column(rows, "tumour_components_false" + suffix))
     return metrics
+
+
+def _pooled_score(
+    rows: Sequence[SliceRow], suffix: str, patients: NDArray[Any], pooled: PooledScore
+) -> float:
+    groups = patients if pooled.over == "patients" else np.full(len(rows), "all")
+    return _mean(pooled.score(*(_pool(_column(rows, name + suffix), groups) for name in pooled.counts)))
 
 
 def _is_alike(structure: str, counts: Mapping[str, Array], empty: str) -> bool:

@@ -160,6 +160,11 @@ def _add_scores(frame: pd.DataFrame, scores: tuple[float, ...], offset: Any, noi
         frame[f"{structure}_true_pixels"] = np.where(there, pixels, 0)
         frame[f"{structure}_predicted_pixels"] = np.where(there, pixels, 0)
         frame[f"{structure}_overlap_pixels"] = np.where(there, np.rint(pixels * value), 0).astype(int)
+        frame[f"{structure}_surface_pixels"] = np.where(there, 100, 0)
+        frame[f"{structure}_surface_within"] = np.where(there, np.rint(100 * value), 0).astype(int)
+        frame[f"hd95_{structure}"] = np.where(there, 20 * (1 - value), np.nan)
+    for name, count in zip(S.COMPONENT_COUNTS, (3, 2, 1), strict=True):
+        frame[name] = np.where(frame[S.SLICE_INDEX] > 0, count, 0)
 
 
 def _results(recipe: Recipe, trials: list[dict[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
@@ -219,6 +224,15 @@ def plain_scores(samples: pd.DataFrame) -> dict[str, float]:
             pair = [_plain_dice(pooled, structure, empty) for structure in S.STRUCTURES]
             scores[f"dice_liver_{scope}_{empty}"], scores[f"dice_tumour_{scope}_{empty}"] = pair
             scores[f"dice_mean_{scope}_{empty}"] = float(np.nanmean(pair))
+    sums = samples.groupby(S.PATIENT)[[name for name in samples if name.endswith(("pixels", "within"))]].sum()
+    for structure in S.STRUCTURES:
+        of = sums[[f"{structure}_surface_within", f"{structure}_surface_pixels"]].to_numpy().T
+        scores[f"surface_dice_{structure}"] = float((of[0] / of[1]).mean())
+        true, found = (sums[f"{structure}_{part}_pixels"] for part in ("true", "predicted"))
+        scores[f"volume_error_{structure}"] = float((100 * (found - true).abs() / true).mean())
+    true, hit, false = (float(samples[name].sum()) for name in S.COMPONENT_COUNTS)
+    if true:
+        scores |= {"tumour_recall": hit / true, "tumour_f1": 2 * hit / (hit + true + false)}
     return scores
 
 

@@ -1,0 +1,61 @@
+"""Task-based image quality of a study's methods: what trials measured themselves, and what ``taskct evaluate`` did."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.results_table import ResultsTable
+from analysis.unavailable import NotApplicable
+from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.tables import read_frame
+
+_COLUMNS = [
+    *S.IMAGE_QUALITY_METRICS,
+    *(f"{name}_{end}" for name in (S.DPRIME, S.DPRIME_GABOR) for end in ("low", "high")),
+]
+
+
+def image_quality(table: ResultsTable) -> pd.DataFrame:
+    """One row a trial or reference, indexed by its number: ``schema.IMAGE_QUALITY_METRICS`` and the ends of d's intervals.
+
+    Of the study's own data, on the split of claims. What a trial measured itself goes before a later evaluation.
+    """
+    own = table.rows[table.rows[S.SPLIT] == table.claim_split].sort_values(S.EPOCH, kind="stable")
+    found = [
+        frame.reindex(columns=[S.TRIAL, *_COLUMNS]).dropna(subset=_COLUMNS, how="all")
+        for frame in (own.drop_duplicates(S.TRIAL, keep="last"), _evaluated(table, table.evaluations))
+    ]
+    every = pd.concat(found, ignore_index=True)
+    if every.empty:
+        raise NotApplicable("No trial measured image quality on inserted lesions.")
+    every = every.drop_duplicates(S.TRIAL).astype({S.TRIAL: int}).set_index(S.TRIAL)
+    return every.astype(float).sort_index()
+
+
+def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
+    """Rows of trial, curve, frequency_per_mm and value, as ``image_quality`` takes its rows."""
+    files = table.folder
+    frames = []
+    if files.image_quality.is_file():
+        frames.append(read_frame(files.image_quality))
+    if files.evaluation_image_quality.is_file():
+        frames.append(_evaluated(table, read_frame(files.evaluation_image_quality)))
+    found = [frame[frame[S.SPLIT] == table.claim_split] for frame in frames if len(frame)]
+    if not any(map(len, found)):
+        raise NotApplicable(f"The study folder holds no {StudyFolder.image_quality}.")
+    every = pd.concat(found, ignore_index=True)[[S.TRIAL, S.CURVE, S.FREQUENCY, S.VALUE]]
+    return every.drop_duplicates([S.TRIAL, S.CURVE, S.FREQUENCY]).astype({S.TRIAL: int})
+
+
+def _evaluated(table: ResultsTable, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evaluations on the study's own data and split of claims, references under the study's own numbers."""
+    if S.DATA_HASH not in rows or S.DATA_HASH not in table.rows:
+        return pd.DataFrame(columns=[S.TRIAL, S.SPLIT])
+    own_data = rows[S.DATA_HASH].isin(table.rows[S.DATA_HASH].dropna())
+    rows = rows[own_data & (rows[S.SPLIT] == table.claim_split)]
+    numbers = [
+        table.reference(str(method)) if trial < 0 else int(trial)
+        for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
+    ]
+    return rows.assign(**{S.TRIAL: numbers}).dropna(subset=[S.TRIAL])
