@@ -22,23 +22,32 @@ TRADITIONAL = ("fbp", "tv", "sirt")  # the references that know nothing of the t
 def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric: str) -> tuple[Array, Array]:
     """The metric of each method, ``(method,)``, and of every draw, ``(draw, method)``.
 
-    A method's score is the mean over its seeds. Patients (and their slices) are drawn once for all
-    methods, which pairs them; what other seeds would give is drawn for each method by itself.
+    A method's score is the mean over its seeds. Patients, each with all slices, are drawn once for all methods, which
+    pairs them; what other seeds would give is drawn for each method by itself. In a cross-validation a seed stands for
+    its runs on all folds, so that what differs between folds' runs is in it.
     """
-    score, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, metric))
+    return draws_of_methods(samples, methods, metric_statistic(samples, metric))
+
+
+def draws_of_methods(
+    samples: AlignedSamples, methods: Sequence[Contestant], statistic: statistics.Statistic
+) -> tuple[Array, Array]:
+    """``method_draws`` of any statistic of the samples' trials, ``(draw, trial)``."""
+    score, draws = statistics.bootstrap(samples.patients, statistic)
     columns = [samples.columns_of(method.trials) for method in methods]
     means = np.stack([score[of_method].mean() for of_method in columns])
+    repeated = samples.patient_count > 1 and any(len(of_method) > 1 for of_method in columns)
+    without = statistics.without_each(samples.patients, statistic) if repeated else None
+    errors = [
+        statistics.run_variance(score[of], None if without is None else without[:, of]) ** 0.5
+        for of in columns
+    ]
     spread = [
-        run_spread(method, score[of_method], len(draws))
-        for method, of_method in zip(methods, columns, strict=True)
+        statistics.run_draws(error, len(of_method), len(draws), seed=abs(method.trials[0]) + 1)
+        for error, method, of_method in zip(errors, methods, columns, strict=True)
     ]
     drawn = [draws[:, of_method].mean(axis=1) for of_method in columns]
     return means, np.stack(drawn, axis=1) + np.stack(spread, axis=1)
-
-
-def run_spread(method: Contestant, runs: Array, draws: int) -> Array:
-    """What other seeds would add to the mean of a method's runs, ``(draw,)``."""
-    return statistics.run_draws(runs, draws, seed=abs(method.trials[0]) + 1)
 
 
 def basis(samples: AlignedSamples, methods: Sequence[Contestant]) -> str:

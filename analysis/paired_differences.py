@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis import statistics
@@ -29,7 +30,8 @@ class Comparisons:
     """Every pair and metric that was tested, corrected as one family.
 
     Attributes:
-        rows: name, other, metric, difference (name minus other), low, high, p, p_holm.
+        rows: name, other, metric, difference (name minus other), low, high, p, p_holm, patients_needed (how many a
+            test at 5 % would need to find a difference of this size with a power of 80 %, as if it were the only one).
         patients, slices: that they rest on.
         basis: what the intervals cover, in words.
     """
@@ -92,6 +94,7 @@ def _differences(
     one = [sides.index(side) for side, _ in pairs]
     other = [sides.index(side) for _, side in pairs]
     differences = draws[:, one] - draws[:, other]
+    variances = _variances(samples, sides, metric)
     low, high = statistics.percentile_interval(differences)
     return pd.DataFrame(
         {
@@ -102,7 +105,30 @@ def _differences(
             "low": low,
             "high": high,
             "p": statistics.p_values(differences),
+            "patients_needed": [
+                statistics.patients_needed(score[a] - score[b], *variances(a, b))
+                for a, b in zip(one, other, strict=True)
+            ],
         }
+    )
+
+
+def _variances(
+    samples: AlignedSamples, sides: Sequence[Contestant], metric: str
+) -> Callable[[int, int], tuple[float, float]]:
+    """Of two sides, by their places: the variance of patients' differences, and what runs leave in the mean difference."""
+    statistic, patients = metric_statistic(samples, metric), samples.patient_count
+    if patients < 2:
+        return lambda one, other: (np.nan, np.nan)
+    score = statistic(statistics.as_observed(samples.patients))[0]
+    without = statistics.without_each(samples.patients, statistic)
+    columns = [samples.columns_of(side.trials) for side in sides]
+    pseudo = patients * score - (patients - 1) * without
+    of_side = [pseudo[:, of_columns].mean(axis=1) for of_columns in columns]
+    of_runs = [statistics.run_variance(score[of], without[:, of]) for of in columns]
+    return lambda one, other: (
+        float(np.var(of_side[one] - of_side[other], ddof=1)),
+        of_runs[one] + of_runs[other],
     )
 
 

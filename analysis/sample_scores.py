@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -41,12 +41,14 @@ class AlignedSamples:
         trials: whose the columns of ``values`` are; a trial that is repeated has one for each seed.
         patients: of each slice.
         values: samples column -> ``(slice, trial)``.
+        seeds: of each column, where trials are repeated; else 0.
     """
 
     split: str
     trials: list[int]
     patients: list[str]
     values: dict[str, Array]
+    seeds: list[int] = field(default_factory=list)
 
     def columns_of(self, trials: Sequence[int]) -> list[int]:
         """The columns of some trials."""
@@ -79,7 +81,8 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
         raise Unavailable(f"These trials share no slice of the {split} split.")
     values = {c: wide[c][runs].to_numpy(dtype=float) for c in columns}
     patients = wide.index.get_level_values(S.PATIENT).astype(str).tolist()
-    return AlignedSamples(split, [int(trial) for trial, _ in runs], patients, values)
+    trials, seeds = ([int(run[place]) for run in runs] for place in (0, 1))
+    return AlignedSamples(split, trials, patients, values, seeds)
 
 
 def can_resample(samples: AlignedSamples, metric: str) -> bool:

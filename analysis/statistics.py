@@ -1,8 +1,9 @@
-"""Pure statistics: cluster bootstrap over patients, Holm correction, rank correlation.
+"""Pure statistics: hierarchical bootstrap over patients and training runs, Holm correction, rank correlation.
 
-The patient is the unit of inference: slices of one patient resemble each other, so patients are drawn
-first and then slices within each drawn patient (two-stage cluster bootstrap; Davison & Hinkley 1997,
-section 3.8). The same draws serve everything that is compared, which pairs the comparison.
+The patient is the unit of inference: slices of one patient resemble each other, so patients are drawn, each with all of
+its slices (Davison & Hinkley 1997, section 3.8, who advise against drawing within the drawn). The same draws serve
+everything that is compared, which pairs the comparison. What other training runs would give is added to them
+(``run_draws``). ``benchmarks/coverage.py`` simulates how often the intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Statistic = Callable[["Resamples"], Array]
 
 CONFIDENCE = 0.95
 DRAWS = 2000
+POWER = 0.8
+FEWEST_NEEDED, MOST_NEEDED = 6, 100_000  # patients
 _LARGEST_CHUNK = 2_000_000  # weights held at once
 
 
@@ -29,8 +32,8 @@ class Resamples:
     """Some draws of a bootstrap.
 
     Attributes:
-        weights: sparse ``(draw x slot, slice)``; how often a slice counts in a slot. A draw has as many
-            slots as there are patients, and a slot holds one drawn patient's drawn slices.
+        weights: sparse ``(draw x slot, slice)``; how often a slice counts in a slot. A draw of a bootstrap has as
+            many slots as there are patients, and a slot holds one drawn patient's slices.
         slots: slots a draw.
     """
 
@@ -63,14 +66,43 @@ def bootstrap(
 ) -> tuple[Array, Array]:
     """The statistic of the sample, ``(column,)``, and of every draw, ``(draw, column)``.
 
+    Draws lie as far from the sample as Student's t has it of so few patients: plain ones of n patients are too close by
+    sqrt(1 - 1/n), and normal where their spread is itself known from n patients only. The same factor stretches all
+    columns of a draw. Of a single patient the slices are drawn, as they are.
+
     Args:
         patients: of every slice.
         statistic: of some draws; returns ``(draw, column)``.
         draws: how many.
         seed: the same seed and patients give the same draws.
     """
-    parts = [statistic(part) for part in _resamples(patients, draws, seed)]
-    return statistic(as_observed(patients))[0], np.concatenate(parts)
+    score = statistic(as_observed(patients))[0]
+    drawn = np.concatenate([statistic(part) for part in _resamples(patients, draws, seed)])
+    return score, _as_of_few(score, drawn, len(set(patients)), seed)
+
+
+def _as_of_few(score: Array, draws: Array, patients: int, seed: int) -> Array:
+    if patients < 2:
+        return draws
+    freedom = patients - 1
+    stretch = np.sqrt(patients / np.random.default_rng([seed, 1]).chisquare(freedom, (len(draws), 1)))
+    with np.errstate(
+        invalid="ignore"
+    ):  # infinite scores, such as the PSNR of full dose, stay NaN in differences
+        return np.where(np.isfinite(draws), score + (draws - score) * stretch, draws)
+
+
+def without_each(patients: Sequence[str], statistic: Statistic) -> Array:
+    """The statistic without each patient in turn, ``(patient, column)``, in the order of their names."""
+    codes = np.unique(np.asarray(patients), return_inverse=True)[1]
+    count = int(codes.max()) + 1
+    left_out, slices = np.nonzero(np.arange(count)[:, None] != codes[None, :])
+    slots = codes[slices] - (codes[slices] > left_out)  # those after the patient left out move up
+    weights = sparse.csr_array(
+        (np.ones(len(slices)), (left_out * (count - 1) + slots, slices)),
+        shape=(count * (count - 1), len(codes)),
+    )
+    return statistic(Resamples(weights, count - 1))
 
 
 def _resamples(patients: Sequence[str], draws: int, seed: int) -> Iterator[Resamples]:
@@ -83,26 +115,55 @@ def _resamples(patients: Sequence[str], draws: int, seed: int) -> Iterator[Resam
     for first in range(0, draws, chunk):
         drawn = generator.integers(len(sizes), size=min(chunk, draws - first) * len(sizes))
         lengths = sizes[drawn]
-        within = np.floor(generator.random(lengths.sum()) * np.repeat(lengths, lengths)).astype(int)
-        columns = order[np.repeat(starts[drawn], lengths) + within]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if len(sizes) == 1:
+            within = generator.integers(sizes[0], size=offsets[-1])
+        else:
+            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        columns = order[np.repeat(starts[drawn], lengths) + within]
         shape = (len(drawn), len(codes))
         yield Resamples(sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=shape), len(sizes))
 
 
-def run_draws(runs: Array, draws: int, seed: int = 0) -> Array:
+def run_draws(error: float, runs: int, draws: int, seed: int = 0) -> Array:
     """``(draw,)``: what other training runs would add to the mean of these, drawn at random.
 
-    Student's t with n - 1 degrees of freedom, scaled by the standard error of the mean of ``runs``
-    ``(run,)``. Added to bootstrap draws over patients it gives the Behrens-Fisher solution for two
-    independent sources of error, which stays honest with three seeds, where drawing the seeds themselves
-    would be too narrow by far. Zeros for a single run: nothing is known of others then.
+    Student's t with ``runs`` - 1 degrees of freedom, scaled by ``error``. Added to bootstrap draws over patients it gives
+    the Behrens-Fisher solution for two independent sources of error, which stays honest with three seeds, where drawing
+    the seeds themselves would be too narrow by far. Zeros for a single run: nothing is known of others then.
+
+    Args:
+        error: of the mean over runs, as ``run_variance`` has its square.
+        runs: how many.
+        draws: how many.
+        seed: of the draws.
     """
-    count = len(runs)
-    if count < 2:
+    if runs < 2:
         return np.zeros(draws)
-    generator = np.random.default_rng(seed)
-    return generator.standard_t(count - 1, draws) * np.std(runs, ddof=1) / np.sqrt(count)
+    return error * np.random.default_rng(seed).standard_t(runs - 1, draws)
+
+
+def run_variance(score: Array, without: Array | None = None) -> float:
+    """The variance that training runs leave in the mean over them; 0 for a single run.
+
+    Runs also differ because each does better on other patients. Draws over patients hold that already, so it is taken
+    out here: it is the interaction of a two-way analysis of variance of jackknife pseudo-values.
+
+    Args:
+        score: the statistic of each run, ``(run,)``.
+        without: the same without each patient, ``(patient, run)``; None: nothing is taken out.
+    """
+    runs = len(score)
+    if runs < 2:
+        return 0.0
+    variance = float(np.var(score, ddof=1))
+    if without is not None and len(without) > 1:
+        patients = len(without)
+        pseudo = patients * score - (patients - 1) * without
+        if np.isfinite(pseudo).all():
+            rest = pseudo - pseudo.mean(axis=1, keepdims=True) - pseudo.mean(axis=0) + pseudo.mean()
+            variance -= float((rest**2).sum()) / ((patients - 1) * (runs - 1)) / patients
+    return max(0.0, variance) / runs
 
 
 def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
@@ -131,6 +192,28 @@ def holm(values: Sequence[float]) -> Array:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return adjusted
+
+
+def patients_needed(
+    difference: float, between_patients: float, between_runs: float, power: float = POWER
+) -> float:
+    """How many patients a two-sided test at 5 % would need to find a difference of this size.
+
+    The smallest n with ``|difference| >= (t_{0.975} + t_power) sqrt(between_patients / n + between_runs)`` and Student's t
+    of n - 1 degrees of freedom; infinite if the runs alone, of which no patient makes more, leave it open.
+
+    Args:
+        difference: between the means of two methods.
+        between_patients: variance of the patients' differences.
+        between_runs: variance that the training runs leave in the mean difference.
+        power: probability that the test finds it.
+    """
+    if not (np.isfinite([difference, between_patients, between_runs]).all() and difference):
+        return float("nan") if difference else float("inf")
+    counts = np.unique(np.geomspace(FEWEST_NEEDED, MOST_NEEDED, 4000).astype(int))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, counts - 1) + stats.t.ppf(power, counts - 1)
+    found = counts[abs(difference) >= reach * np.sqrt(between_patients / counts + between_runs)]
+    return float(found[0]) if len(found) else float("inf")
 
 
 @dataclass(frozen=True)

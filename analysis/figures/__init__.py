@@ -15,6 +15,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from analysis.figures.alpha import compute_alpha_curve, draw_alpha_curve
+from analysis.figures.attainment import compute_attainment, draw_attainment
 from analysis.figures.continuous_front import compute_continuous_front, draw_continuous_front
 from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
 from analysis.figures.differences import (
@@ -47,6 +48,7 @@ from analysis.figures.image_quality import (
 )
 from analysis.figures.judges import compute_judges, draw_judges
 from analysis.figures.method_profiles import compute_method_profiles, draw_method_profiles
+from analysis.figures.over_dose import compute_over_dose, draw_alpha_over_dose, draw_over_dose
 from analysis.figures.parameters import compute_importance, compute_parallel, draw_importance, draw_parallel
 from analysis.metric_info import metric_info
 from analysis.results_table import ResultsTable
@@ -112,6 +114,10 @@ _DIFFERENCE_CAPTION = (
     "Differences of paired scores with 95 % intervals over what the table's intervals are over. "
     "Filled: p < 0.05 after Holm's correction over all pairs and metrics shown, and at least 6 patients."
 )
+OVER_DOSE_CAPTION = (
+    "At each dose the recommended trial and the best one without task loss are those that validation chose there; scores "
+    "are of the split of claims, bars 95 % intervals over patients and seeds."
+)
 _IMPORTANCE_CAPTION = (
     "How much worse a random forest predicts held-out trials when this parameter is shuffled, on the "
     "validation split. Whiskers: standard deviation over folds and shuffles."
@@ -132,6 +138,11 @@ def _tested(x: str) -> FigureSpec:
     title = f"Dice against {metric_info(x).label}: what validation chose, on the test split"
     compute = partial(compute_tested_front, x=x, y=PRIMARY_DICE)
     return FigureSpec("trade-off", title, _TESTED_CAPTION, compute, draw_front)
+
+
+def _over_dose(what: str, title: str) -> FigureSpec:
+    draw = partial(draw_over_dose, what=what)
+    return FigureSpec("trade-off", title, OVER_DOSE_CAPTION, compute_over_dose, draw)
 
 
 def _alpha(metric: str) -> FigureSpec:
@@ -186,6 +197,24 @@ FIGURES: dict[str, FigureSpec] = {
         "was scored at; the ring is where the slider below stands.",
         partial(compute_continuous_front, x=PRIMARY_PSNR, y=PRIMARY_DICE),
         draw_continuous_front,
+    ),
+    "attainment": FigureSpec(
+        "trade-off",
+        "The front over seeds",
+        "What half of the seeds attain at least (attainment surface) of the configurations that validation chose, on the split of claims; the "
+        "band holds 95 % of the surfaces of drawn patients and seeds.",
+        partial(compute_attainment, x=PRIMARY_PSNR, y=PRIMARY_DICE),
+        draw_attainment,
+    ),
+    "gain_over_dose": _over_dose("gain", "What task-adaptive training gains, over dose"),
+    "gap_over_dose": _over_dose("gap", "The gap that is closed, over dose"),
+    "cost_over_dose": _over_dose("cost", "What it costs in PSNR, over dose"),
+    "alpha_over_dose": FigureSpec(
+        "trade-off",
+        "The recommended alpha, over dose",
+        OVER_DOSE_CAPTION,
+        compute_over_dose,
+        draw_alpha_over_dose,
     ),
     "fronts_by_architecture": FigureSpec(
         "trade-off",

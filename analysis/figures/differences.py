@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -42,12 +43,17 @@ def draw_differences(data: DifferenceData) -> go.Figure:
     rows = data.rows[::-1]
     unit = metric_info(data.metric).unit
     figure = style.figure(
-        x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 42 * len(rows)
+        x=f"difference [{unit}]" if unit else "difference", y="", height=120 + 56 * len(rows)
     )
     figure.add_vline(x=0, line={"color": style.NEUTRAL, "width": 1})
     figure.add_scatter(
         x=rows["difference"].tolist(),
-        y=[f"{one}<br>− {other}" for one, other in zip(rows["name"], rows["other"], strict=True)],
+        y=[
+            f"{one}<br>− {other}" + ("" if supported else f"<br><i>{needed_words(needed)}</i>")
+            for one, other, supported, needed in zip(
+                rows["name"], rows["other"], rows["supported"], rows["patients_needed"], strict=True
+            )
+        ],
         error_x={
             "type": "data",
             "symmetric": False,
@@ -65,13 +71,26 @@ def draw_differences(data: DifferenceData) -> go.Figure:
             "line": {"width": 2, "color": style.NEUTRAL},
         },
         text=[
-            f"{low:.3g} to {high:.3g}, p (Holm) {p:.3g}"
-            for low, high, p in zip(rows["low"], rows["high"], rows["p_holm"], strict=True)
+            f"{low:.3g} to {high:.3g}, p (Holm) {p:.3g}<br>{needed_words(needed)}"
+            for low, high, p, needed in zip(
+                rows["low"], rows["high"], rows["p_holm"], rows["patients_needed"], strict=True
+            )
         ],
         hovertemplate="%{y}<br>%{x:.4g}<br>%{text}<extra></extra>",
         showlegend=False,
     )
     return figure
+
+
+def needed_words(patients: float) -> str:
+    """How many patients the claim would need, as a label has it."""
+    if math.isnan(patients):
+        return "patients needed: not known"
+    if math.isinf(patients):
+        return "needs more seeds, or has no difference"
+    return (
+        f"needs about {patients:.2g} patients" if patients >= 100 else f"needs about {patients:.0f} patients"
+    )
 
 
 @dataclass(frozen=True)

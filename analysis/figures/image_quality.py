@@ -11,11 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import statistics
-from analysis.contestants import Contestant
 from analysis.figures import style
 from analysis.figures.method_profiles import MethodProfileData
 from analysis.image_quality import image_quality, image_quality_curves
-from analysis.method_draws import run_spread
+from analysis.method_draws import draws_of_methods
 from analysis.method_scores import shown_rows
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import align
@@ -141,13 +140,14 @@ def compute_bias_by_tissue(table: ResultsTable) -> MethodProfileData:
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
     blocks = []
     for tissue in S.TISSUES_HU:
-        columns = [samples.values.get(f"{tissue}_error_{part}") for part in ("sum_hu", "pixels")]
-        if columns[0] is None or columns[1] is None or not np.nansum(columns[1]):
+        names = [f"{tissue}_error_{part}" for part in ("sum_hu", "pixels")]
+        columns = [samples.values[name] for name in names if name in samples.values]
+        if len(columns) < len(names) or not np.nansum(columns[1]):
             continue
-        score, draws = statistics.bootstrap(samples.patients, partial(_bias, columns[0], columns[1]))
-        blocks.append(
-            _of_methods(tissue, scored, [samples.columns_of(one.trials) for one in scored], score, draws)
-        )
+        score, draws = draws_of_methods(samples, scored, partial(_bias, columns[0], columns[1]))
+        low, high = statistics.percentile_interval(draws)
+        frame = pd.DataFrame({"metric": tissue, "score": score, "low": low, "high": high})
+        blocks.append(frame.assign(name=[method.label for method in scored]))
     if not blocks:
         raise NotApplicable("The study's slices hold no errors by tissue.")
     titles = {tissue: f"{tissue}: mean error [HU]" for tissue in S.TISSUES_HU}
@@ -157,23 +157,6 @@ def compute_bias_by_tissue(table: ResultsTable) -> MethodProfileData:
 def _bias(sums: statistics.Array, pixels: statistics.Array, drawn: statistics.Resamples) -> statistics.Array:
     """``(draw, trial)`` of sums ``(slice, trial)``."""
     return signed_bias(*(drawn.slot_sums(values).sum(axis=1) for values in (sums, pixels)))
-
-
-def _of_methods(
-    tissue: str,
-    methods: list[Contestant],
-    columns: list[list[int]],
-    score: statistics.Array,
-    draws: statistics.Array,
-) -> pd.DataFrame:
-    means = [score[of_method].mean() for of_method in columns]
-    drawn = [
-        draws[:, of_method].mean(axis=1) + run_spread(method, score[of_method], len(draws))
-        for method, of_method in zip(methods, columns, strict=True)
-    ]
-    low, high = statistics.percentile_interval(np.stack(drawn, axis=1))
-    names = [method.label for method in methods]
-    return pd.DataFrame({"metric": tissue, "name": names, "score": means, "low": low, "high": high})
 
 
 def compute_image_quality_profile(table: ResultsTable) -> MethodProfileData:

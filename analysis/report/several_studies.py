@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.offline
 
+from analysis.figures.across_tasks import compute_across_tasks, draw_across_tasks
 from analysis.figures.markup import plain_markup
+from analysis.figures.over_dose import compute_studies_over_dose, draw_alpha_over_dose, draw_over_dose
 from analysis.figures.several_studies import (
     STUDY_METRICS,
     compute_dose,
@@ -78,6 +81,13 @@ def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
     for metric in STUDY_METRICS:
         title = f"{metric_info(metric).label} against dose"
         charts.append((f"dose_{metric}", title, attempt(compute_dose, comparison, metric), draw_dose))
+    over_dose: Attempt[Any] = attempt(compute_studies_over_dose, comparison)
+    for what, title in (("gain", "What task-adaptive training gains"), ("gap", "The gap that is closed")):
+        draw = partial(draw_over_dose, what=what)
+        charts.append((f"over_dose_{what}", f"{title}, over dose", over_dose, draw))
+    charts.append(("over_dose_alpha", "The recommended alpha, over dose", over_dose, draw_alpha_over_dose))
+    across: Attempt[Any] = attempt(compute_across_tasks, comparison)
+    charts.append(("across_tasks", "Methods across all studies", across, draw_across_tasks))
     return [_chart(*chart) for chart in charts if not isinstance(chart[2].missing, NotApplicable)]
 
 

@@ -54,6 +54,7 @@ class SliceRow(TypedDict, total=False):
     split: str
     patient: str
     slice_index: int
+    photons_per_ray: float
     fold: int  # of the run that scored it, where trials are repeated
     seed: int
     loss_image: float

@@ -11,7 +11,15 @@ from taskct_core.contracts.rows import Batch, ImageColumn, SliceRow, batch_of, s
 from taskct_core.metrics.image import image_metrics
 from taskct_core.metrics.segmentation import segmentation_counts
 from taskct_core.metrics.tissue_errors import tissue_errors
-from taskct_core.schema import FULL_DOSE, LABELS, PATIENT, PIXEL_SPACING_MM, SLICE_INDEX, TUMOUR
+from taskct_core.schema import (
+    FULL_DOSE,
+    LABELS,
+    PATIENT,
+    PHOTONS_PER_RAY,
+    PIXEL_SPACING_MM,
+    SLICE_INDEX,
+    TUMOUR,
+)
 from taskct_core.task_networks.network import TaskNetwork
 
 LossesOfSlice = Callable[[Batch, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, float]]
@@ -84,6 +92,8 @@ def score_slices(
         SLICE_INDEX: [int(index) for index in batch[SLICE_INDEX]],
         **{name: values.tolist() for name, values in (metrics | errors).items()},
     }
+    if PHOTONS_PER_RAY in batch:
+        columns[PHOTONS_PER_RAY] = [float(photons) for photons in batch[PHOTONS_PER_RAY]]
     logits = {suffix: network(images) for suffix, network in task_networks.items()}
     for suffix, network in task_networks.items():
         predicted = logits[suffix].argmax(1)

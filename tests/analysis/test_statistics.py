@@ -17,13 +17,13 @@ def _slice_means(values: np.ndarray, draw: statistics.Resamples) -> np.ndarray:
     return draw.slice_means(values)
 
 
-def test_every_draw_takes_patients_and_then_slices_of_them():
+def test_every_draw_takes_patients_with_all_their_slices():
     values = np.arange(6.0)[:, None]
     for part in statistics._resamples(PATIENTS, draws=50, seed=1):
         weights = part.weights.toarray().reshape(50, 3, 6)
         for slot in weights.reshape(-1, 6):
             drawn = {PATIENTS[k] for k in np.flatnonzero(slot)}
-            assert len(drawn) == 1 and slot.sum() == PATIENTS.count(drawn.pop())
+            assert len(drawn) == 1 and slot.max() == 1 and slot.sum() == PATIENTS.count(drawn.pop())
         by_hand = (weights.sum(axis=1) @ values) / weights.sum(axis=(1, 2))[:, None]
         np.testing.assert_allclose(part.slice_means(values), by_hand)
 
@@ -46,36 +46,75 @@ def test_nan_slices_are_left_out_of_means():
     assert statistics.as_observed(PATIENTS).slice_means(values)[0, 0] == 4.0
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    generator = np.random.default_rng(3)
-    patients = np.repeat(np.arange(20), 6)
-    covered = 0
-    for repeat in range(150):
-        values = generator.normal(0, 1, 20)[patients] + generator.normal(0, 0.5, len(patients))
-        draws = statistics.bootstrap(patients, partial(_slice_means, values[:, None]), 300, seed=repeat)[1]
-        low, high = statistics.percentile_interval(draws)
-        covered += low[0] <= 0 <= high[0]
-    assert 0.88 <= covered / 150 <= 0.995
+def test_of_a_single_patient_slices_are_drawn():
+    _, draws = statistics.bootstrap(["a"] * 30, lambda r: r.slice_means(np.arange(30.0)[:, None]), 200)
+    assert 0.5 < draws.std() < 3
 
 
-@pytest.mark.parametrize("runs", [3, 8])
-def test_intervals_over_patients_and_few_runs_cover_the_truth(runs):
+def test_draws_of_few_patients_spread_as_students_t_of_them():
+    """Quantiles of draws of a mean against the t interval of eight values, and its standard error."""
+    values = np.random.default_rng(3).normal(size=8)
+    _, draws = statistics.bootstrap(list("abcdefgh"), lambda r: r.slice_means(values[:, None]), 40_000)
+    low, high = statistics.percentile_interval(draws)
+    expected = stats.t.interval(0.95, 7, values.mean(), stats.sem(values))
+    np.testing.assert_allclose([low[0], high[0]], expected, rtol=0.06, atol=0.03)
+
+
+@pytest.mark.parametrize(("patients", "runs"), [(8, 3), (20, 5)])
+def test_intervals_over_patients_and_runs_cover_the_truth(patients, runs):
+    """Where runs differ little but each does better on other patients, which must not count twice."""
     generator = np.random.default_rng(4)
-    patients = np.arange(15)
-    covered = 0
-    for repeat in range(200):
-        of_run = generator.normal(0, 0.3, runs)
-        values = generator.normal(0, 1, 15)[:, None] + of_run
-        score, draws = statistics.bootstrap(patients, partial(_slice_means, values), 300, seed=repeat)
-        mean = draws.mean(axis=1) + statistics.run_draws(score, 300, seed=repeat)
-        low, high = statistics.percentile_interval(mean[:, None])
+    names, covered = [f"{k:02d}" for k in range(patients)], 0
+    for repeat in range(300):
+        of_runs, both = generator.normal(0, 0.05, runs), generator.normal(0, 0.8, (patients, runs))
+        values = generator.normal(0, 0.5, (patients, 1)) + of_runs + both
+        mean = partial(_slice_means, values)
+        score, draws = statistics.bootstrap(names, mean, 400, seed=repeat)
+        error = statistics.run_variance(score, statistics.without_each(names, mean)) ** 0.5
+        total = draws.mean(axis=1) + statistics.run_draws(error, runs, 400, seed=repeat)
+        low, high = statistics.percentile_interval(total[:, None])
         covered += low[0] <= 0 <= high[0]
-    assert 0.90 <= covered / 200 <= 0.995
+    assert 0.92 <= covered / 300 <= 0.985
+
+
+def test_without_each_leaves_out_one_patient_at_a_time():
+    values = np.arange(6.0)[:, None]
+    found = statistics.without_each(PATIENTS, lambda r: r.slice_means(values))[:, 0]
+    np.testing.assert_allclose(found, [4.0, 2.4, 1.5])  # without 0 to 2, without 3, without 4 and 5
+    np.testing.assert_allclose(
+        statistics.without_each(PATIENTS, lambda r: r.slot_sums(values).sum(axis=1))[:, 0], [12, 12, 6]
+    )
 
 
 def test_one_run_adds_no_spread_and_equal_runs_none_either():
-    assert not statistics.run_draws(np.array([0.7]), 50).any()
-    assert not statistics.run_draws(np.array([0.5, 0.5, 0.5]), 50).any()
+    assert statistics.run_variance(np.array([0.7])) == 0
+    assert statistics.run_variance(np.array([0.5, 0.5, 0.5])) == 0
+    assert not statistics.run_draws(1.0, 1, 50).any() and not statistics.run_draws(0.0, 3, 50).any()
+
+
+def test_run_variance_without_the_interaction_is_that_of_a_two_way_analysis():
+    """(MS of runs - MS of interaction) / (patients * runs), for a mean over patients."""
+    generator = np.random.default_rng(9)
+    values = generator.normal(size=(12, 1)) + generator.normal(0, 2, 4) + generator.normal(size=(12, 4))
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    expected = (values.mean(axis=0).var(ddof=1) - (rest**2).sum() / (11 * 3) / 12) / 4
+    names = [f"{k:02d}" for k in range(12)]
+    without = statistics.without_each(names, lambda r: r.slice_means(values))
+    assert statistics.run_variance(values.mean(axis=0), without) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.8, 2.0])
+def test_patients_needed_have_the_power(ratio):
+    """Simulated: a paired t test of so many patients finds the difference in 80 of 100."""
+    needed = int(statistics.patients_needed(ratio, 1.0, 0.0))
+    found = stats.ttest_1samp(np.random.default_rng(0).normal(ratio, 1, (needed, 2000)), 0).pvalue < 0.05
+    assert 0.77 <= found.mean() <= (0.87 if needed > 6 else 1)
+
+
+def test_no_number_of_patients_makes_up_for_runs_or_for_no_difference():
+    assert statistics.patients_needed(0.5, 1.0, 1.0) == np.inf
+    assert statistics.patients_needed(0.0, 1.0, 0.0) == np.inf
+    assert np.isnan(statistics.patients_needed(np.nan, 1.0, 0.0))
 
 
 def test_interval_of_a_column_without_values_is_nan():

@@ -1,0 +1,83 @@
+"""Fronts of several seeds as attainment surfaces: what a training run of a study attains, and how sure that is.
+
+A point of PSNR and Dice is attained by a seed if one of its networks is at least as good in both. The median surface is
+attained by half of the seeds (Fonseca, Guerreiro, Lopez-Ibanez & Paquete 2011, EMO, LNCS 6576:106). Its band is a
+hierarchical bootstrap: patients drawn, and seeds drawn with the networks they trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import statistics
+from analysis.contestants import contestant
+from analysis.results_table import CONFIG_SEED, ResultsTable
+from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
+from analysis.selection import front_trials
+from analysis.statistics import Array
+from analysis.unavailable import NotApplicable, Unavailable
+
+FEWEST_SEEDS = 3
+_STEPS = 80  # places along the image score
+
+
+@dataclass(frozen=True)
+class Attainment:
+    """The median surface over values of ``x``: the best ``y`` that half of the seeds attain, with its 95 % band.
+
+    ``of_seeds`` ``(seed, place)`` are the surfaces of single seeds; NaN where nothing is attained.
+    """
+
+    x: Array
+    median: Array
+    low: Array
+    high: Array
+    of_seeds: Array
+
+
+def attainment(table: ResultsTable, x: str, y: str) -> Attainment:
+    """Of the configurations on the front, which validation chose, on the split of claims; both scores are maximised."""
+    methods = {contestant(table, trial) for trial in front_trials(table)}
+    trials = [trial for method in methods for trial in method.trials]
+    if not trials:
+        raise NotApplicable("The study has no front yet.")
+    samples = align(table, trials, table.claim_split)
+    seeds = _seeds_of(table, samples)
+    names = sorted({seed for seed in seeds if seeds.count(seed) == max(map(seeds.count, seeds))})
+    if len(names) < FEWEST_SEEDS:
+        raise NotApplicable(f"Attainment surfaces need the front's configurations with {FEWEST_SEEDS} seeds.")
+    if not (can_resample(samples, x) and can_resample(samples, y)):
+        raise Unavailable("The slices do not hold what these scores follow from.")
+    columns = [[place for place, seed in enumerate(seeds) if seed == name] for name in names]
+    scores = [statistics.bootstrap(samples.patients, metric_statistic(samples, name)) for name in (x, y)]
+    (x_score, x_draws), (y_score, y_draws) = scores
+    used = [place for of_seed in columns for place in of_seed]
+    grid = np.linspace(x_score[used].min(), x_score[used].max(), _STEPS)
+    of_seeds = np.stack([_surface(x_score[None, of], y_score[None, of], grid)[0] for of in columns])
+    drawn = np.stack([_surface(x_draws[:, of], y_draws[:, of], grid) for of in columns], axis=1)
+    chosen = np.random.default_rng(0).integers(len(names), size=(len(drawn), len(names)))
+    medians = _median(np.take_along_axis(drawn, chosen[:, :, None], axis=1), axis=1)
+    low, high = statistics.percentile_interval(medians)
+    return Attainment(grid, _median(of_seeds, axis=0), low, high, of_seeds)
+
+
+def _seeds_of(table: ResultsTable, samples: AlignedSamples) -> list[int]:
+    """The seed of each column: of a repeated trial each run's, else the trial's own."""
+    if not table.runs.empty or CONFIG_SEED not in table.trials:
+        return samples.seeds
+    return [int(table.trials.at[trial, CONFIG_SEED]) for trial in samples.trials]
+
+
+def _surface(x: Array, y: Array, grid: Array) -> Array:
+    """The best y of points ``(draw, point)`` whose x is at least each place's, ``(draw, place)``; NaN without any."""
+    best = np.where(x[:, None, :] >= grid[None, :, None] - 1e-12, y[:, None, :], -np.inf).max(axis=2)
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def _median(surfaces: Array, axis: int) -> Array:
+    """What half of them attain: one that attains nothing lies below all others."""
+    ordered = np.sort(np.where(np.isnan(surfaces), -np.inf, surfaces), axis=axis)
+    half = np.take(ordered, (ordered.shape[axis] - 1) // 2, axis=axis)
+    return np.where(np.isfinite(half), half, np.nan)

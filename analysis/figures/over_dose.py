@@ -1,0 +1,100 @@
+"""Gain, gap and recommended alpha over dose, and the dose at which task-adaptive training starts to pay."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.over_dose import OverDose, over_dose, tables_by_dose
+from analysis.results_table import ResultsTable
+from analysis.several_studies import StudyComparison
+from taskct_core import schema as S
+
+_TITLES = {
+    "gain": "gain in Dice over no task loss",
+    "cost": "change in PSNR [dB] from no task loss",
+    "gap": "share of the gap to full dose that is closed",
+}
+_ALPHA_TICKS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_NEAREST = 1e-4  # to 0 or 1 that an alpha is drawn
+
+
+def compute_over_dose(table: ResultsTable) -> OverDose:
+    """Of a study whose slices vary in dose."""
+    return over_dose(tables_by_dose(table))
+
+
+def compute_studies_over_dose(comparison: StudyComparison) -> OverDose:
+    """Of studies that differ in dose."""
+    pairs = zip(comparison.doses, comparison.tables, strict=True)
+    return over_dose([(dose, table) for dose, table in pairs if dose is not None])
+
+
+def draw_over_dose(data: OverDose, what: str) -> go.Figure:
+    """``gain``, ``cost`` or ``gap`` with its 95 % interval; of the gain the dose at which it starts to pay."""
+    rows = data.rows
+    figure = style.figure(x="photons per ray", y=_TITLES[what])
+    figure.add_hline(y=0, line={"color": style.NEUTRAL, "width": 1})
+    figure.add_scatter(
+        x=rows[S.PHOTONS_PER_RAY].tolist(),
+        y=rows[what].tolist(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (rows[f"{what}_high"] - rows[what]).tolist(),
+            "arrayminus": (rows[what] - rows[f"{what}_low"]).tolist(),
+            "thickness": 1.5,
+            "width": 4,
+        },
+        mode="lines+markers",
+        line={"color": style.OKABE_ITO["blue"], "width": 2},
+        marker={"size": 9},
+        hovertemplate="%{y:.3g} at %{x:.4g} photons<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(type="log")
+    if what == "gain":
+        figure.add_annotation(
+            text=words_of(data), xref="paper", yref="paper", x=0, y=1.08, showarrow=False, xanchor="left"
+        )
+        if data.starts_to_pay is not None and math.isfinite(data.starts_to_pay):
+            line = {"color": style.OKABE_ITO["vermillion"], "dash": "dash", "width": 1.5}
+            figure.add_vline(x=data.starts_to_pay, line=line)
+    return figure
+
+
+def words_of(data: OverDose) -> str:
+    """When task-adaptive training pays, in a sentence."""
+    if data.starts_to_pay is None:
+        return "At the lowest dose the interval of the gain holds 0: where it starts to pay is not known."
+    if math.isinf(data.starts_to_pay):
+        return "The gain's interval lies above 0 at every dose."
+    return f"The gain's interval lies above 0 below {data.starts_to_pay:.3g} photons a ray."
+
+
+def draw_alpha_over_dose(data: OverDose) -> go.Figure:
+    """The recommended alpha, on the logit scale."""
+    alphas = np.clip(data.rows["alpha"].to_numpy(), _NEAREST, 1 - _NEAREST)
+    figure = style.figure(x="photons per ray", y="recommended alpha")
+    figure.add_scatter(
+        x=data.rows[S.PHOTONS_PER_RAY].tolist(),
+        y=_logit(alphas).tolist(),
+        text=[f"{alpha:.4g}" for alpha in data.rows["alpha"]],
+        mode="lines+markers+text",
+        textposition="top center",
+        line={"color": style.OKABE_ITO["blue"], "width": 2},
+        marker={"size": 9},
+        hovertemplate="alpha %{text} at %{x:.4g} photons<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(type="log")
+    ticks = _logit(np.array(_ALPHA_TICKS))
+    figure.update_yaxes(tickvals=ticks.tolist(), ticktext=[f"{alpha:g}" for alpha in _ALPHA_TICKS])
+    return figure
+
+
+def _logit(alphas: np.ndarray) -> np.ndarray:
+    return np.log(alphas / (1 - alphas))
