@@ -43,6 +43,8 @@ def attainment(table: ResultsTable, x: str, y: str) -> Attainment:
     trials = [trial for method in methods for trial in method.trials]
     if not trials:
         raise NotApplicable("The study has no front yet.")
+    if max(sum(map(table.seeds_of, method.trials)) for method in methods) < FEWEST_SEEDS:
+        raise NotApplicable(f"Attainment surfaces need the front's configurations with {FEWEST_SEEDS} seeds.")
     samples = align(table, trials, table.claim_split)
     seeds = _seeds_of(table, samples)
     names = sorted({seed for seed in seeds if seeds.count(seed) == max(map(seeds.count, seeds))})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,6 @@ def _differences(
     one = [sides.index(side) for side, _ in pairs]
     other = [sides.index(side) for _, side in pairs]
     differences = draws[:, one] - draws[:, other]
-    variances = _variances(samples, sides, metric)
     low, high = statistics.percentile_interval(differences)
     return pd.DataFrame(
         {
@@ -105,31 +104,29 @@ def _differences(
             "low": low,
             "high": high,
             "p": statistics.p_values(differences),
-            "patients_needed": [
-                statistics.patients_needed(score[a] - score[b], *variances(a, b))
-                for a, b in zip(one, other, strict=True)
-            ],
+            "patients_needed": _patients_needed(samples, pairs, metric),
         }
     )
 
 
-def _variances(
-    samples: AlignedSamples, sides: Sequence[Contestant], metric: str
-) -> Callable[[int, int], tuple[float, float]]:
-    """Of two sides, by their places: the variance of patients' differences, and what runs leave in the mean difference."""
+def _patients_needed(
+    samples: AlignedSamples, pairs: Sequence[tuple[Contestant, Contestant]], metric: str
+) -> list[float]:
+    """Of each pair; the patients' differences are those of jackknife pseudo-values, means over a side's runs."""
     statistic, patients = metric_statistic(samples, metric), samples.patient_count
     if patients < 2:
-        return lambda one, other: (np.nan, np.nan)
+        return [np.nan] * len(pairs)
     score = statistic(statistics.as_observed(samples.patients))[0]
     without = statistics.without_each(samples.patients, statistic)
-    columns = [samples.columns_of(side.trials) for side in sides]
     pseudo = patients * score - (patients - 1) * without
-    of_side = [pseudo[:, of_columns].mean(axis=1) for of_columns in columns]
-    of_runs = [statistics.run_variance(score[of], without[:, of]) for of in columns]
-    return lambda one, other: (
-        float(np.var(of_side[one] - of_side[other], ddof=1)),
-        of_runs[one] + of_runs[other],
-    )
+    needed = []
+    for pair in pairs:
+        one, other = (samples.columns_of(side.trials) for side in pair)
+        differences = pseudo[:, one].mean(axis=1) - pseudo[:, other].mean(axis=1)
+        of_runs = sum(statistics.run_variance(score[of], without[:, of]) for of in (one, other))
+        difference = float(score[one].mean() - score[other].mean())
+        needed.append(statistics.patients_needed(difference, float(np.var(differences, ddof=1)), of_runs))
+    return needed
 
 
 def default_comparisons(table: ResultsTable) -> Attempt[Comparisons]:

@@ -12,6 +12,7 @@ from analysis.answer import LEAST_SHARE_SEEN
 from analysis.contestants import alpha_of, contestant, shown_whole
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.figures.differences import SIGNIFICANCE
+from analysis.figures.image_quality import compute_lesions_against_dice
 from analysis.method_draws import gap_closed_interval
 from analysis.method_scores import gap_words
 from analysis.metric_info import metric_info
@@ -35,6 +36,7 @@ def summarise(table: ResultsTable) -> list[str]:
         _gap(table),
         _audit(table),
         _correlation(table),
+        _lesions(table),
         _progress(table),
         _basis(table),
         _structures(table),
@@ -169,6 +171,26 @@ def _correlation(table: ResultsTable) -> str:
     else:
         verdict = "PSNR does not tell which trials had higher Dice"
     return f"{verdict} ({numbers})."
+
+
+def _lesions(table: ResultsTable) -> str:
+    """Whether the trial with the best Dice also shows inserted lesions better."""
+    found = attempt(compute_lesions_against_dice, table).result
+    if found is None or found.best_dice is None:
+        return ""
+    rows = found.rows.set_index("trial")
+
+    def detected(trial: int) -> str:
+        row = rows.loc[trial]
+        return f"{row['dprime']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+
+    told = [f"the trial with the best Dice on validation has d' {detected(found.best_dice)}"]
+    if found.best_dprime is not None and found.best_dprime != found.best_dice:
+        told.append(f"the one with the best d' there {detected(found.best_dprime)}")
+    fbp = table.reference("fbp")
+    if fbp is not None and fbp in rows.index:
+        told.append(f"FBP {detected(fbp)}")
+    return f"Lesions inserted into livers: {', '.join(told)}."
 
 
 def _progress(table: ResultsTable) -> str:

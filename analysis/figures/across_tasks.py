@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.across_tasks import FEWEST_RUNS, Runs, interquartile_mean, probability_of_improvement
+from analysis.contestants import shown_whole
 from analysis.figures import style
 from analysis.figures.method_profiles import MethodProfileData, draw_method_profiles
 from analysis.method_draws import best_traditional, gap_shares
@@ -32,6 +33,10 @@ class AcrossTasksData:
 
 def compute_across_tasks(comparison: StudyComparison) -> AcrossTasksData:
     """Of the methods that have three and more seeds in every study; each is compared with the first of them."""
+    if not all(
+        map(shown_whole, comparison.tables)
+    ):  # else methods are trials, whose numbers say nothing elsewhere
+        raise NotApplicable("A study has more configurations than names that say what each one is.")
     of_studies = [_gap_of_runs(table) for table in comparison.tables]
     shared = [name for name in of_studies[0] if all(name in study for study in of_studies)]
     if not shared:

@@ -16,8 +16,9 @@ from analysis.figures.method_profiles import MethodProfileData
 from analysis.image_quality import image_quality, image_quality_curves
 from analysis.method_draws import draws_of_methods
 from analysis.method_scores import shown_rows
-from analysis.results_table import ResultsTable
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.sample_scores import align
+from analysis.selection import best_trial
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
 from taskct_core.metrics.pooled import signed_bias
@@ -28,22 +29,30 @@ AXES = {"nps": "noise power [HU² mm²]", "ttf": "share of the contrast that is 
 
 @dataclass(frozen=True)
 class LesionData:
-    """Rows of trial, name, method, dice, dprime, low, high; which trial has the best Dice and which the best d'."""
+    """Rows of trial, name, dice, dprime, low, high; which trials validation says are best in either, if they are there."""
 
     split: str
     rows: pd.DataFrame
-    best_dice: int
-    best_dprime: int
+    best_dice: int | None
+    best_dprime: int | None
+
+    def winners(self) -> dict[int, str]:
+        """Trial -> what validation says it is best in."""
+        words: dict[int, list[str]] = {}
+        for trial, word in ((self.best_dice, "best Dice"), (self.best_dprime, "best d'")):
+            if trial is not None:
+                words.setdefault(trial, []).append(word)
+        return {trial: " and ".join(found) for trial, found in words.items()}
 
 
 def compute_lesions_against_dice(table: ResultsTable) -> LesionData:
-    """Every trial and reference that has both scores."""
+    """Every trial and reference that has both scores on the split of claims."""
     found = image_quality(table)
     dice = table.scores(table.claim_split, [S.PRIMARY_DICE])
     rows = found[[S.DPRIME, f"{S.DPRIME}_low", f"{S.DPRIME}_high"]].join(dice, how="inner")
     rows.columns = pd.Index(["dprime", "low", "high", "dice"])
     rows = rows.dropna(subset=["dprime", "dice"])
-    trained = rows[rows.index >= 0]
+    trained = rows.index[rows.index >= 0]
     if trained.empty:
         raise NotApplicable("No trial has both a Dice and a d'.")
     rows = rows.reset_index(names="trial")
@@ -51,9 +60,16 @@ def compute_lesions_against_dice(table: ResultsTable) -> LesionData:
     return LesionData(
         table.claim_split,
         rows.assign(name=names),
-        int(trained["dice"].idxmax()),
-        int(trained["dprime"].idxmax()),
+        _best_on_validation(table, S.PRIMARY_DICE, trained),
+        _best_on_validation(table, S.DPRIME, trained),
     )
+
+
+def _best_on_validation(table: ResultsTable, metric: str, trials: pd.Index) -> int | None:
+    scores = table.complete_scores(SEARCH_SPLIT, [metric])
+    if metric not in scores:
+        return None
+    return best_trial(scores[metric].reindex(trials), table.direction(metric))
 
 
 def draw_lesions_against_dice(data: LesionData) -> go.Figure:
@@ -83,13 +99,9 @@ def draw_lesions_against_dice(data: LesionData) -> go.Figure:
             marker={"size": 9, "symbol": symbol, "color": colour},
             hovertemplate="%{text}<br>Dice %{x:.3f}, d' %{y:.2f}<extra></extra>",
         )
-    words = {data.best_dice: "best Dice"}
-    words[data.best_dprime] = " and ".join(
-        [*([words[data.best_dprime]] if data.best_dprime in words else []), "best d'"]
-    )
-    for trial, word in words.items():
+    for trial, words in data.winners().items():
         row = data.rows.set_index("trial").loc[trial]
-        figure.add_annotation(x=row["dice"], y=row["dprime"], text=word, showarrow=True, arrowhead=0, ay=28)
+        figure.add_annotation(x=row["dice"], y=row["dprime"], text=words, showarrow=True, arrowhead=0, ay=28)
     return figure
 
 
@@ -135,6 +147,8 @@ def draw_frequency_curves(data: FrequencyData) -> go.Figure:
 
 def compute_bias_by_tissue(table: ResultsTable) -> MethodProfileData:
     """Mean error of each tissue in HU, with its sign, of the methods of the table; intervals over patients and seeds."""
+    if not {*S.ERROR_COUNTS} & {*table.samples}:
+        raise NotApplicable("The study's slices hold no errors by tissue.")
     methods = [method for method in shown_rows(table) if method.trials[0] != table.reference("full_dose")]
     samples = align(table, [trial for method in methods for trial in method.trials], table.claim_split)
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]

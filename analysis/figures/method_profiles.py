@@ -14,7 +14,7 @@ from analysis.method_scores import scores_with_intervals
 from analysis.results_table import ResultsTable
 from analysis.unavailable import NotApplicable
 
-_LINE, _PANEL, _MARGINS = 24, 84, 90  # pixels of height
+_LINE, _PANEL, _MARGINS = 20, 66, 80  # pixels of height
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,23 @@ def tissue_errors(
     """
     truth = mu_to_hu(full_dose[:, 0].double() * MU_MAX)
     error = mu_to_hu(image[:, 0].double() * MU_MAX) - truth
+    tissues = _tissues(truth, labels)
     columns = {}
-    for tissue, (low, high) in TISSUES_HU.items():
-        is_tissue = (labels == _LABELS.get(tissue, BACKGROUND)) & (truth >= low) & (truth <= high)
-        among_like = _among_like(is_tissue)
-        columns[f"{tissue}_error_sum_hu"] = torch.where(among_like, error, 0).sum((1, 2))
-        columns[f"{tissue}_error_pixels"] = among_like.sum((1, 2)).double()
+    for number, tissue in enumerate(TISSUES_HU, start=1):
+        counted = tissues == number
+        columns[f"{tissue}_error_sum_hu"] = torch.where(counted, error, 0).sum((1, 2))
+        columns[f"{tissue}_error_pixels"] = counted.sum((1, 2)).double()
     return columns
 
 
-def _among_like(mask: torch.Tensor) -> torch.Tensor:
-    """The mask without its edge; the image's rim is no edge."""
-    others = (~mask)[:, None].float()
-    return max_pool2d(others, _AMONG_LIKE, stride=1, padding=_AMONG_LIKE // 2)[:, 0] == 0
+def _tissues(truth_hu: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """``(B, H, W)``: the number of the tissue among which a pixel lies, 0 at edges and of none; the image's rim is no edge."""
+    tissues = torch.zeros_like(truth_hu, dtype=torch.float32)
+    for number, (tissue, (low, high)) in enumerate(TISSUES_HU.items(), start=1):
+        is_tissue = (labels == _LABELS.get(tissue, BACKGROUND)) & (truth_hu >= low) & (truth_hu <= high)
+        tissues[is_tissue] = number
+    highest, lowest = (
+        sign * max_pool2d(sign * tissues[:, None], _AMONG_LIKE, stride=1, padding=_AMONG_LIKE // 2)[:, 0]
+        for sign in (1, -1)
+    )
+    return torch.where(highest == lowest, tissues, 0)

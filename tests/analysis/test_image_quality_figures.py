@@ -1,0 +1,155 @@
+"""Figures of image quality and over dose, on studies whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from study_factory import Recipe, write_study, write_table
+
+import analysis
+from analysis.attainment import attainment
+from analysis.figures import FIGURES
+from analysis.figures.across_tasks import BETTER, MIDDLE, compute_across_tasks, draw_across_tasks
+from analysis.figures.over_dose import compute_studies_over_dose, draw_over_dose, words_of
+from analysis.over_dose import starts_to_pay
+from analysis.results_table import ResultsTable
+from analysis.several_studies import compare
+from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
+
+MEASURED = ("lesions_against_dice", "image_quality_profile", "noise_power", "task_transfer", "bias_by_tissue")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> ResultsTable:
+    """A study that measured image quality: d' falls with alpha, the fat of every image is 5 HU too bright."""
+    folder = StudyFolder(
+        write_study(tmp_path_factory.mktemp("measured"), Recipe(panels=False, configs=False))
+    )
+    rows, samples = pd.read_parquet(folder.results), pd.read_parquet(folder.samples)
+    alpha = rows[f"{S.CONFIG_PREFIX}alpha"].fillna(0).astype(float)
+    rows[S.DPRIME] = 3 - alpha
+    rows[f"{S.DPRIME}_low"], rows[f"{S.DPRIME}_high"] = rows[S.DPRIME] - 0.4, rows[S.DPRIME] + 0.5
+    rows[S.NOISE_HU], rows[S.TRANSFER_FREQUENCY] = 12.0, 0.3
+    samples["fat_error_pixels"] = 100.0
+    samples["fat_error_sum_hu"] = np.where(samples[S.TRIAL] >= 0, 500.0, -200.0)
+    write_table(folder.results, rows)
+    write_table(folder.samples, samples)
+    curves = [
+        {S.TRIAL: trial, S.METHOD: "m", S.SPLIT: "test", S.CURVE: curve, S.FREQUENCY: f, S.VALUE: 1 - f}
+        for trial in rows[S.TRIAL].unique()
+        for curve in ("nps", "ttf")
+        for f in (0.1, 0.2)
+    ]
+    write_table(folder.image_quality, pd.DataFrame(curves))
+    return analysis.load(folder.path)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_study_that_measured_it_shows_it(measured: ResultsTable, name: str) -> None:
+    figure = FIGURES[name].draw(FIGURES[name].compute(measured))
+    assert figure.layout.height and sum(len(trace.x) for trace in figure.data) > 0
+
+
+def test_the_winner_in_dice_need_not_be_the_one_in_lesions(measured: ResultsTable) -> None:
+    data = FIGURES["lesions_against_dice"].compute(measured)
+    alphas = measured.trials[f"{S.CONFIG_PREFIX}alpha"]
+    assert alphas[data.best_dice] > alphas[data.best_dprime] == 0
+    assert {"FBP", "Full dose"} <= set(data.rows["name"])
+    sentence = next(text for text in analysis.summarise(measured) if "inserted" in text)
+    assert "has d' 2.00 (1.60 to 2.50), the one with the best d' there 3.00" in sentence
+
+
+def test_bias_has_its_sign(measured: ResultsTable) -> None:
+    rows = FIGURES["bias_by_tissue"].compute(measured).rows.set_index("name")
+    assert set(rows["metric"]) == {"fat"}
+    assert rows.loc["FBP", "score"] == pytest.approx(-2) and "Full dose" not in rows.index
+    assert (rows.drop(index=["FBP", "TV"])["score"] == 5).all()
+
+
+def test_a_study_that_measured_nothing_says_nothing(table: ResultsTable) -> None:
+    for name in MEASURED:
+        with pytest.raises(analysis.unavailable.NotApplicable):
+            FIGURES[name].compute(table)
+
+
+@pytest.mark.parametrize(
+    ("low_ends", "expected"),
+    [([0.2, 0.1, -0.1], 2000.0), ([0.2, 0.1, 0.05], np.inf), ([-0.1, 0.2, 0.3], None)],
+)
+def test_it_starts_to_pay_where_the_low_end_crosses_zero(
+    low_ends: list[float], expected: float | None
+) -> None:
+    found = starts_to_pay(np.array([100.0, 1000.0, 4000.0]), np.array(low_ends))
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+@pytest.fixture(scope="module")
+def doses(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three studies of three doses that differ in alpha alone, with three seeds each."""
+    root = tmp_path_factory.mktemp("doses")
+    shape: dict[str, Any] = {"seeds": 3, "trials": 4, "patients": 8, "slices": 2, "epochs": 1}
+    shape |= {"architectures": ("unet",), "panels": False, "configs": False, "test_split": True}
+    folders = []
+    for number, photons in enumerate((500.0, 2000.0, 8000.0)):
+        name = f"dose-{photons:g}"
+        recipe = Recipe(name=name, photons_per_ray=photons, data_hash=name, seed=number, **shape)
+        folder = write_study(root / name, recipe)
+        rows = pd.read_parquet(folder / StudyFolder.results)
+        same = {"image_loss": "mse", "learning_rate": 1e-3, "width": 16.0}
+        write_table(
+            folder / StudyFolder.results,
+            rows.assign(**{S.CONFIG_PREFIX + key: value for key, value in same.items()}),
+        )
+        folders.append(folder)
+    return folders
+
+
+def test_studies_of_several_doses_show_gain_gap_and_alpha(doses: list[Path]) -> None:
+    data = compute_studies_over_dose(compare(doses, side_by_side=True))
+    assert data.rows[S.PHOTONS_PER_RAY].tolist() == [500, 2000, 8000]
+    # Dice of the factory's studies rises with alpha at every dose: the recommended trial beats alpha 0 at all.
+    assert (data.rows["gain"] > 0.05).all() and (data.rows["cost"] < 0).all()
+    assert data.starts_to_pay == np.inf and "every dose" in words_of(data)
+    assert data.rows["alpha"].between(0.01, 1).all() and data.rows["gap"].between(0, 1).all()
+    for what in ("gain", "gap", "cost"):
+        assert draw_over_dose(data, what).data[0].x == (500, 2000, 8000)
+
+
+def test_methods_with_three_seeds_are_compared_across_studies(doses: list[Path]) -> None:
+    data = compute_across_tasks(compare(doses, side_by_side=True))
+    middle = data.rows[data.rows["metric"] == MIDDLE]
+    assert data.studies == 3 and len(middle) == 4
+    assert (middle["low"] <= middle["score"]).all() and (middle["score"] <= middle["high"]).all()
+    assert len(data.rows[data.rows["metric"] == BETTER]) == 3
+    assert len(draw_across_tasks(data).data) == 2
+
+
+def test_the_attainment_surface_is_what_half_of_the_seeds_attain(doses: list[Path]) -> None:
+    table = analysis.load(doses[0])
+    found = attainment(table, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    assert found.of_seeds.shape[0] == 3
+    attained = (np.nan_to_num(found.of_seeds, nan=-1) >= found.median - 1e-12).sum(axis=0)
+    known = ~np.isnan(found.median)
+    assert known.any() and (attained[known] >= 2).all()
+    assert (np.diff(found.median[known]) <= 1e-12).all()  # no more Dice for more PSNR
+    inside = (found.low <= found.median + 1e-9) & (found.median <= found.high + 1e-9)
+    assert inside[known].mean() > 0.9
+
+
+def test_slices_of_several_doses_make_a_study_of_several_doses(tmp_path: Path) -> None:
+    folder = StudyFolder(
+        write_study(
+            tmp_path, Recipe(patients=8, trials=4, panels=False, configs=False, architectures=("unet",))
+        )
+    )
+    samples = pd.read_parquet(folder.samples)
+    samples[S.PHOTONS_PER_RAY] = 400.0 * 2.0 ** (samples[S.SLICE_INDEX] % 4)
+    write_table(folder.samples, samples)
+    data = FIGURES["gain_over_dose"].compute(analysis.load(tmp_path))
+    assert len(data.rows) >= 2 and (data.rows["gain"] > 0.03).all()
+    assert FIGURES["alpha_over_dose"].draw(data).layout.height
