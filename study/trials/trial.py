@@ -288,9 +288,18 @@ def _image_quality(
     worker: Worker,
     intervals: bool = True,
 ) -> ImageQuality:
-    """Image quality of the network that is shown; each worker measures all of it, so that all keep the same epoch."""
+    """Image quality of a trial, of a front at its first alpha while it trains and then at its own.
+
+    Each worker measures all of it, so that all keep the same epoch.
+    """
+    probes = inputs.probes.get(split, [])
+    if probes and isinstance(training, FrontTraining):
+        if training.epoch < training.config.epochs:
+            training.show_while_training(training.epoch_alphas[0])
+        else:
+            training.show_alpha(training.config.alpha)
     return measure(
-        inputs.probes.get(split, []),
+        probes,
         training.reconstruct,
         inputs.image_quality,
         worker.device,

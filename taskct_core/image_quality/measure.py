@@ -31,8 +31,6 @@ from taskct_core.schema import (
 
 Array = NDArray[np.float64]
 OBSERVERS = {DPRIME: "laguerre_gauss", DPRIME_GABOR: "gabor"}  # column -> channels
-
-
 NPS, TTF = "nps", "ttf"  # curves: HU^2 mm^2, and a share
 
 
@@ -57,6 +55,7 @@ class ImageQuality:
         ]
 
 
+@torch.no_grad()
 def measure(
     probes: Sequence[Probe],
     reconstruct: Callable[[Batch], torch.Tensor],
