@@ -40,7 +40,11 @@ class Estimate:
 def interquartile_mean(runs: Runs, draws: int = DRAWS, seed: int = 0) -> Estimate:
     """Mean of the middle half of all runs of all tasks: it bends to no outlier, and is surer than a median."""
     return _with_interval(
-        lambda parts: stats.trim_mean(np.concatenate(parts, axis=1), 0.25, axis=1), [runs], draws, seed
+        lambda parts: stats.trim_mean(np.concatenate(parts, axis=1), 0.25, axis=1),
+        [runs],
+        draws,
+        seed,
+        share=0.5,
     )
 
 
@@ -68,15 +72,22 @@ def probability_of_improvement(one: Runs, other: Runs, draws: int = DRAWS, seed:
 
 
 def _with_interval(
-    statistic: Callable[[Sequence[Array]], Array], methods: Sequence[Runs], draws: int, seed: int
+    statistic: Callable[[Sequence[Array]], Array],
+    methods: Sequence[Runs],
+    draws: int,
+    seed: int,
+    share: float = 1.0,
 ) -> Estimate:
-    """Bootstrap over runs within tasks, stretched as Student's t has it of so few runs in all."""
+    """Bootstrap over runs within tasks, stretched as Student's t has it of so few runs.
+
+    ``share`` of the runs decide: what is trimmed says nothing of the spread of the rest.
+    """
     generator = np.random.default_rng(seed)
     observed = [runs[None] for method in methods for runs in method.of_task]
     value = float(statistic(observed)[0])
     drawn = statistic([part for method in methods for part in method.drawn(draws, generator)])
     counts = np.array([len(runs) for method in methods for runs in method.of_task])
-    freedom = int((counts - 1).sum())
+    freedom = share * float((counts - 1).sum())
     shrunk = np.sqrt(counts.mean() / (counts.mean() - 1)) if freedom else 1.0
     tails = np.sqrt(freedom / generator.chisquare(freedom, draws)) if freedom else 1.0
     low, high = percentile_interval((value + (drawn - value) * shrunk * tails)[:, None])

@@ -61,6 +61,8 @@ def detectability(present: Array, absent: Array, draws: int = DRAWS, seed: int =
     share = np.full(ensemble.backgrounds, 1 / ensemble.backgrounds)
     times = generator.multinomial(ensemble.backgrounds, share, size=draws).astype(float)
     drawn, inflations = ensemble.squares(times)
+    if not inflations.any():  # nothing scatters
+        return Detectability(dprime)
     error = float(np.std(drawn / inflations.mean(), ddof=1)) / inflation
     spread = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
     low, high = (math.sqrt(max(end, 0.0)) for end in (squared - spread, squared + spread))
