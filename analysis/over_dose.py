@@ -84,6 +84,10 @@ def tables_by_dose(table: ResultsTable) -> list[tuple[float, ResultsTable]]:
         NotApplicable: if its slices are of one dose, or of none that is recorded.
     """
     samples = table.samples
+    if table.study.photons_per_ray is not None:
+        raise NotApplicable("All slices are of one dose.")
+    if (table.study.dataset.get("simulation") or {}).get("automatic_exposure"):
+        raise NotApplicable("With automatic exposure, photons follow the body and not the dose alone.")
     if S.PHOTONS_PER_RAY not in samples or samples[S.PHOTONS_PER_RAY].isna().all():
         raise NotApplicable("The doses of single slices are not recorded.")
     photons = samples[S.PHOTONS_PER_RAY].astype(float)
@@ -106,9 +110,7 @@ def _of_slices(table: ResultsTable, samples: pd.DataFrame) -> ResultsTable:
         scored = scores.get((row[S.TRIAL], row[S.SPLIT]))
         if scored is not None:
             rows.append({**row, **{name: scored[name] for name in scored if name in last}})
-    return dataclasses.replace(
-        table, rows=pd.DataFrame(rows, columns=last.columns), samples=samples, _facts={}
-    )
+    return dataclasses.replace(table, rows=pd.DataFrame(rows, columns=last.columns), samples=samples)
 
 
 def _at_dose(dose: float, table: ResultsTable) -> dict[str, float]:

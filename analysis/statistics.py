@@ -89,7 +89,7 @@ def _as_of_few(score: Array, draws: Array, patients: int, seed: int) -> Array:
     with np.errstate(
         invalid="ignore"
     ):  # infinite scores, such as the PSNR of full dose, stay NaN in differences
-        return np.where(np.isfinite(draws), score + (draws - score) * stretch, draws)
+        return np.where(np.isfinite(draws - score), score + (draws - score) * stretch, draws)
 
 
 def without_each(patients: Sequence[str], statistic: Statistic) -> Array:

@@ -18,6 +18,7 @@ from analysis.figures.over_dose import compute_studies_over_dose, draw_over_dose
 from analysis.over_dose import starts_to_pay
 from analysis.results_table import ResultsTable
 from analysis.several_studies import compare
+from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 
@@ -73,7 +74,7 @@ def test_bias_has_its_sign(measured: ResultsTable) -> None:
 
 def test_a_study_that_measured_nothing_says_nothing(table: ResultsTable) -> None:
     for name in MEASURED:
-        with pytest.raises(analysis.unavailable.NotApplicable):
+        with pytest.raises(NotApplicable):
             FIGURES[name].compute(table)
 
 
@@ -150,6 +151,9 @@ def test_slices_of_several_doses_make_a_study_of_several_doses(tmp_path: Path) -
     samples = pd.read_parquet(folder.samples)
     samples[S.PHOTONS_PER_RAY] = 400.0 * 2.0 ** (samples[S.SLICE_INDEX] % 4)
     write_table(folder.samples, samples)
+    with pytest.raises(NotApplicable, match="one dose"):
+        FIGURES["gain_over_dose"].compute(analysis.load(tmp_path))
+    folder.card.write_text(folder.card.read_text().replace("4096.0", "[400.0, 3200.0]"))
     data = FIGURES["gain_over_dose"].compute(analysis.load(tmp_path))
     assert len(data.rows) >= 2 and (data.rows["gain"] > 0.03).all()
     assert FIGURES["alpha_over_dose"].draw(data).layout.height
