@@ -64,8 +64,8 @@ def test_empty_masks() -> None:
     full, empty = blob((12, 12), 0), np.zeros((12, 12), dtype=bool)
     both = surface_distances(empty, empty, 1.0)
     assert math.isnan(both.dice(3.0)) and math.isnan(both.hausdorff(absent=17.0))
-    for masks in ((full, empty), (empty, full)):
-        one = surface_distances(*masks, 1.0)
+    for true, predicted in ((full, empty), (empty, full)):
+        one = surface_distances(true, predicted, 1.0)
         assert one.dice(3.0) == 0 and one.hausdorff(absent=17.0) == 17.0
 
 
