@@ -226,14 +226,21 @@ def plain_scores(samples: pd.DataFrame) -> dict[str, float]:
             scores[f"dice_mean_{scope}_{empty}"] = float(np.nanmean(pair))
     sums = samples.groupby(S.PATIENT)[[name for name in samples if name.endswith(("pixels", "within"))]].sum()
     for structure in S.STRUCTURES:
-        of = sums[[f"{structure}_surface_within", f"{structure}_surface_pixels"]].to_numpy().T
-        scores[f"surface_dice_{structure}"] = float((of[0] / of[1]).mean())
-        true, found = (sums[f"{structure}_{part}_pixels"] for part in ("true", "predicted"))
-        scores[f"volume_error_{structure}"] = float((100 * (found - true).abs() / true).mean())
+        within, pixels = (sums[f"{structure}_surface_{part}"].tolist() for part in ("within", "pixels"))
+        scores[f"surface_dice_{structure}"] = _mean_share(within, pixels)
+        true, found = (sums[f"{structure}_{part}_pixels"].tolist() for part in ("true", "predicted"))
+        errors = [100 * abs(f - t) for f, t in zip(found, true, strict=True)]
+        scores[f"volume_error_{structure}"] = _mean_share(errors, true)
     true, hit, false = (float(samples[name].sum()) for name in S.COMPONENT_COUNTS)
     if true:
         scores |= {"tumour_recall": hit / true, "tumour_f1": 2 * hit / (hit + true + false)}
     return scores
+
+
+def _mean_share(parts: list[float], wholes: list[float]) -> float:
+    """Mean over patients of part / whole, of those that have any."""
+    shares = [part / whole for part, whole in zip(parts, wholes, strict=True) if whole]
+    return sum(shares) / len(shares) if shares else float("nan")
 
 
 def _plain_dice(pooled: pd.DataFrame, structure: str, empty: str) -> float:
