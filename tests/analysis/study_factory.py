@@ -224,6 +224,11 @@ def plain_scores(samples: pd.DataFrame) -> dict[str, float]:
             pair = [_plain_dice(pooled, structure, empty) for structure in S.STRUCTURES]
             scores[f"dice_liver_{scope}_{empty}"], scores[f"dice_tumour_{scope}_{empty}"] = pair
             scores[f"dice_mean_{scope}_{empty}"] = float(np.nanmean(pair))
+    return scores | (_plain_boundary_scores(samples) if set(S.SURFACE_COUNTS) <= set(samples) else {})
+
+
+def _plain_boundary_scores(samples: pd.DataFrame) -> dict[str, float]:
+    scores: dict[str, float] = {}
     sums = samples.groupby(S.PATIENT)[[name for name in samples if name.endswith(("pixels", "within"))]].sum()
     for structure in S.STRUCTURES:
         within, pixels = (sums[f"{structure}_surface_{part}"].tolist() for part in ("within", "pixels"))
