@@ -13,7 +13,7 @@ from analysis import statistics
 from analysis.contestants import Contestant, contestant, shown_contestants
 from analysis.method_draws import basis, method_draws
 from analysis.results_table import ResultsTable
-from analysis.sample_scores import AlignedSamples, align, can_resample, patient_scores
+from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, patient_scores
 from analysis.selection import baseline
 from analysis.unavailable import Attempt, Unavailable, attempt
 from taskct_core import schema as S

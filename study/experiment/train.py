@@ -44,7 +44,7 @@ class TrainStage(Stage[EpochRow]):
             config.execution.data_path,
             experiment.trust,
             fresh,
-            config.image_quality,
+            image_quality=config.image_quality,
         )
         task = TrialTask(config.trial, self.folder, 0)
         self.rows = train_trial(task, inputs, config.execution, on_step)
