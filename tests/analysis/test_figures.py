@@ -37,7 +37,15 @@ def test_a_full_study_has_every_figure(tmp_path):
     drawn_already = [f"alpha_dice_{structure}_patient_nnunet" for structure in ("liver", "tumour")]
     assert missing == [
         *("front_objectives", "continuous_front", "attainment", *of_doses),
-        *("judge_audit", "judge_own", "image_panels", *drawn_already, *of_lesions, "bias_by_tissue", "importance_3"),
+        *(
+            "judge_audit",
+            "judge_own",
+            "image_panels",
+            *drawn_already,
+            *of_lesions,
+            "bias_by_tissue",
+            "importance_3",
+        ),
     ]
 
 
