@@ -172,9 +172,7 @@ def test_no_interval_leaves_what_a_dice_can_be(tmp_path):
     rows.loc[liver, "liver_overlap_pixels"] = rows.loc[liver, "liver_predicted_pixels"]
     rows.loc[rows[S.TRIAL] == 17, "liver_overlap_pixels"] = 200
     spread = analysis.ResultsTable(table.folder, table.rows, rows, table.study, table.evaluations)
-    ends = analysis.methods_table(spread)[
-        [f"dice_liver_patient_nnunet_{end}" for end in ("low", "high")]
-    ].dropna()
+    ends = analysis.methods_table(spread)[[f"{S.PRIMARY_DICE}_{end}" for end in ("low", "high")]].dropna()
     assert len(ends) and ends.min(axis=None) >= 0 and ends.max(axis=None) == 1
 
 

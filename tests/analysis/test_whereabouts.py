@@ -62,7 +62,8 @@ def told(page: str) -> str:
 
 def test_a_report_tells_no_secret_and_no_whereabouts(study: Path) -> None:
     text = told(analysis.write_report(study).read_text())
-    assert "disk full: my runs/liver/study/trials/0003/metrics.jsonl on … (…), and x.log" in text
+    reason = "disk full: my runs/liver/study/trials/0003/metrics.jsonl on … (…), and x.log"
+    assert json.dumps(reason) in text  # the page's script shows it
     for secret in (*PASSWORDS, *WHEREABOUTS):
         assert secret not in text, text[max(0, text.index(secret) - 200) : text.index(secret) + 50]
 
