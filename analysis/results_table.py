@@ -114,9 +114,10 @@ class ResultsTable:
 
     @cached_property
     def _equals(self) -> dict[str, str]:
-        """Metric -> the first with the same values in every row; objectives and mean Dice come first."""
+        """Metric -> the first with the same values in every row; objectives and the Dice that is shown come first."""
         first: dict[bytes, str] = {}
-        order = dict.fromkeys([*self.objectives, S.PRIMARY_DICE, *self.metrics])
+        shown = [S.PRIMARY_DICE, LIVER_DICE, "dice_tumour_patient_nnunet"]
+        order = dict.fromkeys([*self.objectives, *shown, *self.metrics])
         rows = self.rows[[name for name in order if name in self.metrics]].astype(float)
         return {str(name): first.setdefault(rows[name].to_numpy().tobytes(), str(name)) for name in rows}
 
