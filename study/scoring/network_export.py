@@ -11,7 +11,7 @@ from pathlib import Path
 from study.data.dataset import load_card
 from study.scoring.evaluate import load_trained
 from taskct_core import schema
-from taskct_core.apply.card import ReconstructorCard, ScanRecord, read_card, save_reconstructor
+from taskct_core.apply.card import ReconstructorCard, ScanRecord, read_card, save_reconstructor, scores_of
 from taskct_core.apply.reconstructor import Reconstructor
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import ReconstructorFolder, StudyFolder
@@ -80,7 +80,7 @@ def network_at_alpha(study: StudyFolder, trial: int, alpha: float, trust: Trust)
         study=known.name,
         trial=trial,
         data_hash=dataset.data_hash,
-        scores={"validation": {name: scores[name] for name in schema.METRICS if name in scores}},
+        scores=scores_of([{"split": "validation", **scores}]),
     )
     return Reconstructor(module, dataset.scan(trust), card).eval().requires_grad_(False)
 

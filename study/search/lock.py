@@ -30,7 +30,14 @@ from typing import Any
 
 import psutil
 
-from taskct_core.contracts.files import create_exclusively, is_remote, parse_json, remove_partials, write_json
+from taskct_core.contracts.files import (
+    create_exclusively,
+    is_remote,
+    parse_json,
+    read_whole,
+    remove_partials,
+    write_json,
+)
 from taskct_core.contracts.folders import Folder
 from taskct_core.errors import StudyError
 
@@ -159,7 +166,7 @@ def study_lock(folder: Path, what: str = "study") -> Iterator[StudyLock]:
 def read_driver(folder: Path) -> Driver | None:
     """Who holds the lock of the study in ``folder``, alive or not; ``None`` if nobody does, or it cannot be read."""
     try:
-        return _parse(parse_json(Folder(folder).lock.read_bytes()))
+        return _parse(parse_json(read_whole(Folder(folder).lock)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

