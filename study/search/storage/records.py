@@ -138,7 +138,8 @@ def not_as_written(received: str) -> StudyError:
     return StudyError(
         "a study's storage must hold what its driver wrote",
         received,
-        "Restore the storage from a backup, or make it again with `taskct study rebuild`.",
+        "Restore the storage from a backup, or make it again with `taskct study rebuild`, which sets a journal aside; "
+        "of a database the study must be deleted first (`optuna delete-study`).",
     )
 
 
