@@ -94,7 +94,8 @@ def drive(folder: Path, address: str) -> dict[str, Any]:
         ]
         return {"trials": [(r.status, r.last_epoch, r.retries) for r in summary.trials], "nodes": nodes}
 
-    coordinated = tune_resources(ExecutionConfig(executor="train", driver_resource=DRIVER_RESOURCE))
+    execution = ExecutionConfig(executor="train", workers_per_trial=2, driver_resource=DRIVER_RESOURCE)
+    coordinated = tune_resources(execution)
     with ray_session(address):
         found = {
             "hosts": len(alive_nodes()),
