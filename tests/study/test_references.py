@@ -8,7 +8,9 @@ import json
 import math
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,6 +139,11 @@ def inputs_of(small, config: ExperimentConfig) -> TrialInputs:
     )
 
 
+def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what has no value, such as the bias of a tissue that no slice has: no NaN equals another."""
+    return {name: value for name, value in row.items() if value == value}
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
@@ -156,7 +163,8 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     here = folder.path.parent / "here"
     write_references(here, inputs_of(small, config))
     for one, other in zip(rows, read_rows(StudyFolder(here).references), strict=True):
-        differing = {name for name in one if one[name] != other[name]}
+        ours, theirs = _numbers(one), _numbers(other)
+        differing = {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
         assert differing <= {schema.SECONDS, schema.FINISHED_AT}
     write_rows(folder.references, rows[:6])  # as after a kill while SIRT was scored
     resumed = SearchStage(Experiment(config))
@@ -184,7 +192,7 @@ def test_stopped_references_are_finished_by_the_next_driver(
     assert second.finish()
     second.stop()
     rows = read_rows(StudyFolder(tmp_path / "study").references)
-    assert rows[: len(before)] == before and len(rows) == 8
+    assert [*map(_numbers, rows[: len(before)])] == [*map(_numbers, before)] and len(rows) == 8
 
 
 @pytest.mark.ray
