@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import plotly.graph_objects as go
 
+from analysis.axis_scales import AxisScale
 from analysis.figures import style
 from analysis.over_dose import OverDose, over_dose, tables_by_dose
 from analysis.results_table import ResultsTable
@@ -18,8 +18,7 @@ _TITLES = {
     "cost": "change in PSNR [dB] from no task loss",
     "gap": "share of the gap to full dose that is closed",
 }
-_ALPHA_TICKS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
-_NEAREST = 1e-4  # to 0 or 1 that an alpha is drawn
+_ALPHA_SCALE = AxisScale("logit", 0.001, 0.999, ends=(0.0, 1.0))
 
 
 def compute_over_dose(table: ResultsTable) -> OverDose:
@@ -77,11 +76,10 @@ def words_of(data: OverDose) -> str:
 
 def draw_alpha_over_dose(data: OverDose) -> go.Figure:
     """The recommended alpha, on the logit scale."""
-    alphas = np.clip(data.rows["alpha"].to_numpy(), _NEAREST, 1 - _NEAREST)
     figure = style.figure(x="photons per ray", y="recommended alpha")
     figure.add_scatter(
         x=data.rows[S.PHOTONS_PER_RAY].tolist(),
-        y=_logit(alphas).tolist(),
+        y=_ALPHA_SCALE.positions(data.rows["alpha"]).tolist(),
         text=[f"{alpha:.4g}" for alpha in data.rows["alpha"]],
         mode="lines+markers+text",
         textposition="top center",
@@ -91,10 +89,6 @@ def draw_alpha_over_dose(data: OverDose) -> go.Figure:
         showlegend=False,
     )
     figure.update_xaxes(type="log")
-    ticks = _logit(np.array(_ALPHA_TICKS))
-    figure.update_yaxes(tickvals=ticks.tolist(), ticktext=[f"{alpha:g}" for alpha in _ALPHA_TICKS])
+    positions, texts = zip(*_ALPHA_SCALE.ticks(), strict=True)
+    figure.update_yaxes(tickvals=positions, ticktext=texts)
     return figure
-
-
-def _logit(alphas: np.ndarray) -> np.ndarray:
-    return np.log(alphas / (1 - alphas))
