@@ -35,7 +35,7 @@ from study.experiment.experiment import Experiment
 from study.experiment.inputs import open_inputs
 from study.experiment.search import run_experiment_study
 from study.experiment.workspace import Workspace
-from study.trials.trial import TrialInputs
+from study.trials.inputs import TrialInputs
 from taskct_core.metrics import summarise
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.trial import build_training

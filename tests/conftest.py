@@ -69,14 +69,14 @@ class Small:
         return _table_feed(self.workspace.dataset, self.card, split)
 
     def trial_inputs(self, *, shown: bool = False, **changes: Any) -> Any:
-        """What its trials share, read without Ray: a ``study.trials.trial.TrialInputs``.
+        """What its trials share, read without Ray: a ``study.trials.inputs.TrialInputs``.
 
         Args:
             shown: whether slices are chosen that a report would show.
             changes: what differs.
         """
+        from study.trials.inputs import TrialInputs
         from study.trials.panels import choose_panel
-        from study.trials.trial import TrialInputs
         from taskct_core.geometry import geometry_from_dict
 
         feeds = changes.pop("feeds", None) or {split: self.feed(split) for split in self.card.shards}

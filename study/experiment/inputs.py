@@ -16,10 +16,10 @@ from study.data.split_shards import SplitShards
 from study.experiment.experiment import Experiment
 from study.experiment.workspace import Workspace
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs
 from study.trials.panels import PANEL_SLICES, SLICES_A_FOLD, choose_panel
 from study.trials.repeats import Repeats
 from study.trials.resources import simulation_cpus
-from study.trials.trial import TrialInputs
 from taskct_core import schema
 from taskct_core.apply.card import ScanRecord
 from taskct_core.errors import DataError, ResourceError

@@ -18,10 +18,10 @@ from study.data.feed import Feed
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs
 from study.trials.plugins import metric_directions
 from study.trials.resources import has_coordinator, tune_resources, worker_resources
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs
 from taskct_core.contracts.files import is_remote, open_folder
 from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ResourceError

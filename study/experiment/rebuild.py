@@ -32,7 +32,7 @@ from study.search.storage.opening import name_objectives, reopen_or_begin, stora
 from study.search.storage.queue import enqueue_matching
 from study.search.storage.records import REBUILT, VALUES, read_records
 from study.trials import epoch_log
-from study.trials.trial import read_trial_config
+from study.trials.trial_config import read_trial_config
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import DataError, StudyError, TaskctError

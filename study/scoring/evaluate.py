@@ -29,7 +29,7 @@ from study.scoring.reference_scorer import IMAGES
 from study.search.storage.records import best_records
 from study.trials.checkpoint import read_checkpoint
 from study.trials.plugins import own_scores
-from study.trials.trial import read_trial_config
+from study.trials.trial_config import read_trial_config
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder, TrialFolder

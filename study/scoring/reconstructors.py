@@ -10,7 +10,7 @@ import analysis
 from analysis.selection import Choice, choose_trial
 from study.scoring.network_export import front_trials_by_hypervolume, network_at_alpha
 from study.trials.checkpoint import read_checkpoint
-from study.trials.trial import read_trial_config
+from study.trials.trial_config import read_trial_config
 from taskct_core.apply.card import ReconstructorCard, ScanRecord, scores_of
 from taskct_core.apply.reconstructor import Reconstructor, build_of_card, load_reconstructor
 from taskct_core.contracts.files import write_bytes

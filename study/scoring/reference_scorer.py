@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from study.data.batches import Share
+from study.trials.inputs import TrialInputs, load_audit
 from study.trials.repeats import Repeats, folds_of
-from study.trials.trial import TrialInputs, load_audit
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import Batch, SliceRow

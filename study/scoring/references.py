@@ -20,10 +20,11 @@ from study.data.batches import Share
 from study.provenance import provenance
 from study.scoring.reference_scorer import IMAGES, Piece, ReferenceScorer, timed
 from study.search.events import ReferencesAdvanced
+from study.trials.inputs import TrialInputs
 from study.trials.panels import write_panel, write_panel_truth
 from study.trials.plugins import own_scores
+from study.trials.record import save_samples
 from study.trials.repeats import Repeats, folds_of, means_over_patients, means_over_runs
-from study.trials.trial import TrialInputs, save_samples
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder

@@ -18,8 +18,8 @@ from study.cluster.ray_session import cluster_cpus
 from study.scoring.reference_scorer import Piece, ReferenceScorer, timed
 from study.scoring.references import PARTS, write_references
 from study.search.events import OnEvent, ReferencesAdvanced, ReferenceScored
+from study.trials.inputs import TrialInputs
 from study.trials.repeats import Repeats
-from study.trials.trial import TrialInputs
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from study.cluster.ray_session import ray_session
 from study.search.conductor import Conductor, Proposal
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs
 from study.trials.resources import worker_resources
 from study.trials.stacked import StackRunner, TrialFailed
-from study.trials.trial import TrialInputs
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.training.config import TrialConfig
 

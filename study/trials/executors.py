@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.ray_train import fit_in_train, train_with_ray_train
 from study.trials.repeats import Repeats, repeat_trial
 from study.trials.task import TrialTask, trusted_task
-from study.trials.trial import TrialInputs, Worker, run_trial, write_trial_config
+from study.trials.trial import run_trial
+from study.trials.trial_config import write_trial_config
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError

@@ -9,10 +9,11 @@ from typing import Any
 
 from study.data.batches import Share
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.resources import worker_resources
 from study.trials.standing_group import Report, StandingGroup, serve
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core.contracts.files import arrow_filesystem
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import TaskctError

@@ -20,9 +20,11 @@ import numpy as np
 
 from study.provenance import config_hash, provenance
 from study.trials import epoch_log
+from study.trials.inputs import TrialInputs
 from study.trials.panels import join_panels
 from study.trials.plugins import own_scores
-from study.trials.trial import TrialInputs, save_samples, write_trial_config
+from study.trials.record import save_samples
+from study.trials.trial_config import write_trial_config
 from taskct_core import schema
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow, SliceRow, epoch_row, read_rows, slice_row, write_rows

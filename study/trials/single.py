@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from study.trials.config import ExecutionConfig
 from study.trials.follow import follow_epochs
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.ray_train import fit_in_train
 from study.trials.resources import worker_resources
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow, read_rows
 

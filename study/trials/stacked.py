@@ -14,8 +14,9 @@ import torch
 
 from study.data.batches import Share
 from study.trials.config import ExecutionConfig
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.task import trusted_task
-from study.trials.trial import TrialInputs, TrialRun, Worker
+from study.trials.trial import TrialRun
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError, TrainingError

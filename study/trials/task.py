@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.trials.trial import TrialInputs, require_trusted
+from study.trials.inputs import TrialInputs
+from study.trials.trial_config import require_trusted
 from taskct_core.contracts.files import open_folder
 from taskct_core.training.config import TrialConfig
 

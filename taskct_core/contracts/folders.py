@@ -114,7 +114,7 @@ class StudyFolder(Folder):
 
 
 class TrialFolder(Folder):
-    """One trial's; ``study.trials.trial`` writes it."""
+    """One trial's; ``study.trials`` writes it."""
 
     config = Entry("config.yaml")  # TrialConfig
     epoch_log = Entry("metrics.jsonl")  # one row an epoch, on the validation split

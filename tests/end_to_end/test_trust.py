@@ -19,8 +19,9 @@ from torch import nn
 
 from study.cli import main
 from study.config import ExperimentConfig, load_experiment, recorded, trust_of
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.task import trusted_task
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TaskNetworkFolder, TrialFolder
 from taskct_core.errors import ConfigError

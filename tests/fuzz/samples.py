@@ -17,7 +17,7 @@ from study.data.dataset import DatasetCard, ShardEntry, hash_of, write_card
 from study.data.shards import to_table, write_shard
 from study.trials import epoch_log
 from study.trials.task import TrialTask
-from study.trials.trial import write_trial_config
+from study.trials.trial_config import write_trial_config
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import write_rows

@@ -33,7 +33,7 @@ from study.search.space import SearchSpace
 from study.search.storage.opening import create_study, open_study
 from study.search.storage.records import read_records
 from study.trials import epoch_log
-from study.trials.trial import read_trial_config
+from study.trials.trial_config import read_trial_config
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import TaskctError

@@ -22,7 +22,8 @@ from study.search.lock import read_driver, study_lock
 from study.search.storage.opening import open_study
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.inputs import TrialInputs, Worker
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows

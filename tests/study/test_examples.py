@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from study.config import SourceConfig
-from study.trials.trial import Worker, run_trial
+from study.trials.inputs import Worker
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.errors import ConfigError
 from taskct_core.losses import build_image_loss, build_task_loss

@@ -20,10 +20,11 @@ from study.data.stream_feed import StreamFeed
 from study.experiment.inputs import open_inputs
 from study.trials import epoch_log
 from study.trials.executors import check_execution
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.resources import tune_resources
 from study.trials.single import train_trial
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import ConfigError, TrainingError

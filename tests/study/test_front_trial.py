@@ -21,7 +21,8 @@ from study.scoring.network_export import export_network
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
 from study.trials.front import hypervolume_of_trial
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.inputs import TrialInputs, Worker
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows

@@ -14,8 +14,9 @@ from study.data.batches import Share
 from study.scoring.evaluate import evaluate_study
 from study.scoring.references import write_references
 from study.trials import epoch_log
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.repeats import means_over_runs
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import read_rows

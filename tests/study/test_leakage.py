@@ -17,7 +17,8 @@ from study.data.feed import TableFeed
 from study.data.leakage import check_no_leakage, check_no_twins
 from study.data.shards import from_table, to_table
 from study.experiment.pretrain import train_task_network
-from study.trials.trial import Worker, run_trial
+from study.trials.inputs import Worker
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import DataError

@@ -24,7 +24,7 @@ from study.search.events import EpochReported, Event
 from study.search.lock import study_lock
 from study.search.storage.records import TrialRecord, read_records
 from study.trials.task import TrialTask
-from study.trials.trial import write_trial_config
+from study.trials.trial_config import write_trial_config
 from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, StudyError

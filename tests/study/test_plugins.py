@@ -17,8 +17,9 @@ from study.experiment.experiment import Experiment
 from study.experiment.search import run_experiment_study
 from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
+from study.trials.inputs import Worker
 from study.trials.plugins import metric_directions, own_scores
-from study.trials.trial import Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows

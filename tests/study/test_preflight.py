@@ -12,7 +12,7 @@ from torch import nn
 from study.config import ExperimentConfig
 from study.experiment import preflight
 from study.experiment.preflight import check_before_study, check_space, disk_problems, resource_problems
-from study.trials.trial import TrialInputs
+from study.trials.inputs import TrialInputs
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
 

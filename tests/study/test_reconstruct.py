@@ -18,8 +18,9 @@ from study.data.batches import Share
 from study.results import export_results
 from study.scoring.reconstructors import chosen_trial, publish_recommended, trial_reconstructor
 from study.search.storage.records import TrialRecord
+from study.trials.inputs import Worker
 from study.trials.panels import choose_panel
-from study.trials.trial import Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.apply.card import ScanRecord, read_card
 from taskct_core.apply.reconstructor import Reconstructor

@@ -33,7 +33,7 @@ from study.monitor.status_view import draw_status
 from study.scoring.references import write_references
 from study.scoring.references_beside import ReferencesBeside
 from study.search.events import Event, ReferencesAdvanced, ReferenceScored, TrialStarted
-from study.trials.trial import TrialInputs
+from study.trials.inputs import TrialInputs
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow, read_rows, write_rows

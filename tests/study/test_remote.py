@@ -19,7 +19,8 @@ from study.search.events import EpochReported, Event, TrialErrored
 from study.search.lock import read_driver, study_lock
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
-from study.trials.trial import Worker, run_trial
+from study.trials.inputs import Worker
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.files import check_writable, create_exclusively, is_remote, open_folder
 from taskct_core.contracts.folders import Folder, StudyFolder, TrialFolder

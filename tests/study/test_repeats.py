@@ -15,9 +15,12 @@ from study.scoring.references import write_references
 from study.search.config import StudyConfig, points_of
 from study.search.storage.records import TrialRecord
 from study.trials import epoch_log
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.panels import choose_panel, join_panels
+from study.trials.record import save_samples
 from study.trials.repeats import Repeats, means_over_patients, repeat_trial
-from study.trials.trial import TrialInputs, Worker, read_trial_config, run_trial, save_samples
+from study.trials.trial import run_trial
+from study.trials.trial_config import read_trial_config
 from taskct_core import schema
 from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder, TrialFolder

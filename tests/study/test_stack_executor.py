@@ -21,8 +21,9 @@ from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
 from study.trials.config import ExecutionConfig
 from study.trials.executors import check_execution
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.stacked import StackRunner
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import read_rows

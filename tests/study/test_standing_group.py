@@ -15,10 +15,11 @@ import ray
 from study.config import ExecutionConfig
 from study.experiment.inputs import open_inputs
 from study.trials import epoch_log
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.ray_train import train_with_ray_train
 from study.trials.single import train_trial
 from study.trials.task import TrialTask
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import TrainingError

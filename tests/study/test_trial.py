@@ -18,8 +18,9 @@ from study.data.fresh_samples import FreshSamples
 from study.data.split_shards import SplitShards
 from study.data.stream_feed import StreamFeed
 from study.trials import epoch_log
+from study.trials.inputs import TrialInputs, Worker
 from study.trials.panels import PANEL_SLICES, choose_panel
-from study.trials.trial import TrialInputs, Worker, run_trial
+from study.trials.trial import run_trial
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.errors import DataError, TrainingError
