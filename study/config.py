@@ -83,6 +83,14 @@ class ExperimentConfig(DatasetSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        if self.study.budget.gpu_hours is not None and not self.execution.use_gpu:
+            raise ValueError(
+                "study.budget.gpu_hours needs execution.use_gpu: true; without GPUs none are spent"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_image_quality(self) -> Self:
         asked = [
             *self.study.objectives,

@@ -51,6 +51,7 @@ class StudyPlan:
         directions: column -> ``maximize`` or ``minimize``, for every objective and watched metric; by default those
             of the platform's metrics and of own objectives (:mod:`study.trials.plugins`).
         runs: of a trial whose configuration is repeated over folds and seeds: each reports once, as an epoch does.
+        gpus: that a trial holds, which ``study.budget.gpu_hours`` counts.
     """
 
     config: StudyConfig
@@ -59,6 +60,7 @@ class StudyPlan:
     epochs: int | None = None
     directions: Mapping[str, str] | None = None
     runs: int | None = None
+    gpus: float = 0.0
 
 
 class Executor(Protocol):
@@ -86,6 +88,7 @@ class StudySummary:
     seconds: float  # of this call
     interrupted: bool  # whether trials are left to be run or continued, by the next call
     timed_out: bool = False  # whether that is because `timeout` was over
+    ended_by: str | None = None  # what of study.budget was used up before all trials had run to their end
 
 
 def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -> StudySummary:
@@ -130,6 +133,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             seconds=time.monotonic() - started,
             interrupted=not conductor.is_finished,
             timed_out=conductor.time_is_up and not conductor.is_finished,
+            ended_by=conductor.ended_by if conductor.is_finished else None,
         )
 
 
@@ -141,6 +145,8 @@ def _write_plan(study: optuna.Study, plan: StudyPlan, executor: Executor, rules:
         "epochs": plan.runs or plan.epochs,
         "timeout": rules.timeout,
         "trial_timeout": rules.trial_timeout,
+        "budget": plan.config.budget.model_dump(),
+        "epochs_per_report": plan.epochs if plan.runs else None,
     }
     study.set_user_attr(PLAN, told)
 
@@ -151,6 +157,7 @@ def _conduct(conductor: Conductor, executor: Executor, on_event: OnEvent) -> Non
     try:
         if conductor.remaining():
             executor.run(conductor)
+        conductor.close()
         is_finished = conductor.is_finished
     finally:
         on_event(TrialsEnded(is_finished))
@@ -205,6 +212,8 @@ def _rules(plan: StudyPlan, executor: Executor, space: SearchSpace, study: optun
         reports_wait=executor.reports_wait,
         timeout=config.timeout,
         trial_timeout=config.trial_timeout,
+        budget=config.budget,
+        gpus=plan.gpus,
     )
 
 

@@ -160,7 +160,7 @@ def _pretrain(stage: PretrainStage) -> None:
 def _search(stage: SearchStage) -> None:
     study = stage.experiment.config.study
     if stage.is_done:
-        console.print(f"Study: {stage.folder}  (all {study.trials} trials have ended)")
+        console.print(f"Study: {stage.folder}  (it has ended; `taskct study status` shows how)")
         return
     with _session(stage.experiment), study_console(stage.folder, study.objectives) as on_event:
         complete(stage, on_event, lambda: _session(stage.experiment))
@@ -177,3 +177,5 @@ def _search(stage: SearchStage) -> None:
     states = [trial.status for trial in summary.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     console.print(f"Study: {stage.folder}  ({counts}; {summary.seconds:.0f} s)")
+    if summary.ended_by is not None:
+        console.print(f"The study has ended early: {summary.ended_by}. A larger one continues it.")

@@ -22,7 +22,7 @@ from study.scoring.references_beside import ReferencesBeside
 from study.search.events import Event, OnEvent, StudyOpened, TrialFinished, TrialsEnded, TrialStarted, ignore
 from study.search.stack import StackExecutor
 from study.search.storage.opening import check_storage
-from study.search.storage.records import WAITING, planned_count, read_records
+from study.search.storage.records import SPENT, WAITING, planned_count, read_records
 from study.search.tune import TuneExecutor
 from study.trials.executors import (
     Trainable,
@@ -33,12 +33,12 @@ from study.trials.executors import (
 )
 from study.trials.plugins import metric_directions
 from study.trials.repeats import Repeats, with_shared
-from study.trials.resources import tune_resources, worker_resources
+from study.trials.resources import gpus_per_trial, tune_resources, worker_resources
 from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import ConfigError, DataError
-from taskct_core.schema import COMPLETE, FAIL, PRUNED
+from taskct_core.schema import COMPLETE, FAIL, PRUNED, RUNNING
 
 # Exporting reads every trial's log: with many trials, not after each of them.
 _SECONDS_BETWEEN_EXPORTS = 15.0
@@ -85,9 +85,12 @@ class SearchStage(Stage[Event]):
         )
         if not same:
             return False
-        records = read_records(load_study(self.folder))
+        study = load_study(self.folder)
+        records = read_records(study)
         ended = [record for record in records if record.status in (COMPLETE, PRUNED, FAIL)]
         has_trials = len(ended) == len(records) and planned_count(records) >= config.study.trials
+        if study.user_attrs.get(SPENT, {}).get("ended_by") is not None:
+            has_trials = all(record.status != RUNNING for record in records)
         has_sinograms = bool(self.experiment.dataset.simulation.get("store_sinogram"))
         return has_trials and not missing_references(self.folder, has_sinograms)
 
@@ -124,6 +127,7 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
         epochs=config.trial.epochs,
         runs=len(repeats.runs) if is_repeated(config) else None,
         directions=metric_directions(config.study.objectives),
+        gpus=_gpus(config),
     )
     executor = _executor(config, repeats)
 
@@ -198,6 +202,14 @@ def _resources(experiment: ExperimentConfig) -> dict[str, float]:
     if experiment.study.trainable is not None:
         return worker_resources(experiment.execution)
     return tune_resources(experiment.execution)
+
+
+def _gpus(experiment: ExperimentConfig) -> float:
+    """That one trial holds; a trainable of the user's own runs in one process."""
+    execution = experiment.execution
+    if experiment.study.trainable is not None:
+        execution = execution.model_copy(update={"workers_per_trial": 1})
+    return gpus_per_trial(execution)
 
 
 def _write_card(experiment: Experiment) -> None:

@@ -17,12 +17,15 @@ import optuna
 from optuna.study import StudyDirection
 
 from analysis.pareto import hypervolume
+from study.search.budget import Spent, read_spent
+from study.search.config import BudgetConfig
 from study.search.events import ReferencesAdvanced
 from study.search.lock import Driver, read_driver
 from study.search.storage.opening import open_study
 from study.search.storage.records import (
     PLAN,
     REBUILT,
+    SPENT,
     TrialRecord,
     best_records,
     planned_count,
@@ -75,6 +78,9 @@ class StudyStatus:
     failures: list[TrialRecord]
     timeout: float | None  # seconds after which its driver stops
     trial_timeout: float | None  # seconds that an attempt at a trial may take
+    budget: BudgetConfig  # of all drivers together
+    spent: Spent
+    ended_by: str | None  # what of the budget ended the study before all its trials had run to their end
     seconds_left: float | None  # estimated; None before the first trial ended, or when nothing runs
     references: ReferencesAdvanced | None  # how far they are; None before they begin, and when they are whole
 
@@ -98,7 +104,9 @@ class StatusReader:
         alive = driver is not None and driver.is_alive
         counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}
         references = _read_references(StudyFolder(self._folder))
-        is_whole = finished == total and references is None
+        running = [self._running(r, plan, driver if alive else None) for r in records if r.status == RUNNING]
+        ended_by = study.user_attrs.get(SPENT, {}).get("ended_by")
+        is_whole = (finished == total or (ended_by is not None and not running)) and references is None
         return StudyStatus(
             folder=self._folder,
             state="running" if alive else "finished" if is_whole else "stopped",
@@ -106,14 +114,20 @@ class StatusReader:
             directions=directions,
             trials=total,
             counts=counts,
-            running=[
-                self._running(r, plan, driver if alive else None) for r in records if r.status == RUNNING
-            ],
+            running=running,
             front=best_records(study),
             hypervolume_share=_hypervolume_share(records, directions),
             failures=[record for record in records if record.status == FAIL],
             timeout=plan.get("timeout"),
             trial_timeout=plan.get("trial_timeout"),
+            budget=BudgetConfig.parse(plan.get("budget", {})),
+            spent=read_spent(
+                study,
+                records,
+                {trial.trial: trial.epoch for trial in running},
+                plan.get("epochs_per_report"),
+            ),
+            ended_by=ended_by,
             seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
             references=references,
         )

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
+from study.search.budget import describe_spent
 from study.search.events import ReferencesAdvanced
 from study.search.storage.records import TrialRecord
 from taskct_core.schema import COMPLETE, FAIL, OBJECTIVES, PRUNED
@@ -81,6 +82,11 @@ def _head(status: StudyStatus) -> Text:
         text.append(f"  stops after {format_duration(status.timeout)}")
     if status.trial_timeout is not None:
         text.append(f"  a trial fails after {format_duration(status.trial_timeout)}")
+    spent = describe_spent(status.spent, status.budget)
+    if spent:
+        text.append(f"\nbudget: {spent}")
+    if status.ended_by is not None:
+        text.append(f"\nended: {status.ended_by}", style="yellow")
     return text
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import optuna
 
+from study.search.budget import Ledger, read_spent
+from study.search.config import BudgetConfig
 from study.search.duplicates import twin_of
 from study.search.events import EpochReported, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
 from study.search.judgement import Judge
@@ -57,6 +59,8 @@ class Rules:
         reports_wait: whether a trial waits for the decision on each epoch before it trains on.
         timeout: seconds after which nothing more is proposed by this driver.
         trial_timeout: seconds that one attempt at a trial may take; it fails then.
+        budget: of the study, over all of its drivers.
+        gpus: that a trial holds.
     """
 
     judge: Judge
@@ -68,6 +72,8 @@ class Rules:
     reports_wait: bool = True
     timeout: float | None = None
     trial_timeout: float | None = None
+    budget: BudgetConfig = BudgetConfig()
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class TrialState:
     values: dict[str, Any] = field(
         default_factory=dict
     )  # overrides of its configuration; none before it is proposed
+    logged: int = 0  # epochs that it had logged under earlier drivers
     decided: int = 0  # the last epoch that was decided on
     pruned: str | None = (
         None  # why it was stopped at that epoch: a worker that does not wait trains on meanwhile
@@ -139,14 +146,25 @@ class Conductor:
         self._began = clock()
         self._is_exhausted = False
         self._begun = {t.number: self._state_of(t) for t in self._trials() if t.state == _Optuna.RUNNING}
+        self._cut: str | None = None  # what of the budget ended a trial early
         self._replay()
+        self._ledger = self._open_ledger()
 
     def remaining(self) -> int:
         """How many trials are still to be proposed: adopted, waiting and new."""
-        trials = self._trials()
-        waiting = sum(trial.state == _Optuna.WAITING for trial in trials)
-        beyond = sum(bool({RETRY_OF, DUPLICATE_OF} & trial.user_attrs.keys()) for trial in trials)
-        return len(self._waiting()) + waiting + max(0, self.rules.trials + beyond - len(trials))
+        return len(self._waiting()) + self._affordable(self._unbegun())
+
+    @property
+    def ended_by(self) -> str | None:
+        """What of ``study.budget`` ended the study before all its trials were run to their end; None if nothing did."""
+        if self._begun or self._cut is not None or not self._unbegun():
+            return self._cut
+        return self._ledger.used_up() or f"study.budget.trials = {self.rules.budget.trials} is used up"
+
+    def close(self) -> None:
+        """Store what the study has spent, once this driver is done with it."""
+        self._ledger.advance()
+        self._ledger.store(self.ended_by if self.is_finished else None)
 
     @property
     def is_done(self) -> bool:
@@ -156,6 +174,7 @@ class Conductor:
     @property
     def time_is_up(self) -> bool:
         """Whether ``timeout`` is over: trials that run are to be left RUNNING, for another driver."""
+        self._ledger.advance()
         return self.rules.timeout is not None and self._clock() - self._began >= self.rules.timeout
 
     @property
@@ -173,6 +192,7 @@ class Conductor:
         # Executors ask again and again; storage need not be read each time.
         while not (self._is_exhausted or self.time_is_up):
             self._check_lock()
+            self._end_what_waits()
             state, is_adopted = self._next()
             if state is None:
                 self._is_exhausted = True
@@ -182,14 +202,14 @@ class Conductor:
             if twin is not None:
                 self._give_way(state, twin)
                 continue
-            state.is_out = True
-            self._on_event(TrialStarted(state.number, state.values, is_adopted))
+            self._begin(state, is_adopted)
             return Proposal(state.number, self.folder.trial(state.number), state.values)
         return None
 
     def started(self, trial: int) -> None:
         """Take note that an attempt at the trial begins to run: its time counts from now on."""
         self._begun[trial].started = self._clock()
+        self._ledger.took_gpus(trial)
 
     def overdue(self) -> list[int]:
         """Trials whose attempt has taken longer than it may; each is told once, and is to be stopped and completed."""
@@ -213,9 +233,15 @@ class Conductor:
         if row[EPOCH] <= state.decided:
             return True
         state.decided = row[EPOCH]
+        self._ledger.reported(trial, state.values, is_new=row[EPOCH] > state.logged)
         reason = self._pruner.reason_to_stop(trial, row)
-        last = self.rules.runs or state.values.get("epochs", self.rules.epochs)
-        if reason is None or row[EPOCH] == last:
+        if row[EPOCH] == self._last_epoch(state):
+            return True
+        if reason is None:
+            reason = self._ledger.used_up(state.values)
+            self._cut = reason or self._cut
+        if reason is None:
+            self._ledger.promise(trial, state.values)
             return True
         state.pruned = reason
         return False
@@ -257,6 +283,7 @@ class Conductor:
         A trial that ``failed`` for its last error, with retries left, is proposed again before any other.
         """
         state = self._begun[trial]
+        self._ledger.left(trial)
         # What happens to a trial that is being stopped is no further failure.
         failed = failed and state.pruned is None and not state.is_fatal
         if failed and self.retries_left(trial) >= 0:
@@ -287,6 +314,47 @@ class Conductor:
         """Begun trials that nobody runs, in the order of their numbers."""
         return [state for _, state in sorted(self._begun.items()) if not state.is_out]
 
+    def _unbegun(self) -> int:
+        """How many trials the study shall have that have not begun, whatever its budget."""
+        trials = self._trials()
+        waiting = sum(trial.state == _Optuna.WAITING for trial in trials)
+        beyond = sum(bool({RETRY_OF, DUPLICATE_OF} & trial.user_attrs.keys()) for trial in trials)
+        return waiting + max(0, self.rules.trials + beyond - len(trials))
+
+    def _affordable(self, trials: int) -> int:
+        if not trials or self._ledger.used_up() is not None:
+            return 0
+        left = self._ledger.trials_left
+        return trials if left is None else min(trials, left)
+
+    def _last_epoch(self, state: TrialState) -> int | None:
+        last: int | None = self.rules.runs or state.values.get("epochs", self.rules.epochs)
+        return last
+
+    def _begin(self, state: TrialState, is_adopted: bool) -> None:
+        """Take note that a trial is handed out to be run."""
+        state.is_out = True
+        if max(state.logged, state.decided) != self._last_epoch(state):
+            self._ledger.promise(state.number, state.values)
+        self._on_event(TrialStarted(state.number, state.values, is_adopted))
+
+    def _end_what_waits(self) -> None:
+        """End the trials that nobody runs, where the budget leaves nothing to go on with."""
+        for state in self._waiting():
+            reason = self._ledger.used_up(state.values)
+            rows = epoch_log.read(self.folder.trial(state.number)) if reason else []
+            is_trained = bool(rows) and rows[-1][EPOCH] == self._last_epoch(
+                state
+            )  # its record may be missing
+            if reason is None or is_trained:
+                continue
+            self._begin(state, is_adopted=True)
+            for row in rows:
+                self.report(state.number, row)
+            if state.pruned is None:
+                state.pruned = self._cut = reason
+            self.complete(state.number)
+
     def _next(self) -> tuple[TrialState | None, bool]:
         """The next trial, and whether it was proposed before."""
         waiting = self._waiting()
@@ -295,6 +363,7 @@ class Conductor:
         if self.remaining() == 0:
             return None, False
         state = TrialState(self._study.ask())
+        self._ledger.spent.trials += 1
         self._begun[state.number] = state
         return state, False
 
@@ -312,11 +381,30 @@ class Conductor:
         state.optuna.set_user_attr(REASON, reason)
         state.optuna.set_user_attr(DUPLICATE_OF, twin)
         self._study.tell(state.number, state=_Optuna.PRUNED)
+        self._ledger.spent.trials -= 1
         del self._begun[state.number]
 
     def _state_of(self, trial: optuna.trial.FrozenTrial) -> TrialState:
-        errors = trial.user_attrs.get(ERRORS, 0)
-        return TrialState(optuna.Trial(self._study, trial._trial_id), errors=errors)
+        known = trial.user_attrs
+        return TrialState(
+            optuna.Trial(self._study, trial._trial_id),
+            values=known.get(VALUES, {}),
+            errors=known.get(ERRORS, 0),
+        )
+
+    def _open_ledger(self) -> Ledger:
+        per_report = self.rules.epochs if self.rules.runs else None
+        logged = {number: state.logged for number, state in self._begun.items()}
+        spent = read_spent(self._study, read_records(self._study), logged, per_report)
+        return Ledger(
+            self.rules.budget,
+            self._study,
+            spent,
+            gpus=self.rules.gpus,
+            epochs_per_report=per_report,
+            clock=self._clock,
+            check_lock=self._check_lock,
+        )
 
     def _replay(self) -> None:
         """Rebuild the pruner's state from the epoch logs."""
@@ -333,6 +421,8 @@ class Conductor:
         trial is adopted and reports them again.
         """
         rows = epoch_log.read(self.folder.trial(record.trial))
+        if record.trial in self._begun:
+            self._begun[record.trial].logged = len(rows)
         if record.status != RUNNING:
             return [row for row in rows if row[EPOCH] <= record.last_epoch]
         return rows[:-1] if self.rules.reports_wait else []

@@ -51,6 +51,15 @@ class PrunerConfig(StrictModel):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
 
+class BudgetConfig(StrictModel):
+    """What a study may spend over all of its drivers; it ends when one of these is used up."""
+
+    trials: Count | None = None  # that are run, repeats of failed ones included
+    seconds: Positive | None = None  # in which a driver runs it
+    gpu_hours: Positive | None = None  # hours of its trials, times the GPUs that each holds
+    epochs: Count | None = None  # of all trials
+
+
 class RepeatsConfig(StrictModel):
     """How often a configuration is run: a trial is then all of its runs, and its scores are means over patients."""
 
@@ -77,6 +86,7 @@ class StudyConfig(StrictModel):
     constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
     max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
     max_concurrent_trials: Count = 1
+    budget: BudgetConfig = BudgetConfig()
     timeout: Positive | None = None  # seconds: then `study run` stops, and the same command continues
     trial_timeout: Positive | None = None  # seconds of one attempt at a trial, which then fails
     storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder

@@ -50,6 +50,8 @@ class Judge:
         objectives = {name: scores[name] for name in self.objectives if name in scores}
         if error is not None:
             return Outcome(FAIL, objectives, error)
+        if not rows and pruned is not None:
+            return Outcome(PRUNED, {}, pruned)
         if not rows:
             return Outcome(FAIL, {}, "the trial ended without reporting an epoch")
         for name in [*self.objectives, *self.constraints]:

@@ -38,6 +38,13 @@ def worker_resources(execution: ExecutionConfig) -> dict[str, float]:
     return resources
 
 
+def gpus_per_trial(execution: ExecutionConfig) -> float:
+    """How many GPUs one trial holds; those of a stack share one worker's."""
+    if not execution.use_gpu:
+        return 0.0
+    return execution.workers_per_trial * execution.gpus_per_worker / execution.stack
+
+
 def simulation_cpus(execution: ExecutionConfig, trials: int, cpus: float) -> int:
     """CPUs that simulate one trial's fresh samples, if so many trials run at a time; 0: its own process does.
 

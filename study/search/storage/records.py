@@ -32,8 +32,10 @@ FIXED = "fixed_params"  # system attribute of an Optuna trial: the parameters it
 
 # User attributes of the Optuna study.
 FINGERPRINT = "fingerprint"  # what must not change while it lives, as texts
+# What its drivers have spent; see study.search.budget.
+SPENT = "spent"  # {"seconds": ..., "gpu_hours": ..., "ended_by": ...}
 # What its latest driver set out to do.
-PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ...}
+PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ..., "budget": ..., "epochs_per_report": ...}
 
 _LARGEST = 2**63  # of a whole number
 _Check = Callable[[Any], bool]
@@ -79,6 +81,13 @@ _PLAN: dict[str, _Check] = {
     "epochs": _or_none(_is(int)),
     "timeout": _or_none(_is_number),
     "trial_timeout": _or_none(_is_number),
+    "budget": _mapping_to(_or_none(_is_number)),
+    "epochs_per_report": _or_none(_is(int)),
+}
+_SPENT: dict[str, _Check] = {
+    "seconds": _is_number,
+    "gpu_hours": _is_number,
+    "ended_by": _or_none(_is(str)),
 }
 
 _VALUES, _STEPS = _list_of(_is_number), _mapping_to(_is_number)
@@ -117,16 +126,16 @@ def check_contents(study: optuna.Study) -> None:
     Raises:
         StudyError: naming the value that is of another kind.
     """
-    names, plan = study.metric_names, study.user_attrs.get(PLAN, {})
+    names = study.metric_names
     if names is not None and not (_list_of(_is(str))(names) and len(names) == len(study.directions)):
         raise not_as_written(f"{names!r} as the names of {len(study.directions)} objectives")
     fingerprint = study.user_attrs.get(FINGERPRINT, {})
     if not _mapping_to(_is(str))(fingerprint):
         raise not_as_written(f"{FINGERPRINT} = {fingerprint!r}")
-    if not isinstance(plan, dict) or any(
-        name in plan and not check(plan[name]) for name, check in _PLAN.items()
-    ):
-        raise not_as_written(f"{PLAN} = {plan!r}")
+    for attribute, checks in ((PLAN, _PLAN), (SPENT, _SPENT)):
+        held = study.user_attrs.get(attribute, {})
+        if not isinstance(held, dict) or any(n in held and not check(held[n]) for n, check in checks.items()):
+            raise not_as_written(f"{attribute} = {held!r}")
     read_records(study)
     for trial in study.get_trials(deepcopy=False):
         if not is_unicode(json.dumps([trial.user_attrs, trial.params], ensure_ascii=False)):
