@@ -23,7 +23,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 import numpy as np
 from bench_record import write_result
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, gaussian_filter, label
+from scipy.ndimage import (
+    binary_dilation,
+    binary_erosion,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+    label,
+)
 
 from taskct_core.schema import LIVER, TUMOUR
 from taskct_core.volumes import list_patients
@@ -33,6 +40,7 @@ from taskct_core.volumes.volume import Volume
 
 SMALLEST_MM2 = 30.0
 AROUND_MM = 12.0
+RIM_MM = 6.0  # either side of the border, where the rim is looked for
 SMOOTHING_MM = 1.5
 DRAWS = 8
 MEASURES = ("diameter_mm", "contrast_hu", "grain_ratio", "rim_mm")
@@ -40,28 +48,40 @@ MEASURES = ("diameter_mm", "contrast_hu", "grain_ratio", "rim_mm")
 
 def measure(hu: NDArray[Any], labels: NDArray[np.uint8], spacing_mm: float) -> list[dict[str, float]]:
     """One row a tumour component of a slice."""
-    lesions, count = label(labels == TUMOUR)
+    smooth = gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing_mm)
+    lesions, _ = label(labels == TUMOUR)
     rows = []
-    for number in range(1, count + 1):
-        inside = lesions == number
-        if inside.sum() * spacing_mm**2 < SMALLEST_MM2:
-            continue
-        around = binary_dilation(inside, iterations=round(AROUND_MM / spacing_mm)) & (labels == LIVER)
-        core = binary_erosion(inside, iterations=max(1, round(2 / spacing_mm)))
-        if around.sum() < 20 or core.sum() < 10:
-            continue
-        smooth = gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing_mm)
-        contrast = float(np.median(hu[core]) - np.median(hu[around]))
-        grain = float(smooth[core].std() / smooth[around].std())
-        rows.append(
-            {
-                "diameter_mm": float(2 * np.sqrt(inside.sum() * spacing_mm**2 / np.pi)),
-                "contrast_hu": contrast,
-                "grain_ratio": grain,
-                "rim_mm": _rim(smooth, inside, around, contrast, spacing_mm),
-            }
-        )
+    for number, box in enumerate(find_objects(lesions), start=1):
+        near = _widened(box, round((AROUND_MM + RIM_MM) / spacing_mm))  # all else is too far away to matter
+        row = _measure_one(hu[near], smooth[near], labels[near], lesions[near] == number, spacing_mm)
+        rows += [row] if row else []
     return rows
+
+
+def _widened(box: tuple[slice, ...], pixels: int) -> tuple[slice, ...]:
+    return tuple(slice(max(span.start - pixels, 0), span.stop + pixels) for span in box)
+
+
+def _measure_one(
+    hu: NDArray[Any],
+    smooth: NDArray[Any],
+    labels: NDArray[np.uint8],
+    inside: NDArray[np.bool_],
+    spacing_mm: float,
+) -> dict[str, float] | None:
+    """Measures of one component; None where it is too small, or has too little liver around it, to be measured."""
+    area_mm2 = float(inside.sum()) * spacing_mm**2
+    around = binary_dilation(inside, iterations=round(AROUND_MM / spacing_mm)) & (labels == LIVER)
+    core = binary_erosion(inside, iterations=max(1, round(2 / spacing_mm)))
+    if area_mm2 < SMALLEST_MM2 or around.sum() < 20 or core.sum() < 10:
+        return None
+    contrast = float(np.median(hu[core]) - np.median(hu[around]))
+    return {
+        "diameter_mm": float(2 * np.sqrt(area_mm2 / np.pi)),
+        "contrast_hu": contrast,
+        "grain_ratio": float(smooth[core].std() / smooth[around].std()),
+        "rim_mm": _rim(smooth, inside, around, contrast, spacing_mm),
+    }
 
 
 def _rim(
@@ -70,8 +90,10 @@ def _rim(
     """Millimetres over which the mean HU go from 25 % to 75 % of the contrast, from inside to outside."""
     depth = (distance_transform_edt(inside) - distance_transform_edt(~inside)) * spacing_mm
     liver = float(np.median(smooth[around]))
-    places = np.arange(-6, 6.01, 0.5)
+    places = np.arange(-RIM_MM, RIM_MM + 0.01, 0.5)
     near = inside | around
+    if contrast == 0:
+        return float("nan")
     shares = [
         float((smooth[near & (np.abs(depth - place) <= 0.5)].mean() - liver) / contrast)
         if (near & (np.abs(depth - place) <= 0.5)).any()
@@ -100,7 +122,8 @@ def synthetic(volume: Volume) -> list[dict[str, float]]:
         labels[labels == TUMOUR] = 0  # so that none is put where the filled ones are without grain
         for draw in range(DRAWS):
             rng = np.random.default_rng([int(z), draw])
-            changed = insert_lesions(hu[None], labels[None], (3.0, spacing, spacing), rng, count=2)
+            slab_mm = (3.0, spacing, spacing)
+            changed = insert_lesions(hu[None], labels[None], slab_mm, rng, count=2, large_first=False)
             rows += measure(changed[0][0], changed[1][0], spacing)
     return rows
 

@@ -32,14 +32,21 @@ def draw_lesion_count(rng: np.random.Generator) -> int:
     return int(min(1 + rng.poisson(2.5), 8))
 
 
-def place_lesions(tissue: TissueMap, grid: Grid, count: int, rng: np.random.Generator) -> list[Lesion]:
-    """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice."""
+def place_lesions(
+    tissue: TissueMap, grid: Grid, count: int, rng: np.random.Generator, *, large_first: bool = True
+) -> list[Lesion]:
+    """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
+
+    Args:
+        large_first: whether the first is large and dark, as a patient's is; a slice of many has any.
+    """
     candidates = np.argwhere(tissue == Tissue.LIVER)
     lesions: list[Lesion] = []
     for _ in range(40 * count):
         if len(lesions) == count or not len(candidates):
             break
-        smallest = MIN_DIAMETER_MM if lesions else FIRST_MIN_DIAMETER_MM
+        is_large = large_first and not lesions
+        smallest = FIRST_MIN_DIAMETER_MM if is_large else MIN_DIAMETER_MM
         diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(MAX_DIAMETER_MM))))
         voxel = candidates[rng.integers(len(candidates))]
         centre = _beside_slice(voxel, grid, diameter, rng)
@@ -48,7 +55,7 @@ def place_lesions(tissue: TissueMap, grid: Grid, count: int, rng: np.random.Gene
             for other in lesions
         )
         if apart:
-            contrast_hu = _draw_contrast(not lesions, rng)
+            contrast_hu = _draw_contrast(is_large, rng)
             lesions.append(_draw_lesion(centre, diameter, contrast_hu, rng))
     return lesions
 
@@ -58,8 +65,8 @@ def _beside_slice(voxel: np.ndarray, grid: Grid, diameter: float, rng: np.random
     return z + rng.uniform(-0.2, 0.2) * diameter, y, x
 
 
-def _draw_contrast(is_first: bool, rng: np.random.Generator) -> float:
-    if is_first:
+def _draw_contrast(is_large: bool, rng: np.random.Generator) -> float:
+    if is_large:
         return -float(rng.uniform(*FIRST_DARKER_BY_HU))
     if rng.random() < BRIGHTER_SHARE:
         return float(rng.uniform(*BRIGHTER_BY_HU))

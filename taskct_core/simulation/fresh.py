@@ -167,5 +167,7 @@ def _with_lesions(
 ) -> tuple[NDArray[np.int16 | np.float32], NDArray[np.uint8]]:
     count = int(rng.integers(1, MOST_LESIONS + 1))
     slab_mm = (SLICE_SPACING_MM, spacing_mm, spacing_mm)
-    changed_hu, changed_labels = insert_lesions(hu[None], labels[None], slab_mm, rng, count)
+    changed_hu, changed_labels = insert_lesions(
+        hu[None], labels[None], slab_mm, rng, count, large_first=False
+    )
     return changed_hu[0], changed_labels[0]

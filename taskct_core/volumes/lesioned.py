@@ -1,7 +1,8 @@
 """Synthetic lesions in the labelled livers of real CT, for training where patients with tumours are few.
 
-Sizes, contrasts and shapes are those of the phantom's lesions (``taskct_core.phantom.lesions``). The scan's own
-noise and texture stay; what a lesion replaces are the vessels inside it.
+Sizes, contrasts and shapes are those of the phantom's lesions (``taskct_core.phantom.lesions``), uneven inside as real
+ones are. The scan's own noise and texture stay; what a lesion replaces are the vessels inside it. How like real tumours they are is measured by
+``benchmarks/real_ct/lesion_statistics.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from taskct_core.phantom.grid import Array, Grid
+from taskct_core.phantom.grid import Array, Grid, smooth_field
 from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
 from taskct_core.phantom.tissues import Tissue
 from taskct_core.random_streams import random_stream
@@ -21,8 +22,13 @@ from taskct_core.schema import LIVER, TUMOUR
 from taskct_core.volumes.sources import read_volume
 from taskct_core.volumes.volume import Volume, VolumeReference
 
-VESSEL_SCALE_MM = 1.3  # liver structures wider than this are flattened under a lesion; noise is narrower
-NOISE_LIMIT = 2.0  # standard deviations of the liver's grain, estimated from its median absolute deviation
+VESSEL_SCALE_MM = 1.3  # vessels are wider than this, and stand out of the liver's own coarse texture
+# How far coarse texture and fine grain may reach under a lesion, in standard deviations of the liver's own, estimated
+# from the median absolute deviation. Vessels reach further.
+TEXTURE_LIMIT, NOISE_LIMIT = 1.5, 2.0
+# Tumours are not even inside: standard deviation, drawn, and length of the smooth field that a lesion's HU vary by. In 108
+# sections of 3D-IRCADb-01's first patient's tumours the spread at 3 mm is 7.5 to 11.5 HU, of which the scan's noise is 4.
+UNEVEN_BY_HU, UNEVEN_OVER_MM = (6.0, 20.0), 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,8 @@ def insert_lesions(
     spacing_mm: tuple[float, float, float],
     rng: np.random.Generator,
     count: int | None = None,
+    *,
+    large_first: bool = True,
 ) -> tuple[NDArray[np.int16 | np.float32], NDArray[np.uint8]]:
     """Put lesions into a labelled liver; a volume without liver comes back as it is.
 
@@ -96,6 +104,8 @@ def insert_lesions(
         spacing_mm: ``(slice, row, column)`` distances of neighbouring voxel centres.
         rng: draws number, places, sizes, contrasts and shapes.
         count: of lesions, at most; fewer where they find no room. None: 1 to 8, drawn.
+        large_first: whether one is large and dark, as befits a patient. A slice of many does better without, or each
+            would have one.
 
     Returns:
         New arrays of HU (of the dtype given) and labels.
@@ -107,8 +117,11 @@ def insert_lesions(
     liver = labels[box] == LIVER
     tissue = np.where(liver, np.uint8(Tissue.LIVER), np.uint8(Tissue.AIR))
     grid = _straight_grid(tissue.shape, spacing_mm)
-    lesions = place_lesions(tissue, grid, draw_lesion_count(rng) if count is None else count, rng)
+    count = draw_lesion_count(rng) if count is None else count
+    lesions = place_lesions(tissue, grid, count, rng, large_first=large_first)
     mask, added_hu = draw_lesions(tissue, grid, lesions, rng)
+    unevenness = smooth_field(grid.axes, UNEVEN_OVER_MM, rng) * np.float32(rng.uniform(*UNEVEN_BY_HU))
+    added_hu += np.where(mask, unevenness, np.float32(0))
     changed = _without_vessels(hu[box].astype(np.float32), liver, mask, spacing_mm) + added_hu
     limits = np.iinfo(np.int16) if hu.dtype == np.int16 else np.finfo(np.float32)
     changed = np.clip(changed, limits.min, limits.max)
@@ -121,16 +134,22 @@ def insert_lesions(
 def _without_vessels(
     hu: Array, liver: NDArray[np.bool_], lesions: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
 ) -> Array:
-    """The scan with the liver's coarse structure under the lesions replaced by the liver's median."""
+    """The scan with vessels under the lesions cut down to the liver's texture and noise, about its median."""
     # Within slices; never so narrow that the grain of coarse voxels would count as vessels.
     sigma = (0.0, *(max(VESSEL_SCALE_MM / spacing, 0.8) for spacing in spacing_mm[1:]))
     # Means over liver voxels alone, so that fat beside the liver does not shine into it.
     weight = gaussian_filter(liver.astype(np.float32), sigma, truncate=3)
     coarse = gaussian_filter(np.where(liver, hu, 0), sigma, truncate=3) / np.maximum(weight, 1e-3)
-    grain = hu - coarse
-    # Fine vessels stand out of the grain: what is left of them is as strong as noise.
-    spread = NOISE_LIMIT * 1.4826 * float(np.median(np.abs(grain[liver])))
-    return np.where(lesions, np.median(hu[liver]) + np.clip(grain, -spread, spread), hu).astype(np.float32)
+    middle = np.median(hu[liver])
+    texture = _limited(coarse - middle, liver, TEXTURE_LIMIT)
+    grain = _limited(hu - coarse, liver, NOISE_LIMIT)  # what is left of fine vessels is as strong as noise
+    return np.where(lesions, middle + texture + grain, hu).astype(np.float32)
+
+
+def _limited(deviations: Array, liver: NDArray[np.bool_], limit: float) -> Array:
+    """Deviations cut at so many standard deviations of the liver's own."""
+    spread = limit * 1.4826 * float(np.median(np.abs(deviations[liver])))
+    return np.clip(deviations, -spread, spread)
 
 
 def _straight_grid(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Grid:
