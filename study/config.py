@@ -51,6 +51,8 @@ class ExperimentConfig(DatasetSettings):
     output: str = "runs"  # results go to <output>/<name>; a path or any fsspec URL
     dataset: str | None = None  # folder of a dataset made before; None: this experiment's own
     pretrained: str | None = None  # folder of a task network made before; None: this experiment's own
+    # Folders of more task networks, which judge beside the first in training where trial.judges says so.
+    further_judges: list[str] = []
     audit: str | None = (
         None  # folder of a second task network, which takes no part and judges beside the first
     )
@@ -87,6 +89,14 @@ class ExperimentConfig(DatasetSettings):
         if self.study.budget.gpu_hours is not None and not self.execution.use_gpu:
             raise ValueError(
                 "study.budget.gpu_hours needs execution.use_gpu: true; without GPUs none are spent"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_judges(self) -> Self:
+        if self.trial.judges != "first" and not self.further_judges:
+            raise ValueError(
+                f"trial.judges: {self.trial.judges} needs more task networks than one: name their folders in further_judges"
             )
         return self
 

@@ -57,8 +57,21 @@ class Mode:
         """Which of ``phases`` the epoch (counted from 1, of ``epochs``) belongs to; each has at least one."""
         if len(self.phases) == 1:
             return 0
-        switch = min(max(round(first_phase_share * epochs), 1), epochs - 1)
-        return int(epoch > switch)
+        return int(epoch > self._first_phase_epochs(epochs, first_phase_share))
+
+    def epoch_of_phase(self, epoch: int, epochs: int, first_phase_share: float) -> tuple[int, int]:
+        """The epoch counted within its phase, from 1, and how many that phase has.
+
+        >>> MODES["fine_tune"].epoch_of_phase(7, epochs=9, first_phase_share=2 / 3)
+        (1, 3)
+        """
+        first = self._first_phase_epochs(epochs, first_phase_share)
+        return (epoch, first) if epoch <= first else (epoch - first, epochs - first)
+
+    def _first_phase_epochs(self, epochs: int, first_phase_share: float) -> int:
+        if len(self.phases) == 1:
+            return epochs
+        return min(max(round(first_phase_share * epochs), 1), epochs - 1)
 
 
 MODES: dict[str, Mode] = {

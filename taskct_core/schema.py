@@ -89,6 +89,7 @@ DATA_HASH: Final = "data_hash"
 CONFIG_HASH: Final = "config_hash"
 TASK_NETWORK_HASH: Final = "task_network_hash"
 AUDIT_NETWORK_HASH: Final = "task_network_hash_audit"  # of the network that audits the frozen one
+FURTHER_JUDGES_HASH: Final = "task_network_hash_further"  # of those that judged beside it in training
 METRIC_POLICY: Final = "metric_policy"
 SEED: Final = "seed"
 # Of a trial that is repeated over folds and seeds each run has rows of its own, beside those of the whole trial, where

@@ -63,6 +63,33 @@ class Experiment:
         return card
 
     @cached_property
+    def further_judges(self) -> tuple[str, ...]:
+        """The folders of the task networks that judge beside the first in training, which were seen as it was.
+
+        Raises:
+            ConfigError: if one is another of them, or a plug-in that is not trusted.
+            DataError: if one is broken, or was trained on patients of whom the dataset gives scores.
+        """
+        return tuple(self._judges)
+
+    @cached_property
+    def _judges(self) -> dict[str, str]:
+        """Folder -> content hash of each further judge."""
+        found: dict[str, str] = {}
+        for name in self.config.further_judges:
+            folder = open_folder(name)
+            _, card = load_task_network(folder, self.trust)
+            check_no_leakage(self.dataset.scored_patients, card.patients, "a further task network")
+            if card.content_hash in (self.task_network.content_hash, *found.values()):
+                raise ConfigError(
+                    "further_judges must name other task networks than pretrained, each once",
+                    f"{folder}, which has the same weights as another",
+                    "Pre-train one with another seed or architecture.",
+                )
+            found[str(folder)] = card.content_hash
+        return found
+
+    @cached_property
     def audit(self) -> str | None:
         """The folder of the second judge, which was seen to load, to be another network, and to know no scored patient.
 
@@ -75,9 +102,9 @@ class Experiment:
         folder = open_folder(self.config.audit)
         _, card = load_task_network(folder, self.trust)
         check_no_leakage(self.dataset.scored_patients, card.patients, "the auditing task network")
-        if card.content_hash == self.task_network.content_hash:
+        if card.content_hash in (self.task_network.content_hash, *self._judges.values()):
             raise ConfigError(
-                "audit must name another task network than the one trained against",
+                "audit must name another task network than those trained against",
                 f"{folder}, which has the same weights",
                 "Pre-train one with another seed or architecture.",
             )

@@ -18,13 +18,13 @@ from study.data.feed import Feed
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.config import ExecutionConfig
-from study.trials.inputs import TrialInputs
+from study.trials.inputs import TrialInputs, load_judges
 from study.trials.plugins import metric_directions
 from study.trials.resources import has_coordinator, tune_resources, worker_resources
 from study.trials.task import TrialTask
 from taskct_core.contracts.files import is_remote, open_folder
 from taskct_core.contracts.rows import Batch
-from taskct_core.errors import ResourceError
+from taskct_core.errors import ConfigError, ResourceError
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.trial import build_training
@@ -110,7 +110,13 @@ def check_space(experiment: ExperimentConfig) -> SearchSpace:
             values = base | {field: value}
             if isinstance(dimension, ChoiceDimension):
                 values.pop(f"{field}_parameters", None)
-            _trial_config(experiment.trial, values)
+            config = _trial_config(experiment.trial, values)
+            if config.judges != "first" and not experiment.further_judges:
+                raise ConfigError(
+                    "several judges need several task networks",
+                    f"study.space draws judges: {config.judges}, and further_judges names none",
+                    "Name the folders of more task networks in further_judges.",
+                )
     return space
 
 
@@ -191,7 +197,10 @@ def _trial_config(base: TrialConfig, values: dict[str, Any]) -> TrialConfig:
 
 def _train_one_step(config: TrialConfig, inputs: TrialInputs, batch: Batch) -> int:
     task_network, _ = load_task_network(open_folder(inputs.task_network), inputs.trust)
-    training = build_training(config, geometry=inputs.geometry, task_network=task_network)
+    judges, _ = load_judges(inputs, config)
+    training = build_training(
+        config, geometry=inputs.geometry, task_network=task_network, further_judges=judges
+    )
     training.train_epoch([batch])
     return training.parameter_count
 

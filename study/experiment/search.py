@@ -115,7 +115,12 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
         StudyError: if the folder's study was begun with other settings, or another driver runs it.
     """
     config, workspace = experiment.config, experiment.workspace
-    repeats = with_shared(open_repeats(experiment), tuple(config.study.objectives), experiment.audit)
+    repeats = with_shared(
+        open_repeats(experiment),
+        tuple(config.study.objectives),
+        experiment.audit,
+        experiment.further_judges,
+    )
     inputs = repeats.shared
     check_before_study(config, workspace.study, inputs, experiment.space)
     exporter = _Exporter(config, workspace.study)
@@ -251,6 +256,7 @@ def study_fingerprint(
         **({"fresh samples": fresh_text(experiment.simulation.fresh_draw)} if fresh else {}),
         "metric policy": schema.POLICY_TEXT,
         **({"audit": experiment.audit} if experiment.audit else {}),
+        **({"further judges": ", ".join(experiment.further_judges)} if experiment.further_judges else {}),
         **({"repeats": experiment.study.repeats.model_dump_json()} if is_repeated(experiment) else {}),
         **({"image quality": quality.model_dump_json()} if quality.backgrounds else {}),
         **({"trainable": experiment.study.trainable} if experiment.study.trainable else {}),

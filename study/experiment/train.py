@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from study.experiment.experiment import Experiment
@@ -46,5 +47,6 @@ class TrainStage(Stage[EpochRow]):
             fresh,
             image_quality=config.image_quality,
         )
+        inputs = replace(inputs, further_judges=experiment.further_judges)
         task = TrialTask(config.trial, self.folder, 0)
         self.rows = train_trial(task, inputs, config.execution, on_step)

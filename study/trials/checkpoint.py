@@ -15,6 +15,8 @@ from taskct_core.errors import DataError, first_line
 from taskct_core.training.front import FrontTraining
 from taskct_core.training.trial import Training
 
+_SAME = (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH, schema.FURTHER_JUDGES_HASH)
+
 
 def restore(
     training: Training | FrontTraining, folder: TrialFolder, identity: EpochRow, fresh: str
@@ -27,11 +29,12 @@ def restore(
     except DataError as error:  # all that it held follows from the configuration: it is trained again
         warnings.warn(f"{error.received}: the trial begins anew", stacklevel=2)
         return 0, 0.0
-    for name in (schema.CONFIG_HASH, schema.DATA_HASH, schema.TASK_NETWORK_HASH):
-        if checkpoint["identity"][name] != identity[name]:
+    was = checkpoint["identity"]
+    for name in _SAME:
+        if was.get(name, "") != identity.get(name, ""):
             raise DataError(
                 f"a trial continues only with the {name.replace('_', ' ')} it began with",
-                f"{identity[name][:12]} for the checkpoint of {checkpoint['identity'][name][:12]} in {folder}",
+                f"{str(identity.get(name, ''))[:12]} for the checkpoint of {was.get(name, '')[:12]} in {folder}",
                 "Use another output folder, or delete this one to start anew.",
             )
     if checkpoint["fresh"] != fresh:

@@ -21,6 +21,7 @@ from taskct_core.image_quality.probes import Probe
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.config import TrialConfig
 
 _Part = TypeVar("_Part")
 
@@ -39,6 +40,7 @@ class TrialInputs:
         objectives: columns that the study optimises; a user's own are computed from the rows of the slices.
         trust: which plug-ins may be imported that the task network's folder or the study's storage names.
         fresh: how the samples of the train split are drawn anew; empty: they are the stored ones.
+        further_judges: folders of more task networks, which judge beside the frozen one in training.
         audit: folder of a second task network, which judges the finished trial and takes no part in its training.
         scan: how the dataset was scanned, for the reconstructor's card.
         image_quality: what is inserted into livers to measure image quality on.
@@ -54,6 +56,7 @@ class TrialInputs:
     objectives: tuple[str, ...] = ()
     trust: Trust = BUILT_IN_ONLY
     fresh: str = ""
+    further_judges: tuple[str, ...] = ()
     audit: str | None = None
     scan: ScanRecord = ScanRecord()
     image_quality: ImageQualityConfig = ImageQualityConfig()
@@ -66,6 +69,15 @@ def load_audit(inputs: TrialInputs) -> tuple[TaskNetwork | None, dict[str, str]]
         return None, {}
     network, card = load_task_network(open_folder(inputs.audit), inputs.trust)
     return network, {schema.AUDIT_NETWORK_HASH: card.content_hash}
+
+
+def load_judges(inputs: TrialInputs, config: TrialConfig) -> tuple[list[TaskNetwork], dict[str, str]]:
+    """The networks that judge a trial beside the frozen one, and the column that names them; nothing without any."""
+    if config.judges == "first" or not inputs.further_judges:
+        return [], {}
+    loaded = [load_task_network(open_folder(folder), inputs.trust) for folder in inputs.further_judges]
+    hashes = " ".join(card.content_hash for _, card in loaded)
+    return [network for network, _ in loaded], {schema.FURTHER_JUDGES_HASH: hashes}
 
 
 @dataclass(frozen=True)

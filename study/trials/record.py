@@ -24,6 +24,7 @@ from taskct_core.contracts.tables import write_table
 from taskct_core.errors import StudyError
 from taskct_core.hounsfield import MU_MAX, mu_to_hu
 from taskct_core.reconstructors import count_parameters, inputs_of
+from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.front import FrontTraining, trained_reconstructor
 from taskct_core.training.trial import Training
 
@@ -40,15 +41,11 @@ def write_record(
     ``identity``: the columns that all rows of the trial share.
 
     Raises:
-        StudyError: if the task network changed.
+        StudyError: if a task network that judged changed.
     """
-    after = training.frozen_task_network.weights_hash()
-    if after != identity[schema.TASK_NETWORK_HASH]:
-        raise StudyError(
-            "the frozen task network must not change during training",
-            f"weights {after[:12]} after the trial, {identity[schema.TASK_NETWORK_HASH][:12]} before",
-            "This is a defect of taskct or of a plugged-in network: its results are not valid.",
-        )
+    _require_unchanged(identity[schema.TASK_NETWORK_HASH], [training.frozen_task_network])
+    if isinstance(training, Training):
+        _require_unchanged(identity.get(schema.FURTHER_JUDGES_HASH, ""), training.judges.all[1:])
     epoch = training.epoch
     if isinstance(training, Training):
         training.use_kept()
@@ -79,6 +76,16 @@ def write_record(
             write_panel(folder.panel, *_predict_panel(training, inputs.panel))
         _save_reconstructor(training, folder, inputs, identity, final)
         write_rows(folder.final, final)
+
+
+def _require_unchanged(before: str, frozen: Sequence[TaskNetwork]) -> None:
+    after = " ".join(network.weights_hash() for network in frozen)
+    if after != before:
+        raise StudyError(
+            "a frozen task network must not change during training",
+            f"weights {after[:12]} after the trial, {before[:12]} before",
+            "This is a defect of taskct or of a plugged-in network: its results are not valid.",
+        )
 
 
 def save_samples(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -196,9 +196,15 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def with_shared(repeats: Repeats, objectives: tuple[str, ...], audit: str | None) -> Repeats:
-    """The same with the columns that a study optimises, and the folder of its second judge."""
+def with_shared(
+    repeats: Repeats,
+    objectives: tuple[str, ...],
+    audit: str | None,
+    further_judges: tuple[str, ...] = (),
+) -> Repeats:
+    """The same with the columns that a study optimises, and the folders of its other judges."""
     folds = {
-        fold: replace(inputs, objectives=objectives, audit=audit) for fold, inputs in repeats.folds.items()
+        fold: replace(inputs, objectives=objectives, audit=audit, further_judges=further_judges)
+        for fold, inputs in repeats.folds.items()
     }
     return replace(repeats, folds=folds)

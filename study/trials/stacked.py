@@ -14,7 +14,7 @@ import torch
 
 from study.data.batches import Share
 from study.trials.config import ExecutionConfig
-from study.trials.inputs import TrialInputs, Worker
+from study.trials.inputs import TrialInputs, Worker, load_judges
 from study.trials.task import trusted_task
 from study.trials.trial import TrialRun
 from taskct_core.contracts.files import open_folder
@@ -60,7 +60,10 @@ class StackRunner:
         try:
             task = trusted_task(self._base, proposal, self._inputs)
             training = self._build(task.config)
-            run = TrialRun(training, task.folder, self._inputs, self._worker, self._network_hash, task.trial)
+            _, judges = load_judges(self._inputs, task.config)
+            run = TrialRun(
+                training, task.folder, self._inputs, self._worker, self._network_hash, task.trial, judges
+            )
         except Exception as error:
             return _failure(error)
         self._runs[task.trial] = run
@@ -99,11 +102,12 @@ class StackRunner:
         self._runs.pop(trial, None)
 
     def _build(self, config: TrialConfig) -> Training | FrontTraining:
-        if config.mode not in STACKED_MODES:
+        if config.mode not in STACKED_MODES or config.judges != "first":
             return build_trial_training(
                 config,
                 geometry=self._inputs.geometry,
                 task_network=self._network,
+                further_judges=load_judges(self._inputs, config)[0],
                 device=self._worker.device,
             )
         torch.manual_seed(config.seed)

@@ -17,8 +17,9 @@ folder that has a checkpoint, it reports the epochs it has and goes on after the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from study.provenance import config_hash, provenance
 from study.trials import epoch_log
 from study.trials.checkpoint import restore, save_checkpoint
 from study.trials.cost import CostMeter
-from study.trials.inputs import TrialInputs, Worker
+from study.trials.inputs import TrialInputs, Worker, load_judges
 from study.trials.record import write_record
 from study.trials.scores import epoch_scores
 from study.trials.trial_config import write_trial_config
@@ -63,10 +64,16 @@ def run_trial(
         StudyError: if the frozen task network changed during training.
     """
     task_network, card = load_task_network(open_folder(inputs.task_network), inputs.trust)
+    judges, judges_hash = load_judges(inputs, config)
     training = build_trial_training(
-        config, geometry=inputs.geometry, task_network=task_network, device=worker.device, wrap=worker.wrap
+        config,
+        geometry=inputs.geometry,
+        task_network=task_network,
+        further_judges=judges,
+        device=worker.device,
+        wrap=worker.wrap,
     )
-    run = TrialRun(training, folder, inputs, worker, card.content_hash, trial)
+    run = TrialRun(training, folder, inputs, worker, card.content_hash, trial, judges_hash)
     for row in run.rows_so_far:
         report(row)
     while not run.is_trained:
@@ -88,6 +95,7 @@ class TrialRun:
         worker: this process's part.
         task_network_hash: of the frozen task network.
         trial: its number, written into the rows.
+        judges_hash: the column of those that judge beside it, see ``load_judges``.
 
     Attributes:
         rows_so_far: of the epochs that are trained already.
@@ -104,13 +112,14 @@ class TrialRun:
         worker: Worker,
         task_network_hash: str,
         trial: int = 0,
+        judges_hash: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.training = training
         self._folder = TrialFolder.at(folder)
         self._inputs = inputs
         self._worker = worker
         config = training.config
-        self._identity: EpochRow = {
+        shared: EpochRow = {
             schema.TRIAL: trial,
             schema.METHOD: config.mode,
             schema.SEED: config.seed,
@@ -120,6 +129,7 @@ class TrialRun:
             schema.CONFIG_HASH: config_hash(config.settings()),
             schema.METRIC_POLICY: schema.POLICY_TEXT,
         }
+        self._identity = epoch_row(shared, judges_hash)
         if worker.is_first:
             write_trial_config(self._folder, config)
         done, self._seconds = restore(training, self._folder, self._identity, inputs.fresh)

@@ -97,6 +97,7 @@ class EpochRow(TypedDict, total=False):
     config_hash: str
     task_network_hash: str
     task_network_hash_audit: str
+    task_network_hash_further: str
     metric_policy: str
     git_commit: str
     host: str

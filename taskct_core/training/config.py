@@ -14,6 +14,8 @@ from taskct_core.modes import MODES
 from taskct_core.registry import name_of
 from taskct_core.schema import METRICS, VALIDATION_LOSS
 
+Judging = Literal["first", "ensemble", "random"]
+
 
 class TrialConfig(StrictModel):
     """One configuration trained and evaluated: what a search draws, and what a result row records."""
@@ -30,7 +32,7 @@ class TrialConfig(StrictModel):
     learning_rate: Positive = 1e-3
     learning_rate_schedule: Annotated[
         str, name_of("taskct_core.training.schedule:SCHEDULES", "learning rate schedule")
-    ] = "cosine"  # over the trial's epochs
+    ] = "cosine"  # over the trial's epochs; cosine_each_phase: over those of each phase
     warmup_steps: Annotated[int, Field(ge=0)] = 20  # over which the learning rate rises from 0
     gradient_clip: Positive | None = 1.0  # largest norm of a step's gradient; None: as it comes
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -46,6 +48,9 @@ class TrialConfig(StrictModel):
     # What the task loss compares with: the labels (slices without labels then train the image loss alone), or the
     # frozen task network's own answer on the full-dose image, which needs no labels.
     task_target: Literal["labels", "full_dose"] = "labels"
+    # Which frozen task networks give the task loss: the first (`pretrained`), or with `further_judges` the mean over all
+    # of them, or one of them at every step.
+    judges: Judging = "first"
     # How the task network starts that some modes train themselves.
     own_task_network: Literal["pretrained", "scratch"] = "pretrained"
     # Of mode `front` alone (docs/front.md): how it is trained, the alphas it is scored at, those that `interpolated`
@@ -71,7 +76,7 @@ class TrialConfig(StrictModel):
 
     def settings(self) -> dict[str, Any]:
         """Plain values of all that the trial depends on: those of another mode are left out."""
-        values = self.model_dump(mode="json")
+        values = _without(self._later_settings(), self.model_dump(mode="json"))
         return values if self.mode == "front" else _without(_FRONT_SETTINGS, values)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -79,12 +84,19 @@ class TrialConfig(StrictModel):
 
         Settings of a front that nobody changed are left out, so that studies from before them go on.
         """
-        values = self.model_dump(mode="json")
-        fields = type(self).model_fields
-        unchanged = [name for name in _FRONT_SETTINGS if getattr(self, name) == fields[name].default]
+        values = _without(self._later_settings(), self.model_dump(mode="json"))
+        unchanged = [name for name in _FRONT_SETTINGS if self._is_default(name)]
         return values if self.mode == "front" else _without(unchanged, values)
 
+    def _later_settings(self) -> list[str]:
+        """Settings that came later and that nobody changed: left out, so that trials and studies from before go on."""
+        return [name for name in _LATER_SETTINGS if self._is_default(name)]
 
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
+
+_LATER_SETTINGS = ("judges",)
 _FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.startswith("front_"))
 
 
@@ -99,6 +111,8 @@ def _check_front(config: TrialConfig) -> None:
             raise ValueError(f"{name} must be one or more alphas, each larger than the one before")
     if config.mode != "front":
         return
+    if config.judges != "first":
+        raise ValueError("judges must be first with mode front")
     if config.alpha > 1:
         raise ValueError("alpha must lie in [0, 1] with mode front, whose networks lie between those ends")
     if config.front_anchors[0] == 0:

@@ -66,14 +66,16 @@ class StackedTraining(Training):
         """The task loss of the task network's answers ``(B, C, H, W)``; 0 where nothing can be judged."""
         if not judged:
             return logits.sum() * 0
-        loss: torch.Tensor = self.task_loss(logits[judged], self._truth(batch)[judged])
+        loss: torch.Tensor = self.task_loss(
+            logits[judged], self._truth(batch, self.frozen_task_network)[judged]
+        )
         return loss
 
     def measured_first(
         self, reconstruction: torch.Tensor, batch: Batch, judged: list[int]
     ) -> dict[str, float]:
         """What the first step of an epoch measures of both losses, whether they train or not."""
-        return measure(reconstruction, self._losses(batch, judged, self.frozen_task_network))
+        return measure(reconstruction, self._losses(batch, judged, [self.frozen_task_network]))
 
     def end_step(self, measured: dict[str, float], step: int) -> None:
         """Change the weights by the gradients that they have.
@@ -276,6 +278,8 @@ def _check(trainings: Sequence[StackedTraining]) -> None:
         values = [getattr(training.config, name) for training in trainings]
         if any(value != values[0] for value in values):
             raise ConfigError(f"trials of a stack have one {name}", f"{values}", "Stack those that share it.")
+    if any(len(training.judges.all) > 1 for training in trainings):
+        raise ConfigError("trials of a stack have one judge", "several", "Set execution.stack to 1.")
     if any(training.frozen_task_network is not trainings[0].frozen_task_network for training in trainings):
         raise ConfigError("trials of a stack share one task network", "several", "Load it once.")
 

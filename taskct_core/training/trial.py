@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from taskct_core.schema import (
 )
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
+from taskct_core.training.judges import Judges
 from taskct_core.training.keep import KeptEpoch, ValidationObjective
 from taskct_core.training.schedule import SCHEDULES, warmup_share
 from taskct_core.training.step import LossOfImage, Means, differentiate, measure
@@ -46,6 +47,7 @@ def build_training(
     *,
     geometry: Geometry | None,
     task_network: TaskNetwork,
+    further_judges: Sequence[TaskNetwork] = (),
     device: torch.device | str = "cpu",
     wrap: Wrap = lambda module: module,
 ) -> Training:
@@ -54,6 +56,7 @@ def build_training(
     Args:
         geometry: of the scan; for reconstructors that hold the projector.
         task_network: the pre-trained network; it is frozen here, and moved to ``device``.
+        further_judges: others that judge beside it in training, where ``config.judges`` says so; likewise.
         wrap: makes a module that learns distributed, such as Ray's ``prepare_model``.
 
     Raises:
@@ -65,7 +68,8 @@ def build_training(
     )
     frozen = task_network.to(device).freeze()
     own = _own_task_network(config, frozen).to(device) if MODES[config.mode].trains_task_network else None
-    return Training(config, reconstructor, frozen, own, torch.device(device), wrap)
+    others = [network.to(device).freeze() for network in further_judges]
+    return Training(config, reconstructor, frozen, own, torch.device(device), wrap, others)
 
 
 def _own_task_network(config: TrialConfig, frozen: TaskNetwork) -> TaskNetwork:
@@ -80,6 +84,7 @@ class Training(TrialNetworks):
     Attributes:
         epoch: epochs trained so far.
         kept: the epoch whose weights count.
+        judges: the frozen networks whose losses it minimises.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Training(TrialNetworks):
         own_task_network: TaskNetwork | None,
         device: torch.device,
         wrap: Wrap,
+        further_judges: Sequence[TaskNetwork] = (),
     ) -> None:
         super().__init__(config, reconstructor, task_network, own_task_network, wrap)
         self.config = config
@@ -99,6 +105,7 @@ class Training(TrialNetworks):
         self.kept = KeptEpoch(config.keep, config.keep_metric)
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
         self.task_loss = build_task_loss(config.task_loss).to(device)
+        self.judges = Judges(config.judges, [task_network, *further_judges], config.seed)
         self._mixers = [_mixer(phase, config) for phase in MODES[config.mode].phases]
         self._objective = ValidationObjective(self._mixers[-1].mixing, self._mixers[-1].alpha)
 
@@ -148,12 +155,11 @@ class Training(TrialNetworks):
             reconstruction = self._call(self._learning_reconstructor, batch)
         else:
             reconstruction = self.reconstruct(batch)
-        network = self._learning_task_network if phase.task_network_learns else None
-        losses = self._losses(batch, judged, network or self.frozen_task_network)
+        losses = self._losses(batch, judged, self._judging_networks(phase))
         result = differentiate(reconstruction, losses, mixer)
         measured = {LOSS: result.loss, **result.measured}
         if step == 1:
-            frozen = self._losses(batch, judged, self.frozen_task_network)
+            frozen = self._losses(batch, judged, [self.frozen_task_network])
             measured = measure(reconstruction, frozen) | measured
         self._require_finite(measured, step)
         if phase.reconstructor_learns:
@@ -163,29 +169,45 @@ class Training(TrialNetworks):
 
     def _set_learning_rate(self) -> None:
         config = self.config
-        share = SCHEDULES[config.learning_rate_schedule](self.epoch, config.epochs)
+        schedule, stretch = SCHEDULES[config.learning_rate_schedule], (self.epoch, config.epochs)
+        if schedule.each_phase:
+            stretch = MODES[config.mode].epoch_of_phase(*stretch, config.first_phase_share)
+        share = schedule.share(*stretch)
         share *= warmup_share(self.steps, config.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * share
 
-    def _losses(self, batch: Batch, judged: list[int], network: nn.Module) -> dict[str, LossOfImage]:
-        """Both losses as functions of the image; ``network`` is the one whose logits the task loss judges."""
-        truth = self._truth(batch)[judged]
+    def _judging_networks(self, phase: Phase) -> Sequence[nn.Module]:
+        """Those whose logits give the task loss of this step."""
+        if phase.task_network_learns and self._learning_task_network is not None:
+            return [self._learning_task_network]
+        return self.judges.of_step(self.steps)
+
+    def _losses(
+        self, batch: Batch, judged: list[int], networks: Sequence[nn.Module]
+    ) -> dict[str, LossOfImage]:
+        """Both losses as functions of the image; the task loss is the mean over ``networks``."""
 
         def task_loss(image: torch.Tensor) -> torch.Tensor:
             if not judged:
                 return image.sum() * 0
             image = image if len(judged) == len(image) else image[judged]
-            loss: torch.Tensor = self.task_loss(network(image), truth)
-            return loss
+            losses = [
+                self.task_loss(network(image), self._truth(batch, network)[judged]) for network in networks
+            ]
+            return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
         return {LOSS_IMAGE: lambda image: self.image_loss(image, batch[FULL_DOSE]), LOSS_TASK: task_loss}
 
-    def _truth(self, batch: Batch) -> torch.Tensor:
-        """What the task loss compares with, as the task network's classes ``(B, 1, H, W)``."""
+    def _truth(self, batch: Batch, judge: nn.Module) -> torch.Tensor:
+        """What the task loss compares a judge's answer with, as its classes ``(B, 1, H, W)``.
+
+        A network that learns, which may be wrapped, is held to what the frozen one is.
+        """
+        frozen = judge if isinstance(judge, TaskNetwork) and judge.frozen else self.frozen_task_network
         if self.config.task_target == "full_dose":
-            return self.frozen_task_network.predict(batch[FULL_DOSE]).unsqueeze(1)
-        return self.frozen_task_network.targets(batch[LABELS])
+            return frozen.predict(batch[FULL_DOSE]).unsqueeze(1)
+        return frozen.targets(batch[LABELS])
 
     def _call(self, reconstructor: nn.Module, batch: Batch) -> torch.Tensor:
         inputs = inputs_of(self.reconstructor)
@@ -222,12 +244,16 @@ class Training(TrialNetworks):
             networks[OWN_NETWORK_SUFFIX] = self._scored(OWN_TASK_NETWORK)
         if audit is not None:
             networks[AUDIT_NETWORK_SUFFIX] = audit.to(self.device).freeze()
-        judge = OWN_NETWORK_SUFFIX if MODES[self.config.mode].phases[-1].task_network_learns else ""
+        is_own = MODES[self.config.mode].phases[-1].task_network_learns
+        own_or_first = OWN_NETWORK_SUFFIX if is_own else ""
+        further = [] if is_own else self.judges.all[1:]
 
         def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> dict[str, float]:
             image_loss = self.image_loss(image, batch[FULL_DOSE])
-            task_loss = self.task_loss(logits[judge], self._truth(batch))
-            return {LOSS_IMAGE: float(image_loss), LOSS_TASK: float(task_loss)}
+            answers = [(self.frozen_task_network, logits[own_or_first])]
+            answers += [(network, network(image)) for network in further]
+            task_losses = [self.task_loss(found, self._truth(batch, judge)) for judge, found in answers]
+            return {LOSS_IMAGE: float(image_loss), LOSS_TASK: float(torch.stack(task_losses).mean())}
 
         return evaluate(batches, self.reconstruct, networks, self.device, losses)
 

@@ -328,11 +328,16 @@ def test_wrapped_modules_are_those_that_learn(task_network: TaskNetwork) -> None
 
 
 def test_the_learning_rate_follows_its_schedule(task_network: TaskNetwork, batches: list[Batch]) -> None:
-    config = {**QUICK, "epochs": 4, "learning_rate": 0.01, "mode": "reconstruction_only"}
-    for schedule, expected in {
-        "constant": [0.01] * 4,
-        "cosine": [0.01, 0.005 + 0.005 / math.sqrt(2), 0.005, 0.005 - 0.005 / math.sqrt(2)],
-    }.items():
+    config = {**QUICK, "epochs": 4, "learning_rate": 0.01, "first_phase_share": 0.5}
+    falling = [0.01, 0.005 + 0.005 / math.sqrt(2), 0.005, 0.005 - 0.005 / math.sqrt(2)]
+    for schedule, mode, expected in (
+        ("constant", "fine_tune", [0.01] * 4),
+        ("cosine", "reconstruction_only", falling),
+        ("cosine", "fine_tune", falling),
+        ("cosine_each_phase", "reconstruction_only", falling),
+        ("cosine_each_phase", "fine_tune", [0.01, 0.005, 0.01, 0.005]),
+    ):
+        config |= {"mode": mode}
         training = training_of(task_network, **config, learning_rate_schedule=schedule, warmup_steps=0)
         rates = []
         for _ in range(4):

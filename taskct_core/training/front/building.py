@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -24,6 +25,7 @@ def build_trial_training(
     *,
     geometry: Geometry | None,
     task_network: TaskNetwork,
+    further_judges: Sequence[TaskNetwork] = (),
     device: torch.device | str = "cpu",
     wrap: Wrap = lambda module: module,
 ) -> Training | FrontTraining:
@@ -33,7 +35,14 @@ def build_trial_training(
         ConfigError: if an architecture, loss or parameter is not valid.
     """
     if config.mode != "front":
-        return build_training(config, geometry=geometry, task_network=task_network, device=device, wrap=wrap)
+        return build_training(
+            config,
+            geometry=geometry,
+            task_network=task_network,
+            further_judges=further_judges,
+            device=device,
+            wrap=wrap,
+        )
     torch.manual_seed(config.seed)
     plain = build_reconstructor(config.architecture, config.architecture_parameters, geometry).to(device)
     way = registry.load(config.front_way, FRONT_WAYS, "way to a front")

@@ -1,0 +1,185 @@
+"""What makes tumours survive? Several ways to fine-tune one pre-trained reconstructor, each scored once on the test patient.
+
+    taskct simulate benchmarks/real_ct/ablation.yaml
+    python benchmarks/real_ct/ablation.py benchmarks/real_ct/ablation.yaml                    # every way
+    python benchmarks/real_ct/ablation.py benchmarks/real_ct/ablation.yaml --ways control task_loss
+    python benchmarks/real_ct/ablation.py benchmarks/real_ct/ablation.yaml --ways --json FILE # what is trained so far
+
+The control trains both phases; the other ways begin with its state after the first, so that they differ in the second
+alone. Each way is a trial's folder under ``<output>/<name>/ways``, and goes on after a kill. Everything is chosen
+(the epoch) or told apart (the ways) on the validation patient; the record also has what the frozen judge and the one
+that took no part see on the test patient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
+
+import torch
+from bench_record import write_result
+
+from study.cluster.ray_session import ray_session
+from study.config import load_experiment
+from study.data.batches import Share
+from study.experiment.experiment import Experiment
+from study.experiment.inputs import fresh_samples, open_inputs
+from study.trials.inputs import TrialInputs, Worker, load_judges
+from study.trials.trial import TrialRun
+from taskct_core import schema
+from taskct_core.contracts.files import open_folder, write_whole
+from taskct_core.contracts.folders import TrialFolder
+from taskct_core.contracts.rows import read_rows
+from taskct_core.metrics import summarise
+from taskct_core.metrics.slices import evaluate_images
+from taskct_core.modes import MODES
+from taskct_core.task_networks import load_task_network
+from taskct_core.training.config import TrialConfig
+from taskct_core.training.front import build_trial_training
+
+SHOWN = (
+    schema.PRIMARY_PSNR,
+    schema.PRIMARY_SSIM,
+    "dice_liver_patient_monai",
+    "dice_tumour_patient_monai",
+    "tumour_false_positives",
+)
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to fine-tune.
+
+    Attributes:
+        trial: settings of the trial that differ from the experiment's.
+        lesion_share: of the slices that get synthetic lesions in the second phase; None: the experiment's.
+    """
+
+    trial: dict[str, Any] = field(default_factory=dict)
+    lesion_share: float | None = None
+
+
+WAYS = {
+    CONTROL: Way({"alpha": 0.0}),
+    "task_loss": Way({"alpha": 0.5}),
+    "task_loss_without_lesions": Way({"alpha": 0.5}, lesion_share=0.0),
+    "focal_tversky": Way({"alpha": 0.5, "task_loss": "focal_tversky"}),
+    "lesion_dice_ce": Way({"alpha": 0.5, "task_loss": "lesion_dice_ce"}),
+    "alpha_0.8": Way({"alpha": 0.8}),
+    "two_judges": Way({"alpha": 0.5, "judges": "random"}),
+}
+
+
+def inputs_of(experiment: Experiment, way: Way) -> TrialInputs:
+    """What a way is trained with: its fresh samples. Needs a Ray session."""
+    config = experiment.config
+    if way.lesion_share is not None:
+        draw = config.simulation.fresh_draw.model_copy(update={"lesion_share": way.lesion_share})
+        config = config.model_copy(
+            update={"simulation": config.simulation.model_copy(update={"fresh_draw": draw})}
+        )
+    fresh = fresh_samples(config, experiment.dataset, experiment.workspace.dataset)
+    inputs = open_inputs(
+        experiment.dataset, experiment.workspace, config.execution.data_path, experiment.trust, fresh
+    )
+    return replace(inputs, audit=experiment.audit, further_judges=experiment.further_judges)
+
+
+def train(experiment: Experiment, way: Way, folder: TrialFolder, first_phase: Path) -> None:
+    """Train a way, or continue it, from the first phase if that has been trained."""
+    inputs = inputs_of(experiment, way)
+    config = TrialConfig.parse(experiment.config.trial.model_dump() | way.trial)
+    network, card = load_task_network(open_folder(inputs.task_network))
+    judges, judges_hash = load_judges(inputs, config)
+    training = build_trial_training(
+        config, geometry=inputs.geometry, task_network=network, further_judges=judges
+    )
+    run = TrialRun(training, folder, inputs, Worker(), card.content_hash, judges_hash=judges_hash)
+    if not run.rows_so_far and first_phase.is_file():
+        training.load_state_dict(torch.load(first_phase, weights_only=True))
+    switch = switch_of(config)
+    while not run.is_trained:
+        start = time.perf_counter()
+        batches = inputs.feeds["train"].shuffled(
+            config.batch_size, seed=config.seed, epoch=training.epoch + 1, share=Share()
+        )
+        losses = training.train_epoch(batches)
+        row = run.end_epoch(
+            {name: value for name, value in losses.items() if name != "samples"}, time.perf_counter() - start
+        )
+        shown = {name: round(row[name], 3) for name in SHOWN if row.get(name) is not None}
+        print(folder.path.name, row[schema.EPOCH], shown, flush=True)
+        if training.epoch == switch:
+            write_whole(first_phase, lambda path: torch.save(training.state_dict(), path))
+    run.finish()
+
+
+def switch_of(config: TrialConfig) -> int:
+    """The last epoch of the first phase."""
+    return MODES[config.mode].epoch_of_phase(1, config.epochs, config.first_phase_share)[1]
+
+
+def record(experiment: Experiment, ways: Path) -> dict[str, Any]:
+    """Scores of every way that is trained, by split, and what full dose and FBP have. Needs a Ray session."""
+    result: dict[str, Any] = {"trial": experiment.config.trial.settings(), "ways": {}}
+    for name, way in WAYS.items():
+        final = TrialFolder.at(ways / name).final
+        if final.is_file():
+            scores = {row[schema.SPLIT]: _shown(row) for row in read_rows(final)}
+            result["ways"][name] = {"trial": way.trial, "lesion_share": way.lesion_share, **scores}
+    return result | {"references": references(experiment)}
+
+
+def references(experiment: Experiment) -> dict[str, Any]:
+    """What both judges see of the full-dose and the low-dose image."""
+    inputs = inputs_of(experiment, WAYS[CONTROL])
+    scores: dict[str, Any] = {}
+    for split in ("validation", "test"):
+        for column in (schema.FULL_DOSE, schema.FBP):
+            here = scores.setdefault(column, {}).setdefault(split, {})
+            for suffix, folder in (("", inputs.task_network), (schema.AUDIT_NETWORK_SUFFIX, inputs.audit)):
+                assert folder is not None
+                network, _ = load_task_network(open_folder(folder))
+                batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=Share())
+                found = summarise(evaluate_images(network, batches, column))
+                here |= {name + suffix: found[name] for name in SHOWN if name in found}
+    return scores
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    names = (schema.KEPT_EPOCH, *SHOWN, *(name + schema.AUDIT_NETWORK_SUFFIX for name in SHOWN))
+    return {name: row[name] for name in names if name in row}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", type=Path)
+    parser.add_argument("--ways", nargs="*", choices=tuple(WAYS), default=list(WAYS))
+    parser.add_argument("--json", type=Path, help="write the record of all ways that are trained")
+    options = parser.parse_args()
+    experiment = Experiment(load_experiment(options.experiment))
+    ways = experiment.workspace.root / "ways"
+    first_phase = ways / "first_phase.pt"
+    if options.ways and CONTROL not in options.ways and not first_phase.is_file():
+        parser.error(f"the first phase is the {CONTROL}'s: name it too")
+    with ray_session(num_cpus=2):
+        for name in sorted(options.ways, key=list(WAYS).index):
+            folder = TrialFolder.at(ways / name)
+            if not folder.final.is_file():
+                train(experiment, WAYS[name], folder, first_phase)
+        if options.json:
+            write_result(options.json, record(experiment, ways))
+
+
+if __name__ == "__main__":
+    main()
