@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TEST_READY := $(VENV)/.installed-for-tests
+DOCS_READY := $(VENV)/.installed-for-docs
 # Test files run side by side: most of the time of those that start Ray is waiting.
 TEST_PROCESSES ?= 2
 
@@ -12,7 +13,7 @@ INSTALL = (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: quickstart test test-all lint dist clean
+.PHONY: quickstart test test-all lint docs dist clean
 
 quickstart: $(READY)
 	$(BIN)/taskct quickstart
@@ -29,6 +30,10 @@ lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation site, in build/site: without a network, and a warning is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 # A wheel for every machine, and an sdist that compiles the projector where it is installed.
 dist: $(TEST_READY)
 	TASKCT_PURE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -42,6 +47,10 @@ $(READY): pyproject.toml constraints.txt
 $(TEST_READY): pyproject.toml constraints.txt
 	$(INSTALL) '.[test]'
 	touch $(READY) $@
+
+$(DOCS_READY): pyproject.toml constraints.txt
+	$(INSTALL) '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

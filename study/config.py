@@ -48,22 +48,30 @@ class ExperimentConfig(DatasetSettings):
     """Everything one YAML file says."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "experiment"
-    output: str = "runs"  # results go to <output>/<name>; a path or any fsspec URL
-    dataset: str | None = None  # folder of a dataset made before; None: this experiment's own
-    pretrained: str | None = None  # folder of a task network made before; None: this experiment's own
-    # Folders of more task networks, which judge beside the first in training where trial.judges says so.
+    """Of the experiment, and of its folder below `output`."""
+    output: str = "runs"
+    """Results go to `<output>/<name>`: a path or any fsspec URL."""
+    dataset: str | None = None
+    """Folder of a dataset made before; None: this experiment's own."""
+    pretrained: str | None = None
+    """Folder of a task network made before; None: this experiment's own."""
     further_judges: list[str] = []
-    audit: str | None = (
-        None  # folder of a second task network, which takes no part and judges beside the first
-    )
+    """Folders of more task networks, which judge beside the first in training where trial.judges says so."""
+    audit: str | None = None
+    """Folder of a second task network, which takes no part and judges beside the first."""
     task_network: TaskNetworkConfig = TaskNetworkConfig()
+    """The segmentation network that judges, and its pre-training."""
     trial: TrialConfig = TrialConfig()
+    """One configuration: what `taskct train` trains, and where a search starts from."""
     study: StudyConfig = StudyConfig()
+    """The search."""
     image_quality: ImageQualityConfig = ImageQualityConfig()
+    """Task-based image quality, measured on inserted lesions."""
     execution: ExecutionConfig = ExecutionConfig()
-    # Whether plug-ins that a folder's files name may be imported (--trust). Not recorded with the study: who reads
-    # that is to decide anew.
+    """What trials run on."""
     trust: bool = Field(default=False, exclude=True)
+    """Whether plug-ins that a folder's files name may be imported (`--trust`). Not recorded with the study:
+    who reads that is to decide anew."""
 
     @model_validator(mode="after")
     def _check_repeats(self) -> Self:

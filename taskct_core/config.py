@@ -22,9 +22,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class StrictModel(BaseModel):
-    """Base of every configuration: immutable, and no key is accepted that is not declared."""
+    """Base of every configuration: immutable, and no key is accepted that is not declared.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    The text below a field says what its key means; it is the field's description, which the documentation shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod

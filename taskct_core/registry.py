@@ -17,7 +17,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from taskct_core.errors import ConfigError
 
@@ -82,7 +84,40 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def name_of(family: str, kind: str, *, own: bool = False) -> AfterValidator:
+@dataclass(frozen=True)
+class NameOf:
+    """Marks a configuration's key as a name that ``known_name`` checks: see :func:`name_of`."""
+
+    family: str
+    kind: str
+    own: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The built-in ones, in the family's order."""
+        return list(load(self.family, {}, "registry"))
+
+    def check(self, name: str) -> str:
+        """The name as it is.
+
+        Raises:
+            ConfigError: if there is none such.
+        """
+        return known_name(name, load(self.family, {}, "registry"), self.kind, own=self.own)
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Where the user may bring one, the names are examples of what may stand there."""
+        return {**handler(schema), "examples" if self.own else "enum": self.names}
+
+
+def name_of(family: str, kind: str, *, own: bool = False) -> NameOf:
     """Marks a configuration's key as a name that ``known_name`` checks: ``Annotated[str, name_of(...)]``.
 
     Args:
@@ -90,11 +125,7 @@ def name_of(family: str, kind: str, *, own: bool = False) -> AfterValidator:
         kind: what they name, for messages.
         own: whether the user may bring one.
     """
-
-    def check(name: str) -> str:
-        return known_name(name, load(family, {}, "registry"), kind, own=own)
-
-    return AfterValidator(check)
+    return NameOf(family, kind, own)
 
 
 def load(name: str, family: Mapping[str, str], kind: str) -> Any:  # noqa: ANN401  whatever has the name

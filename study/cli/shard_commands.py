@@ -9,15 +9,17 @@ import typer
 
 from taskct_core.contracts.files import check_writable, open_folder
 
-app = typer.Typer(help="A dataset's shards for other programs: export.", no_args_is_help=True)
+app = typer.Typer(help="A dataset's shards for other programs: export, scan.", no_args_is_help=True)
+
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", parser=open_folder, help="OUTPUT/NAME/data; a path or URL.")
+]
 
 
 @app.command()
 def export(
-    dataset: Annotated[
-        Path,
-        typer.Argument(metavar="DATASET", parser=open_folder, help="OUTPUT/NAME/data; a path or URL."),
-    ],
+    dataset: DatasetArgument,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write into; made if needed.")],
 ) -> None:
     """Write plain Parquet, images as lists of rows, for readers that know no tensor columns.
@@ -36,6 +38,22 @@ def export(
     console.print(f"Shards: {output}", markup=False)
 
 
-@app.callback()
-def _commands() -> None:
-    """Keeps ``export`` a command of its own while it is the only one."""
+@app.command()
+def scan(
+    dataset: DatasetArgument,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A .nii or .nii.gz file, not there yet.")],
+    patient: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of dataset.json. Default: the first of the test split."),
+    ] = None,
+) -> None:
+    """Write a simulated patient's low-dose images as a scan in HU: one to try `taskct reconstruct` on.
+
+    The slices are written 5 mm apart, since a dataset does not keep how far apart they were.
+    """
+    from study.data.dataset import load_card
+    from study.data.scan_export import export_scan
+    from study.monitor.progress import console
+
+    name = export_scan(load_card(dataset), dataset, output, patient)
+    console.print(f"Scan of {name}: {output}", markup=False)

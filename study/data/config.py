@@ -25,29 +25,36 @@ Structure = Literal["liver", "tumour"]
 class SourceConfig(StrictModel):
     """Where volumes come from."""
 
-    # phantom, lits, nifti, dicom, or "package.module:Name" of one's own.
     kind: Annotated[str, name_of("taskct_core.volumes:SOURCE_KINDS", "kind of source", own=True)] = "phantom"
-    path: str | None = None  # folder of the volumes; not for the phantom
-    # For files whose header tells wrong directions or none: where the stored voxel axes grow to, e.g. LPS; for all
-    # patients, or for patterns of their names: {"volume-28..47": LPS, "b*": RAS}.
+    """What files hold the volumes; or `package.module:Name` of a reader of one's own."""
+    path: str | None = None
+    """Folder of the volumes; not for the phantom."""
     orientation: Axes | dict[str, Axes] | None = None
-    # For files whose header tells the wrong spacing: slice, row, column; for all patients, or for patterns.
+    """For files whose header tells wrong directions or none: where the stored voxel axes grow to, e.g. LPS;
+    for all patients, or for patterns of their names: {"volume-28..47": LPS, "b*": RAS}."""
     spacing_mm: SpacingMm | dict[str, SpacingMm] | None = None
-    images: str = "imagesTr/*.nii.gz"  # nifti only: the images below path; * is the patient's {name}
-    # nifti only: an image's labels, e.g. "labelsTr/{name}.nii.gz", or one mask for each structure.
+    """For files whose header tells the wrong spacing: slice, row, column; for all patients, or for patterns."""
+    images: str = "imagesTr/*.nii.gz"
+    """NIfTI only: the images below path; * is the patient's {name}."""
     labels: str | dict[Structure, str] | None = None
-    # Numbers in label files -> liver or tumour, others are background; None: 1 and 2, and no others.
+    """NIfTI only: an image's labels, e.g. "labelsTr/{name}.nii.gz", or one mask for each structure."""
     classes: dict[int, Structure] | None = None
-    unlabelled: bool = (
-        False  # take patients without labels, too: they train the image loss and are never scored
-    )
-    # dicom: folders whose headers name the same patient stay in one split. False: the headers' IDs mean nothing.
+    """Numbers in label files -> liver or tumour, others are background; None: 1 and 2, and no others."""
+    unlabelled: bool = False
+    """Take patients without labels, too: they train the image loss and are never scored."""
     trust_patient_id: bool = True
-    parameters: dict[str, Any] = {}  # of a source of one's own
-    patients: Count = 12  # phantom only: how many to make
-    slices_per_patient: Count = 12  # phantom only
-    pixels: Annotated[int, Field(ge=32)] = 256  # phantom only: height and width
-    seed: Annotated[int, Field(ge=0)] = 0  # phantom only
+    """DICOM only: folders whose headers name the same patient stay in one split. False: the headers' IDs mean
+    nothing."""
+    parameters: dict[str, Any] = {}
+    """Of a source of one's own."""
+    patients: Count = 12
+    """Phantom only: how many to make."""
+    slices_per_patient: Count = 12
+    """Phantom only: slices of each."""
+    pixels: Annotated[int, Field(ge=32)] = 256
+    """Phantom only: height and width."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Phantom only: of the patients' anatomy."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,33 +71,41 @@ class SliceConfig(StrictModel):
     """Which slices of a volume become samples."""
 
     only_with_liver: bool = True
-    every: Count = 1  # keep each n-th of them
+    """Leave out slices without liver."""
+    every: Count = 1
+    """Keep each n-th slice."""
 
 
 class SyntheticLesionConfig(StrictModel):
     """Lesions put into labelled livers, for training where patients with tumours are few."""
 
-    # Splits whose patients get them; none: real tumours alone.
     splits: list[SplitName] = []
-    draws: Count = 1  # how often a patient is used, each time with other lesions
+    """Splits whose patients get them; none: real tumours alone."""
+    draws: Count = 1
+    """How often a patient is used, each time with other lesions."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the lesions."""
 
 
 class DataConfig(StrictModel):
     """Volumes, their split by patient, and which slices are simulated."""
 
     source: SourceConfig = SourceConfig()
-    # Shares of the patients or the patients' names, for each split; or {folds: 3} for a cross-validation by patient,
-    # whose folds choose epochs on the next fold's patients, or with {folds: 3, validation: slices} on every fifth
-    # shard of their own training patients.
+    """Where volumes come from."""
     split: dict[SplitKey, int | float | list[str] | str] = {
         "train": 0.6,
         "validation": 0.2,
         "test": 0.2,
     }
+    """Shares of the patients or the patients' names, for each split; or {folds: 3} for a cross-validation by
+    patient, whose folds choose epochs on the next fold's patients, or with {folds: 3, validation: slices}
+    on every fifth shard of their own training patients."""
     slices: SliceConfig = SliceConfig()
+    """Which slices of a volume become samples."""
     synthetic_lesions: SyntheticLesionConfig = SyntheticLesionConfig()
+    """Lesions put into labelled livers."""
     rows_per_shard: Count = 64
+    """Samples in one Parquet file."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -145,4 +160,6 @@ class DatasetSettings(StrictModel):
     """What a dataset is made from: the part of an experiment that its simulation reads."""
 
     data: DataConfig = DataConfig()
+    """Which CT, and which patients train, choose and score."""
     simulation: SimulationConfig = SimulationConfig()
+    """The low-dose scan."""

@@ -37,61 +37,88 @@ class SamplerConfig(StrictModel):
     """How the next trial is proposed."""
 
     name: Annotated[str, name_of("study.search.samplers:SAMPLERS", "sampler")] = "tpe"
-    # Random trials before a model-based sampler starts; a generation of nsga2 and nsga3.
+    """How trials are proposed."""
     startup_trials: Count = 8
-    grid_points: Count = 5  # grid only: values of each range
+    """Random trials before a model-based sampler starts; a generation of nsga2 and nsga3."""
+    grid_points: Count = 5
+    """`grid` only: values of each range."""
 
 
 class PrunerConfig(StrictModel):
     """Which trials are stopped early."""
 
     name: Annotated[str, name_of("study.search.pruners:PRUNERS", "pruner")] = "none"
-    metric: str | None = None  # asha and median: the one column they watch
+    """How poor trials are found out early; `none` stops none."""
+    metric: str | None = None
+    """`asha` and `median` only: the one column they watch."""
     grace_epochs: Count = 1
+    """Epochs that every trial trains before it may be stopped."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """One trial in so many goes on from a rung to the next, which has so many times its epochs."""
 
 
 class BudgetConfig(StrictModel):
     """What a study may spend over all of its drivers; it ends when one of these is used up."""
 
-    trials: Count | None = None  # that are run, repeats of failed ones included
-    seconds: Positive | None = None  # in which a driver runs it
-    gpu_hours: Positive | None = None  # hours of its trials, times the GPUs that each holds
-    epochs: Count | None = None  # of all trials
+    trials: Count | None = None
+    """Trials that are run, repeats of failed ones included."""
+    seconds: Positive | None = None
+    """Seconds in which a driver runs it."""
+    gpu_hours: Positive | None = None
+    """Hours of its trials, times the GPUs that each holds."""
+    epochs: Count | None = None
+    """Epochs of all trials."""
 
 
 class RepeatsConfig(StrictModel):
     """How often a configuration is run: a trial is then all of its runs, and its scores are means over patients."""
 
-    folds: Literal["all"] | None = None  # on every fold of data.split.folds
-    seeds: Count = 1  # with each of so many seeds, from the trial's on
+    folds: Literal["all"] | None = None
+    """`all`: on every fold of data.split.folds."""
+    seeds: Count = 1
+    """With each of so many seeds, from the trial's on."""
 
 
 class StudyConfig(StrictModel):
     """Many trials under one search."""
 
     trials: Count = 24
-    # Metric columns, or "package.module:name" of one's own (docs/study.md).
+    """How many configurations are tried; a larger number extends a finished study."""
     objectives: list[str] = [PRIMARY_DICE, PRIMARY_PSNR]
-    trainable: str | None = None  # "package.module:name" of one's own; None: the experiment's trial
+    """Metric columns, or "package.module:name" of one's own (docs/study.md)."""
+    trainable: str | None = None
+    """"package.module:name" of one's own; None: the experiment's trial."""
     sampler: SamplerConfig = SamplerConfig()
+    """How the next trial is proposed."""
     pruner: PrunerConfig = PrunerConfig()
-    # A dict of dimensions (see search_spaces), or "package.module:NAME" of one written in Python.
+    """Which trials are stopped early."""
     repeats: RepeatsConfig = RepeatsConfig()
+    """How often each configuration is run."""
     space: dict[str, Any] | str = "search_spaces.default:SPACE"
-    # Points tried first. A value that is a list stands for each of its members: {alpha: [0.5, 0.9], seed: [0, 1]} are
-    # four points.
+    """A dict of dimensions (see search_spaces), or `package.module:NAME` of one written in Python."""
     enqueue: list[dict[str, Any]] = []
-    enqueue_front_of: str | None = None  # another study's folder: its front is tried first
-    constraints: dict[str, Positive] = {}  # column -> upper bound, e.g. {parameters: 1.0e6}
-    max_retries: Annotated[int, Field(ge=0)] = 2  # of a failed trial, from its last checkpoint
+    """Points tried first. A value that is a list stands for each of its members: {alpha: [0.5, 0.9], seed:
+    [0, 1]} are four points."""
+    enqueue_front_of: str | None = None
+    """Another study's folder: its front is tried first."""
+    constraints: dict[str, Positive] = {}
+    """Upper bounds of columns, e.g. {parameters: 1.0e6}."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a failed trial is tried again, from its last checkpoint."""
     max_concurrent_trials: Count = 1
+    """How many trials run at a time."""
     budget: BudgetConfig = BudgetConfig()
-    timeout: Positive | None = None  # seconds: then `study run` stops, and the same command continues
-    trial_timeout: Positive | None = None  # seconds of one attempt at a trial, which then fails
-    storage: str | None = None  # Optuna storage URL; None: a journal file in the study folder
-    mlflow: str | None = None  # tracking URI of an MLflow server that trials are logged to
+    """What the study may spend over all of its drivers."""
+    timeout: Positive | None = None
+    """Seconds: then `study run` stops, and the same command continues."""
+    trial_timeout: Positive | None = None
+    """Seconds of one attempt at a trial, which then fails."""
+    storage: str | None = None
+    """Optuna storage URL; None: a journal file in the study folder."""
+    mlflow: str | None = None
+    """Tracking URI of an MLflow server that trials are logged to."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the sampler."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -15,11 +15,16 @@ _HU = Annotated[float, Field(ge=-200, le=200)]
 class ImageQualityConfig(StrictModel):
     """Lesions and discs that are inserted into livers before the scan; the defaults are of a low-contrast metastasis."""
 
-    backgrounds: Annotated[int, Field(ge=0)] = 0  # places in livers, each scanned five times; 0: not measured
+    backgrounds: Annotated[int, Field(ge=0)] = 0
+    """Places in livers, each scanned five times; 0: not measured."""
     lesion_diameter_mm: Positive = 10.0
+    """Of the inserted lesion."""
     lesion_contrast_hu: _HU = -30.0
-    edge_diameter_mm: Positive = 20.0  # of the disc that sharpness is measured with
+    """Of the inserted lesion to the liver around it."""
+    edge_diameter_mm: Positive = 20.0
+    """Of the disc that sharpness is measured with."""
     edge_contrast_hu: _HU = -100.0
+    """Of that disc."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -18,14 +18,18 @@ LODOPAB_PHOTONS_PER_RAY = 4096.0
 class FreshDrawConfig(StrictModel):
     """How a training slice changes from epoch to epoch where ``simulation.fresh`` is on."""
 
-    turn_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # at most, either way
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1  # at most so much larger or smaller, relative
-    shift_mm: Annotated[float, Field(ge=0)] = 10.0  # at most, along each axis
-    dose_factor: tuple[Positive, Positive] = (1.0, 1.0)  # photons are multiplied by a draw from this range
-    lesion_share: Fraction = (
-        0.0  # of the slices with liver: those that get synthetic lesions, others each epoch
-    )
-    tumour_share: Fraction = 0.0  # least share of an epoch's samples whose slice has a tumour
+    turn_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    """Slices are turned by at most so much, either way."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """They are at most so much larger or smaller, relative."""
+    shift_mm: Annotated[float, Field(ge=0)] = 10.0
+    """They are shifted at most so far along each axis."""
+    dose_factor: tuple[Positive, Positive] = (1.0, 1.0)
+    """Photons are multiplied by a draw from this range."""
+    lesion_share: Fraction = 0.0
+    """Share of the slices with liver that get synthetic lesions, others each epoch."""
+    tumour_share: Fraction = 0.0
+    """Least share of an epoch's samples whose slice has a tumour."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -38,30 +42,51 @@ class SimulationConfig(StrictModel):
     """How full-dose slices become low-dose samples: one physical scanner of the preset's size."""
 
     preset: Annotated[str, name_of("taskct_core.geometry:PRESETS", "preset")] = "small"
-    num_angles: Count | None = None  # None: the preset's
-    # package.module:function that makes an odl RayTransform, which is the scanner then in place of the preset
+    """The scanner's size."""
+    num_angles: Count | None = None
+    """Angles of the scan; None: the preset's."""
     ray_transform: str | None = None
-    ray_transform_unit_mm: Positive = 1000.0  # length unit of its spaces: metres
-    # The dose in one of three words (``exposure.py``); a pair is a range drawn per slice.
-    photons_per_ray: Dose | None = None  # mean count of an unattenuated ray; 4096 where no word is given
-    dose_fraction: Dose | None = None  # of the reference dose
-    noise_hu: Dose | None = None  # in the liver region of a 300 mm water cylinder
-    automatic_exposure: bool = False  # every slice gets the photons that make it as noisy as that cylinder
-    bow_tie_mm: Positive | None = None  # diameter of the water cylinder that a bow-tie filter evens out
-    electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0  # counts
-    logarithm: Literal["low_count", "zero_replacement"] = "low_count"  # the second is LoDoPaB-CT's
-    zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1  # then, counts below it become it
+    """`package.module:function` that makes an ODL RayTransform, which is the scanner then in place of the
+    preset."""
+    ray_transform_unit_mm: Positive = 1000.0
+    """Length unit of its spaces: metres."""
+    photons_per_ray: Dose | None = None
+    """The dose, in one of three words; a pair is a range drawn for each slice. Mean count of an unattenuated
+    ray; 4096 where no word is given."""
+    dose_fraction: Dose | None = None
+    """The dose as a fraction of the reference dose."""
+    noise_hu: Dose | None = None
+    """The dose as the noise that it makes in the liver region of a 300 mm water cylinder, in HU."""
+    automatic_exposure: bool = False
+    """Every slice gets the photons that make it as noisy as that cylinder."""
+    bow_tie_mm: Positive | None = None
+    """Diameter in mm of the water cylinder that a bow-tie filter evens out."""
+    electronic_noise_std: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the detector's own noise, in counts."""
+    logarithm: Literal["low_count", "zero_replacement"] = "low_count"
+    """How counts become line integrals; `zero_replacement` is LoDoPaB-CT's way."""
+    zero_count_replacement: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """With `zero_replacement`, counts below it become it."""
     dequantisation_noise: bool = True
+    """Uniform noise of one HU on the stored whole numbers, as LoDoPaB-CT has it."""
     inverse_crime_guard: bool = True
+    """Whether slices are projected on a finer grid than they are reconstructed on."""
     field_of_view: FieldOfViewPolicy = "scanner"
-    # scanner: edge of the field that all patients share; None: the smallest that holds every body.
+    """What of a slice the detector sees."""
     field_of_view_mm: Positive | None = None
+    """With `scanner`, edge in mm of the field that all patients share; None: the smallest that holds every body."""
     fbp_filter: Annotated[str, name_of("taskct_core.filter_windows:FILTERS", "FBP filter")] = "hann"
+    """Window of the FBP that networks start from."""
     fbp_frequency_scaling: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the detector's frequencies that the filter keeps."""
     store_sinogram: bool = False
-    fresh: bool = True  # training slices are moved and scanned anew in every epoch; other splits are fixed
+    """Whether shards hold sinograms too, which architectures with the projector inside, TV and SIRT need."""
+    fresh: bool = True
+    """Training slices are moved and scanned anew in every epoch; other splits are fixed."""
     fresh_draw: FreshDrawConfig = FreshDrawConfig()
+    """How much they change."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of noise and of fresh draws."""
 
     @classmethod
     def of_dataset(cls, recorded: dict[str, Any]) -> Self:

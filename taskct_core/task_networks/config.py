@@ -17,18 +17,31 @@ class TaskNetworkConfig(StrictModel):
     architecture: Annotated[
         str, name_of("taskct_core.task_networks:TASK_NETWORKS", "task network architecture", own=True)
     ] = "unet"
+    """A name, `torchscript`, or `package.module:Name`."""
     architecture_parameters: dict[str, Any] = {}
-    weights: str | None = None  # file of a trained state_dict: import it instead of pre-training
+    """Of the architecture, such as `{width: 16}`."""
+    weights: str | None = None
+    """File of a trained state_dict: import it instead of pre-training."""
     window_hu: tuple[float, float] = LIVER_WINDOW_HU
+    """What it sees: HU at 0 and at 1 of its input."""
     classes: Annotated[str, name_of("taskct_core.task_networks:CLASSES", "set of classes")] = "liver_tumour"
+    """What it tells apart."""
     epochs: Count = 20
-    patience: Count = 10  # epochs without a better validation Dice before stopping
+    """At most so many."""
+    patience: Count = 10
+    """Epochs without a better validation Dice before stopping."""
     batch_size: Count = 8
+    """Slices in a step."""
     learning_rate: Positive = 3e-3
+    """Of AdamW."""
     augmentation: bool = True
-    class_weights: tuple[Positive, Positive, Positive] = (1.0, 1.0, 3.0)  # background, liver, tumour
-    tumour_share: Fraction = 0.3  # least share of slices with a tumour in a batch that has any
+    """Whether training slices are turned, scaled, shifted and changed in brightness and noise."""
+    class_weights: tuple[Positive, Positive, Positive] = (1.0, 1.0, 3.0)
+    """Of background, liver and tumour in its loss."""
+    tumour_share: Fraction = 0.3
+    """Least share of slices with a tumour in a batch that has any."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of weights, order and augmentation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -21,45 +21,64 @@ class TrialConfig(StrictModel):
     """One configuration trained and evaluated: what a search draws, and what a result row records."""
 
     mode: Annotated[str, name_of("taskct_core.modes:MODES", "training mode")] = "task_adaptive"
+    """What is trained on what, in which order."""
     alpha: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the task loss: 0 is the image loss alone, with `convex` mixing 1 the task loss alone."""
     mixing: Annotated[str, name_of("taskct_core.losses.mixing:MIXINGS", "mixing")] = "convex"
-    image_loss: str = "mse"  # a name, or a mix such as "0.84*ms_ssim + 0.16*l1"
+    """How alpha makes one loss of the two."""
+    image_loss: str = "mse"
+    """A name, or a mix such as "0.84*ms_ssim + 0.16*l1"."""
     task_loss: Annotated[str, name_of("taskct_core.losses:TASK_LOSSES", "task loss", own=True)] = "dice_ce"
+    """What the frozen task network's answer is compared by; a name, or `package.module:Name`."""
     architecture: Annotated[
         str, name_of("taskct_core.reconstructors:RECONSTRUCTORS", "architecture", own=True)
     ] = "unet"
+    """The reconstructor; a name, or `package.module:Name`."""
     architecture_parameters: dict[str, Any] = {}
+    """Of the reconstructor, such as `{width: 16}`."""
     learning_rate: Positive = 1e-3
+    """Of AdamW, at its highest."""
     learning_rate_schedule: Annotated[
         str, name_of("taskct_core.training.schedule:SCHEDULES", "learning rate schedule")
-    ] = "cosine"  # over the trial's epochs; cosine_each_phase: over those of each phase
-    warmup_steps: Annotated[int, Field(ge=0)] = 20  # over which the learning rate rises from 0
-    gradient_clip: Positive | None = 1.0  # largest norm of a step's gradient; None: as it comes
+    ] = "cosine"
+    """How the learning rate falls over the trial's epochs; `cosine_each_phase`: over those of each phase."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    """Steps over which the learning rate rises from 0."""
+    gradient_clip: Positive | None = 1.0
+    """Largest norm of a step's gradient; None: as it comes."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    # Decay, per step, of the moving average of weights that is scored and kept; 0: the weights themselves.
+    """Of AdamW."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    # The epoch whose weights are kept: the last, or the best by a metric column on the validation split;
-    # validation_loss is the trial's own objective there.
+    """Decay, per step, of the moving average of weights that is scored and kept; 0: the weights themselves."""
     keep: Literal["best", "last"] = "best"
+    """The epoch whose weights are kept: the last, or the best by `keep_metric`."""
     keep_metric: str = VALIDATION_LOSS
+    """What `best` goes by: a metric's column on the validation split, or `validation_loss`, the trial's own
+    objective there."""
     batch_size: Count = 8
+    """Samples in one step of a worker."""
     epochs: Count = 10
-    first_phase_share: Fraction = 0.5  # of a mode of two phases: the share of the epochs before the switch
-    # What the task loss compares with: the labels (slices without labels then train the image loss alone), or the
-    # frozen task network's own answer on the full-dose image, which needs no labels.
+    """How often the training slices are gone through."""
+    first_phase_share: Fraction = 0.5
+    """Of a mode of two phases: the share of the epochs before the switch."""
     task_target: Literal["labels", "full_dose"] = "labels"
-    # Which frozen task networks give the task loss: the first (`pretrained`), or with `further_judges` the mean over all
-    # of them, or one of them at every step.
+    """What the task loss compares with: the labels (slices without labels then train the image loss alone),
+    or the frozen task network's own answer on the full-dose image, which needs no labels."""
     judges: Judging = "first"
-    # How the task network starts that some modes train themselves.
+    """Which frozen task networks give the task loss: the first (`pretrained`), or with `further_judges` the mean over
+    all of them, or one of them at every step."""
     own_task_network: Literal["pretrained", "scratch"] = "pretrained"
-    # Of mode `front` alone (docs/front.md): how it is trained, the alphas it is scored at, those that `interpolated`
-    # is fine-tuned at, and how many networks between its ends validation chooses from.
+    """Where the task network starts that some modes train themselves."""
     front_way: Annotated[str, name_of("taskct_core.modes:FRONT_WAYS", "way to a front")] = "interpolated"
+    """Of mode `front` alone: how it is trained."""
     front_alphas: tuple[Fraction, ...] = tuple(step / 10 for step in range(11))
+    """Of mode `front` alone: the alphas that it is scored at."""
     front_anchors: tuple[Fraction, ...] = (0.5, 0.9)
+    """Of the way `interpolated` alone: the alphas that it is fine-tuned at."""
     front_positions: Annotated[int, Field(ge=2)] = 21
+    """How many networks between a front's ends validation chooses from."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of weights, order and fresh samples."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -248,3 +250,37 @@ def test_changed_settings_are_refused_with_the_difference(finished: tuple) -> No
         assert result.returncode == 2, result.stdout + result.stderr
         assert message in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_the_tutorial_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of docs/tutorial.md in its order, on an experiment made smaller than the page's."""
+    page = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    commands = re.findall(
+        r"^taskct (.+)$", "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)), re.M
+    )
+    assert len(commands) > 9
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        taskct(*shlex.split(command))
+        if command.startswith("init"):
+            values = yaml.safe_load(Path("mine.yaml").read_text())
+            values["data"]["source"] |= {"patients": 5, "slices_per_patient": 3, "pixels": 64}
+            values["simulation"]["num_angles"] = 24
+            values["task_network"] |= {"epochs": 1, "architecture_parameters": {"width": 4}}
+            values["trial"]["epochs"] = 1
+            values["study"] |= {"trials": 2, "enqueue": values["study"]["enqueue"][:2]}
+            values["execution"] = {"executor": "actor"}
+            Path("mine.yaml").write_text(yaml.safe_dump(values))
+    written = [
+        nib.Nifti1Image.from_filename(tmp_path / f"{name}.nii.gz")
+        for name in ("low_dose", "denoised", "liver")
+    ]
+    assert len({image.shape for image in written}) == 1
+    assert all(np.array_equal(image.affine, written[0].affine) for image in written)
+    for made in (
+        "inspection.html",
+        "runs/mine/study/report.html",
+        "model/README.md",
+        "runs/mine/export/front",
+    ):
+        assert (tmp_path / made).exists()

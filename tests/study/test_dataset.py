@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.data.dataset import hash_of, load_card, verify_shards
+from study.data.scan_export import export_scan
 from study.data.shard_export import export_shards
 from study.data.shards import from_table, read_shard, to_table, write_shard
-from taskct_core import schema
+from taskct_core import open_scan, schema
 from taskct_core.contracts.folders import DatasetFolder
 from taskct_core.errors import ConfigError, DataError, TaskctError
 
@@ -166,3 +167,28 @@ def test_exported_shards_are_plain_lists_of_the_same_numbers(small: Any, tmp_pat
     assert plain["patient"].to_pylist() == [name for table in stored for name in table["patient"].to_pylist()]
     with pytest.raises(ConfigError, match="another folder"):
         list(export_shards(small.card, small.workspace.dataset, small.workspace.dataset))
+
+
+def test_a_simulated_patient_becomes_a_scan_in_hu(small: Any, tmp_path: Path) -> None:
+    path = tmp_path / "low_dose.nii.gz"
+    patient = export_scan(small.card, small.workspace.dataset, path)
+    assert patient in small.card.patients["test"]
+    scan = open_scan(path)
+    (stored,) = (
+        from_table(table)
+        for shard in small.card.shard_paths(small.workspace.dataset, "test")
+        if (table := read_shard(shard))["patient"][0].as_py() == patient
+        and table["slice_index"][0].as_py() == 0
+    )
+    water, air = 20.0, 0.02  # 1/m
+    hu = (stored["fbp"] * 81.35858 - water) / (water - air) * 1000
+    assert np.abs(scan.hu[: len(hu)] - hu).max() <= 0.501
+    assert scan.spacing_mm == pytest.approx((5.0, *[stored["pixel_spacing_mm"][0]] * 2), rel=1e-5)
+    for wrong, output, message in (
+        ("nobody", tmp_path / "x.nii", "--patient must be one of"),
+        (patient, tmp_path / "x.png", ".nii.gz"),
+        (patient, path, "kept as it is"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            export_scan(small.card, small.workspace.dataset, output, wrong)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
