@@ -6,6 +6,7 @@ taskct shards scan runs/NAME/data low_dose.nii.gz
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def _known_patient(card: DatasetCard, patient: str | None) -> str:
     return name
 
 
-def _samples_of(card: DatasetCard, dataset: Path, patient: str) -> dict[str, NDArray[np.generic]]:
+def _samples_of(card: DatasetCard, dataset: Path, patient: str) -> dict[str, NDArray[Any]]:
     """The patient's samples as they are stored; a shard holds one patient's."""
     columns = (schema.SLICE_INDEX, schema.FBP, schema.PIXEL_SPACING_MM)
     parts = []

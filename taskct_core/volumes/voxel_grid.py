@@ -24,7 +24,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # The direction in which columns, rows and slices of a Volume grow: Left, Posterior, Superior.
 CANONICAL = axcodes2ornt(("L", "P", "S"))
 # Of voxels in mm, whatever they are called: what no clinical CT has is a mistaken unit.
-SMALLEST_MM, LARGEST_PIXEL_MM, LARGEST_STEP_MM = 0.1, 5.0, 20.0
+SMALLEST_MM, LARGEST_PIXEL_MM, LARGEST_STEP_MM = 0.1, 10.0, 20.0
 
 
 @dataclass(frozen=True)
