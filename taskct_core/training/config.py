@@ -73,7 +73,7 @@ class TrialConfig(StrictModel):
     """Of mode `front` alone: how it is trained."""
     front_alphas: tuple[Fraction, ...] = tuple(step / 10 for step in range(11))
     """Of mode `front` alone: the alphas that it is scored at."""
-    front_anchors: tuple[Fraction, ...] = (0.5, 0.9)
+    front_anchors: tuple[Fraction, ...] = (0.5, 0.9, 1.0)
     """Of the way `interpolated` alone: the alphas that it is fine-tuned at."""
     front_positions: Annotated[int, Field(ge=2)] = 21
     """How many networks between a front's ends validation chooses from."""

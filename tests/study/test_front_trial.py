@@ -45,6 +45,7 @@ def inputs(small: Any) -> TrialInputs:
 
 def config_of(small: Any, **changes: Any) -> TrialConfig:
     quick = {"mode": "front", "epochs": 3, "front_alphas": ALPHAS, "front_positions": 3, "alpha": 0.4}
+    quick |= {"front_anchors": [0.5, 0.9]}
     return TrialConfig.parse(small.experiment.trial.model_dump() | quick | changes)
 
 

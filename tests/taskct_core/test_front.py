@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,7 @@ SMALL: dict[str, dict[str, int]] = {
     "iradonmap": {"width": 2, "depth": 2},
 }
 QUICK = {"mode": "front", "epochs": 3, "batch_size": 2, "front_positions": 3, "front_alphas": [0, 0.5, 1]}
+QUICK |= {"front_anchors": [0.5, 0.9]}
 
 
 @pytest.fixture
@@ -152,13 +154,31 @@ def test_a_larger_alpha_never_gets_a_larger_task_loss(
         assert more.loss_task <= less.loss_task and more.loss_image >= less.loss_image
 
 
-def test_each_alpha_gets_the_candidate_of_least_mixed_loss() -> None:
-    candidates = [Candidate(0.0, 1.0, 4.0, {}), Candidate(0.5, 2.0, 2.5, {}), Candidate(1.0, 4.0, 2.0, {})]
-    path = FrontPath(MIXINGS["convex"], candidates)
-    # (1 - a) + 4 a = 2 (1 - a) + 2.5 a at a = 0.4; 2 (1 - a) + 2.5 a = 4 (1 - a) + 2 a at a = 0.8
-    assert [path.at(alpha).position for alpha in (0, 0.39, 0.41, 0.79, 0.81, 1)] == [0, 0, 0.5, 0.5, 1, 1]
-    nan = [Candidate(0.0, 1.0, float("nan"), {}), Candidate(1.0, 2.0, float("nan"), {})]
-    assert FrontPath(MIXINGS["convex"], nan).at(0).position == 0
+def test_each_alpha_gets_the_candidate_that_it_prefers() -> None:
+    """In logarithms the image losses lie at 0, 0.5, 1 and the task losses at 1, log(1.25) / log(2), 0."""
+    beaten = Candidate(0.2, 2.0, 3.0, {})
+    path = FrontPath(
+        [Candidate(0.0, 1.0, 4.0, {}), beaten, Candidate(0.5, 2.0, 2.5, {}), Candidate(1.0, 4.0, 2.0, {})]
+    )
+    first = 1 / 3  # where alpha * 1 = (1 - alpha) * 0.5
+    second = 1 / (1 + math.log(1.25) / math.log(2))  # where alpha * log(1.25) / log(2) = (1 - alpha) * 1
+    alphas = (0, first - 0.01, first + 0.01, second - 0.01, second + 0.01, 1)
+    assert [path.at(alpha).position for alpha in alphas] == [0, 0, 0.5, 0.5, 1, 1]
+
+
+def test_a_front_that_bends_inwards_is_reached_everywhere() -> None:
+    """A weighted sum of losses would only ever choose the ends of it."""
+    losses = [(1.0, 10.0), (3.0, 9.5), (6.0, 9.0), (8.0, 8.0), (10.0, 1.0)]
+    path = FrontPath([Candidate(number / 4, *pair, {}) for number, pair in enumerate(losses)])
+    assert {path.at(alpha / 1000).position for alpha in range(1001)} == {0, 0.25, 0.5, 0.75, 1}
+
+
+@pytest.mark.parametrize("unknown", [math.nan, math.inf, 0.0])
+def test_losses_without_a_value_leave_the_choice_to_the_others(unknown: float) -> None:
+    path = FrontPath([Candidate(0.0, 2.0, unknown, {}), Candidate(1.0, 1.0, unknown, {})])
+    assert [path.at(alpha).position for alpha in (0, 0.5, 1)] == [1, 1, 1]
+    alone = FrontPath([Candidate(0.3, unknown, unknown, {})])
+    assert alone.at(0.7).position == 0.3
 
 
 def test_an_interpolated_front_is_made_of_ordinary_trials(task_network: Any, batch: Batch) -> None:

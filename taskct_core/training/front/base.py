@@ -13,7 +13,6 @@ from torch import nn
 
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import DataError
-from taskct_core.losses.mixing import MIXINGS
 from taskct_core.schema import LOSS_IMAGE, LOSS_TASK
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
@@ -129,7 +128,7 @@ class FrontTraining(ABC):
             rows[position] = measure()
             losses = mean_losses(rows[position])
             candidates.append(Candidate(position, *losses, summarise(rows[position])))
-        self.path = FrontPath(MIXINGS[self.config.mixing], candidates)
+        self.path = FrontPath(candidates)
         self.shown_rows = rows[self.at(self.config.alpha).position]
         self.show_alpha(self.config.alpha)
 
@@ -184,7 +183,7 @@ class FrontTraining(ABC):
         self.training.load_state_dict(state["training"])
         self.shown_rows = state["shown_rows"]
         if state["path"] is not None:
-            self.path = FrontPath.restored(MIXINGS[self.config.mixing], state["path"])
+            self.path = FrontPath.restored(state["path"])
             self.show_alpha(self.config.alpha)
 
     @abstractmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from taskct_core.losses.mixing import Mixing
+import numpy as np
+
+_LEAST_LOSS = 1e-12  # below which losses are alike
+_WORST = 700.0  # the logarithm of a loss that is infinite
 
 
 @dataclass(frozen=True)
@@ -28,37 +30,53 @@ class Candidate:
 
 
 class FrontPath:
-    """The candidates of a front; each alpha is answered by the one whose mixed loss on validation is the least.
+    """The candidates of a front, and which of them answers for an alpha: a preference between the two losses.
 
-    A larger alpha never gets a larger task loss or a smaller image loss: of two candidates, the one that has less of
-    the task loss wins from some alpha on.
+    Of the candidates that no other beats in both losses, alpha 0 gets the one of the least image loss, alpha 1 the one of
+    the least task loss, and an alpha between them the one whose larger of ``(1 - alpha) image`` and ``alpha task`` is the
+    least, both measured from 0 at the best candidate to 1 at the worst, in logarithms (the weighted Chebyshev
+    scalarisation: Miettinen, Nonlinear Multiobjective Optimization, 1999, section 3.4). Every candidate on the front
+    answers for some alpha, where a weighted sum jumps over those where the front bends inwards. A larger alpha never
+    gets a larger task loss or a smaller image loss.
 
     Args:
-        mixing: of the trial. What it divides by are the losses of the first candidate.
-        candidates: in the order of their positions.
+        candidates: in the order of their positions. A loss that is not known (NaN) is as good as any other.
     """
 
-    def __init__(self, mixing: Mixing, candidates: Sequence[Candidate]) -> None:
-        self._mixing = mixing
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = list(candidates)
-        first = candidates[0]
-        self._scales = max(first.loss_image, 1e-12), max(first.loss_task, 1e-12)
+        losses = np.array([(c.loss_image, c.loss_task) for c in self.candidates])
+        logarithms = np.nan_to_num(
+            np.log(np.maximum(losses, _LEAST_LOSS)), nan=0.0, posinf=_WORST, neginf=-_WORST
+        )
+        self._on_front = [c for c, on in zip(self.candidates, _unbeaten(logarithms), strict=True) if on]
+        self._costs = _spread(logarithms[_unbeaten(logarithms)])
 
     def at(self, alpha: float) -> Candidate:
         """The network for ``alpha`` in [0, 1]; of equals, the one nearer to position 0."""
-        return min(self.candidates, key=lambda candidate: self._objective(candidate, alpha))
-
-    def _objective(self, candidate: Candidate, alpha: float) -> float:
-        weights = self._mixing.weights(alpha, self._scales)
-        losses = (candidate.loss_image, candidate.loss_task)
-        mixed = sum(weight * loss for weight, loss in zip(weights, losses, strict=True) if weight)
-        return math.inf if math.isnan(mixed) else mixed
+        weighted = self._costs * (1 - alpha, alpha)
+        return self._on_front[int(np.argmin(weighted.max(axis=1)))]
 
     def state(self) -> list[dict[str, Any]]:
         """Plain values, from which ``restored`` makes the path."""
         return [asdict(candidate) for candidate in self.candidates]
 
     @classmethod
-    def restored(cls, mixing: Mixing, state: Sequence[dict[str, Any]]) -> FrontPath:
+    def restored(cls, state: Sequence[dict[str, Any]]) -> FrontPath:
         """The path of ``state()``."""
-        return cls(mixing, [Candidate(**values) for values in state])
+        return cls([Candidate(**values) for values in state])
+
+
+def _unbeaten(costs: np.ndarray) -> np.ndarray:
+    """Whether no other row of ``(candidates, 2)`` is as small in both columns and smaller in one."""
+    smaller_or_equal = (costs[:, None] <= costs[None]).all(axis=2)
+    smaller = (costs[:, None] < costs[None]).any(axis=2)
+    unbeaten: np.ndarray = np.logical_not((smaller_or_equal & smaller).any(axis=0))
+    return unbeaten
+
+
+def _spread(costs: np.ndarray) -> np.ndarray:
+    """Each column from 0 at its least to 1 at its largest; all 0 where they are equal."""
+    least, width = costs.min(axis=0), np.ptp(costs, axis=0)
+    spread: np.ndarray = (costs - least) / np.where(width > 0, width, 1.0)
+    return spread
