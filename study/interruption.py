@@ -15,8 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EXIT_BASE = 128  # a shell's exit code of a process that a signal ended, plus its number
 
 
-class TimeIsUp(Exception):
-    """``study.timeout`` ended a command before its work was done; the message says how to go on."""
+class Unfinished(Exception):
+    """A command ended in order before its work was done, such as at ``study.timeout``; the message says how to go on."""
 
 
 class Interruption:

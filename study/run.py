@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +17,12 @@ import optuna
 from study.monitor.mlflow_log import with_mlflow
 from study.monitor.tensorboard import TensorBoardLog
 from study.search.conductor import Conductor, Rules
-from study.search.config import StudyConfig, points_of
+from study.search.config import PrunerConfig, StudyConfig, points_of
 from study.search.events import OnEvent, StudyOpened, TrialsEnded, both, ignore
 from study.search.judgement import Judge
 from study.search.lock import study_lock
 from study.search.pruners import make_pruner
+from study.search.pruners.pruner import Pruner
 from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.storage.fingerprint import check_fingerprint, check_objectives, search_fingerprint
@@ -88,6 +89,7 @@ class StudySummary:
     seconds: float  # of this call
     interrupted: bool  # whether trials are left to be run or continued, by the next call
     timed_out: bool = False  # whether that is because `timeout` was over
+    paused: list[int] = field(default_factory=list)  # that alone are left to be continued, once resumed
     ended_by: str | None = None  # what of study.budget was used up before all trials had run to their end
 
 
@@ -110,7 +112,11 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
     space = SearchSpace.parse(config.space)
     directions = metric_directions(config.objectives) if plan.directions is None else plan.directions
     check_objectives(config, directions)
-    pruner = make_pruner(config, directions)
+
+    def pruner_of(changed: PrunerConfig | None) -> Pruner:
+        return make_pruner(config.model_copy(update={"pruner": changed or config.pruner}), directions)
+
+    pruner = pruner_of(None)
     with storage_errors(folder), study_lock(folder) as lock:
         study = _open(plan, folder, space, directions)
         on_event(StudyOpened(folder))
@@ -123,6 +129,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             pruner,
             lock.check,
             both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event)),
+            pruner_of,
         )
         _write_plan(study, plan, executor, rules)
         _conduct(conductor, executor, on_event)
@@ -133,6 +140,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             seconds=time.monotonic() - started,
             interrupted=not conductor.is_finished,
             timed_out=conductor.time_is_up and not conductor.is_finished,
+            paused=conductor.paused if conductor.waits_for_paused else [],
             ended_by=conductor.ended_by if conductor.is_finished else None,
         )
 
@@ -214,6 +222,7 @@ def _rules(plan: StudyPlan, executor: Executor, space: SearchSpace, study: optun
         trial_timeout=config.trial_timeout,
         budget=config.budget,
         gpus=plan.gpus,
+        max_concurrent=executor.max_concurrent,
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from study.interruption import Interruption, TimeIsUp
+from study.interruption import Interruption, Unfinished
 
-_TIME_IS_UP = 124  # as of timeout(1)
+_UNFINISHED = 124  # as of timeout(1)
 
 
 def main() -> None:
     """Run the program, which nothing ends with a traceback that its user could have caused.
 
-    Exit codes: 2 for bad input, 124 when ``study.timeout`` is over, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 2 for bad input, 124 when ``study.timeout`` is over or only paused trials are left, 130 after Ctrl-C, 143 after SIGTERM.
     """
     with Interruption() as interruption:  # before anything else is imported: that takes a moment, too
         try:
@@ -21,9 +21,9 @@ def main() -> None:
             code = run()
         except KeyboardInterrupt:
             code = interruption.exit_code
-        except TimeIsUp as over:
+        except Unfinished as over:
             print(over, file=sys.stderr)
-            code = _TIME_IS_UP
+            code = _UNFINISHED
         if interruption.signal is not None or code == interruption.exit_code:
             interruption.tell()
             code = interruption.exit_code

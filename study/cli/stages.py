@@ -18,7 +18,7 @@ from study.experiment.search import SearchStage
 from study.experiment.simulate import PatientStep, SimulateStage
 from study.experiment.stage import Stage, complete
 from study.experiment.train import TrainStage
-from study.interruption import TimeIsUp
+from study.interruption import Unfinished
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
 from study.monitor.score_line import score_line
@@ -168,9 +168,14 @@ def _search(stage: SearchStage) -> None:
     assert summary is not None
     if summary.timed_out:
         ended = sum(trial.status in (COMPLETE, PRUNED, FAIL) for trial in summary.trials)
-        raise TimeIsUp(
+        raise Unfinished(
             f"The time is up (study.timeout = {study.timeout:g} s) with {ended} of {study.trials} trials ended. "
             "The same command continues."
+        )
+    if summary.paused:
+        numbers = " ".join(map(str, summary.paused))
+        raise Unfinished(
+            f"Only paused trials are left. `taskct study resume {stage.folder} {numbers}`, then the same command continues."
         )
     if summary.interrupted:  # Ray Tune ends in order after Ctrl-C; nothing may follow
         raise KeyboardInterrupt

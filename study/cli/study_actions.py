@@ -57,6 +57,31 @@ def retry_failed_trials(folder: Path) -> None:
         console.print("No trial has failed: nothing to retry.")
 
 
+def change_study(folder: Path, settings: list[str]) -> None:
+    """Change settings of a study, running or not."""
+    from study.experiment.change import change_settings
+    from study.search.control import describe_control
+
+    control = change_settings(folder, settings)
+    console.print(f"Set: {describe_control(control) or 'as the configuration says'}.", markup=False)
+
+
+def pause_trials(folder: Path, trials: list[int]) -> None:
+    """Pause trials of a study."""
+    from study.experiment import change
+
+    change.pause_trials(folder, trials)
+    console.print("Paused at the end of the epoch that is trained. Go on with `taskct study resume`.")
+
+
+def resume_trials(folder: Path, trials: list[int]) -> None:
+    """Resume paused trials of a study."""
+    from study.experiment import change
+
+    change.resume_trials(folder, trials)
+    console.print("Resumed: they go on as places get free, or with the next `taskct study run`.")
+
+
 def rebuild_storage(folder: Path, trust: bool = False) -> None:
     """Make a study's lost storage again from its trials' folders.
 

@@ -12,7 +12,8 @@ from taskct_core.contracts.files import open_folder
 from taskct_core.errors import ConfigError
 
 app = typer.Typer(
-    help="Search alpha, losses and architectures: run, submit, status, retry, rebuild.", no_args_is_help=True
+    help="Search alpha, losses and architectures: run, submit, status, set, pause, resume, retry, rebuild.",
+    no_args_is_help=True,
 )
 
 StudyFolder = Annotated[
@@ -112,6 +113,46 @@ def retry(folder: StudyFolder) -> None:
     from study.cli import study_actions
 
     study_actions.retry_failed_trials(study_actions.find_study(folder))
+
+
+Trials = Annotated[list[int], typer.Argument(metavar="N...", help="Numbers of the trials.")]
+
+
+@app.command("set")
+def set_(
+    folder: StudyFolder,
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE...",
+            help="concurrent=3, pruner=asha, pruner.grace_epochs=2; null: as configured.",
+        ),
+    ],
+) -> None:
+    """Change how many trials run at a time, or the pruner, of a study that runs or will run again.
+
+    A running driver follows within seconds: trials beyond a lower number end first, and a new pruner judges from the
+    epochs that all trials have reported.
+    """
+    from study.cli import study_actions
+
+    study_actions.change_study(study_actions.find_study(folder), settings)
+
+
+@app.command()
+def pause(folder: StudyFolder, trials: Trials) -> None:
+    """Stop trials after the epoch that they train; they keep their checkpoints and free their places."""
+    from study.cli import study_actions
+
+    study_actions.pause_trials(study_actions.find_study(folder), trials)
+
+
+@app.command()
+def resume(folder: StudyFolder, trials: Trials) -> None:
+    """Let paused trials go on exactly where they stopped."""
+    from study.cli import study_actions
+
+    study_actions.resume_trials(study_actions.find_study(folder), trials)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from study.search.events import (
     TrialErrored,
     TrialEvent,
     TrialFinished,
+    TrialPaused,
     TrialsEnded,
     TrialStarted,
 )
@@ -110,6 +111,8 @@ class EventLines:
                 return f"epoch {row[EPOCH]}: {describe_objectives(row, self._objectives)}"
             case TrialErrored(reason=reason):
                 return f"met an error: {reason}"
+            case TrialPaused():
+                return "is paused"
             case TrialFinished(status=status, objectives=objectives, reason=reason):
                 text = describe_objectives(objectives, self._objectives)
                 return f"{status}: {text if status == COMPLETE else reason}"

@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from analysis.pareto import hypervolume
 from study.search.budget import Spent, read_spent
 from study.search.config import BudgetConfig
+from study.search.control import Control, read_control
 from study.search.events import ReferencesAdvanced
 from study.search.lock import Driver, read_driver
 from study.search.storage.opening import open_study
@@ -53,13 +54,14 @@ class RunningTrial:
     epochs: int | None  # that it shall have; None if unknown
     row: EpochRow
     idle_seconds: float | None  # since it was proposed or logged an epoch; None where that is not known
+    pause: Literal["", "pausing", "paused"]  # pausing: at the end of this epoch
     epoch_seconds: float  # that an epoch of it took so far; 0 before the first
 
     @property
     def is_stalled(self) -> bool:
         """Whether it makes no progress: for minutes, and for many times what its epochs took."""
         limit = max(STALLED_SECONDS, STALLED_EPOCHS * self.epoch_seconds)
-        return self.idle_seconds is not None and self.idle_seconds > limit
+        return self.pause != "paused" and self.idle_seconds is not None and self.idle_seconds > limit
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class StudyStatus:
     failures: list[TrialRecord]
     timeout: float | None  # seconds after which its driver stops
     trial_timeout: float | None  # seconds that an attempt at a trial may take
+    control: Control  # what commands have changed
     budget: BudgetConfig  # of all drivers together
     spent: Spent
     ended_by: str | None  # what of the budget ended the study before all its trials had run to their end
@@ -99,12 +102,17 @@ class StatusReader:
         directions = objective_directions(study)
         driver = read_driver(self._folder)
         plan = study.user_attrs.get(PLAN, {})
+        control = read_control(self._folder)
         total = max(len(records), plan.get("trials", 0) + len(records) - planned_count(records))
         finished = sum(1 for record in records if record.status in FINAL_STATES)
         alive = driver is not None and driver.is_alive
         counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}
         references = _read_references(StudyFolder(self._folder))
-        running = [self._running(r, plan, driver if alive else None) for r in records if r.status == RUNNING]
+        running = [
+            self._running(r, plan, driver if alive else None, _pause_of(r, control, is_alive=alive))
+            for r in records
+            if r.status == RUNNING
+        ]
         ended_by = study.user_attrs.get(SPENT, {}).get("ended_by")
         is_whole = (finished == total or (ended_by is not None and not running)) and references is None
         return StudyStatus(
@@ -120,6 +128,7 @@ class StatusReader:
             failures=[record for record in records if record.status == FAIL],
             timeout=plan.get("timeout"),
             trial_timeout=plan.get("trial_timeout"),
+            control=control,
             budget=BudgetConfig.parse(plan.get("budget", {})),
             spent=read_spent(
                 study,
@@ -128,11 +137,21 @@ class StatusReader:
                 plan.get("epochs_per_report"),
             ),
             ended_by=ended_by,
-            seconds_left=_seconds_left(study, total - finished, plan) if alive else None,
+            seconds_left=_seconds_left(
+                study, total - finished, control.concurrent or plan.get("max_concurrent", 1)
+            )
+            if alive
+            else None,
             references=references,
         )
 
-    def _running(self, record: TrialRecord, plan: dict[str, Any], driver: Driver | None) -> RunningTrial:
+    def _running(
+        self,
+        record: TrialRecord,
+        plan: dict[str, Any],
+        driver: Driver | None,
+        pause: Literal["", "pausing", "paused"],
+    ) -> RunningTrial:
         rows = epoch_log.read(StudyFolder(self._folder).trial(record.trial))
         row = rows[-1] if rows else EpochRow()
         epoch = row.get(EPOCH, 0)
@@ -143,6 +162,7 @@ class StatusReader:
             record.values.get("epochs", plan.get("epochs")),
             row,
             idle_seconds=self._idle_seconds(record.trial, driver),
+            pause=pause,
             epoch_seconds=row.get(SECONDS, 0.0) / max(epoch, 1),
         )
 
@@ -156,6 +176,13 @@ class StatusReader:
         with suppress(FileNotFoundError):
             times.append(log.stat().st_mtime)
         return time.time() - max(times)
+
+
+def _pause_of(record: TrialRecord, control: Control, *, is_alive: bool) -> Literal["", "pausing", "paused"]:
+    """Whether a trial is paused, or will be when it has trained its epoch."""
+    if record.trial not in control.paused:
+        return ""
+    return "pausing" if is_alive and not record.paused else "paused"
 
 
 def _read_references(folder: StudyFolder) -> ReferencesAdvanced | None:
@@ -200,11 +227,11 @@ def _hypervolume_share(records: list[TrialRecord], directions: dict[str, str]) -
     return hypervolume(points, worst, ways) / float(np.prod(high - low))
 
 
-def _seconds_left(study: optuna.Study, trials_left: int, plan: dict[str, Any]) -> float | None:
+def _seconds_left(study: optuna.Study, trials_left: int, concurrent: int) -> float | None:
     """Trials left at the median duration of those that ended, so many at a time."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if REBUILT not in trial.user_attrs]
     ended = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
     if not ended:
         return None
-    at_a_time = max(1, min(plan.get("max_concurrent", 1), trials_left))
+    at_a_time = max(1, min(concurrent, trials_left))
     return trials_left * statistics.median(ended) / at_a_time

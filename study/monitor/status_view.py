@@ -15,6 +15,7 @@ from rich.text import Text
 
 from study.monitor.status import FINAL_STATES, RunningTrial, StudyStatus
 from study.search.budget import describe_spent
+from study.search.control import describe_control
 from study.search.events import ReferencesAdvanced
 from study.search.storage.records import TrialRecord
 from taskct_core.schema import COMPLETE, FAIL, OBJECTIVES, PRUNED
@@ -82,6 +83,9 @@ def _head(status: StudyStatus) -> Text:
         text.append(f"  stops after {format_duration(status.timeout)}")
     if status.trial_timeout is not None:
         text.append(f"  a trial fails after {format_duration(status.trial_timeout)}")
+    changed = describe_control(status.control)
+    if changed:
+        text.append(f"\nset: {changed}")
     spent = describe_spent(status.spent, status.budget)
     if spent:
         text.append(f"\nbudget: {spent}")
@@ -112,6 +116,7 @@ def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
         row: Mapping[str, Any] = trial.row
         values = [format_score(row[name]) if name in row else "" for name in objectives]
         epoch = f"{trial.epoch} of {trial.epochs}" if trial.epochs else str(trial.epoch)
+        epoch += f" ({trial.pause})" if trial.pause else ""
         table.add_row(str(trial.trial), epoch, *values, escape(describe_values(trial.values)))
     return table
 

@@ -21,15 +21,25 @@ from typing import Any
 import optuna
 
 from study.search.budget import Ledger, read_spent
-from study.search.config import BudgetConfig
+from study.search.config import BudgetConfig, PrunerConfig
+from study.search.control import ControlFollower
 from study.search.duplicates import twin_of
-from study.search.events import EpochReported, OnEvent, TrialErrored, TrialFinished, TrialStarted, ignore
+from study.search.events import (
+    EpochReported,
+    OnEvent,
+    TrialErrored,
+    TrialFinished,
+    TrialPaused,
+    TrialStarted,
+    ignore,
+)
 from study.search.judgement import Judge
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace
 from study.search.storage.records import (
     DUPLICATE_OF,
     ERRORS,
+    PAUSED,
     REASON,
     RETRY_OF,
     VALUES,
@@ -40,7 +50,7 @@ from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.redaction import redacted
-from taskct_core.schema import EPOCH, RUNNING
+from taskct_core.schema import EPOCH
 
 _Optuna = optuna.trial.TrialState
 
@@ -61,6 +71,7 @@ class Rules:
         trial_timeout: seconds that one attempt at a trial may take; it fails then.
         budget: of the study, over all of its drivers.
         gpus: that a trial holds.
+        max_concurrent: trials that run at a time; None: as many as the executor asks for.
     """
 
     judge: Judge
@@ -74,6 +85,7 @@ class Rules:
     trial_timeout: float | None = None
     budget: BudgetConfig = BudgetConfig()
     gpus: float = 0.0
+    max_concurrent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,7 @@ class TrialState:
     pruned: str | None = (
         None  # why it was stopped at that epoch: a worker that does not wait trains on meanwhile
     )
+    is_pausing: bool = False  # whether it is being stopped after an epoch, to go on later
     errors: int = 0  # that it met, under earlier drivers as well
     error: str | None = None  # the last of them
     is_fatal: bool = False  # whether it would meet it again
@@ -120,6 +133,8 @@ class Conductor:
         rules: by which trials are proposed and ended.
         pruner: with nothing observed yet.
         check_lock: raises if this driver may no longer write.
+        make_pruner: a pruner with nothing observed yet of another configuration, which commands may give a study that
+            runs, or of the study's own.
         on_event: called with what happens to each trial.
         clock: seconds of a clock that is never set.
     """
@@ -133,13 +148,14 @@ class Conductor:
         pruner: Pruner | None = None,
         check_lock: Callable[[], None] = lambda: None,
         on_event: OnEvent = ignore,
+        make_pruner: Callable[[PrunerConfig | None], Pruner] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.rules = rules
         self._study = study
         self._space = space
-        self._pruner = pruner or NeverPrune()
+        self._make_pruner = make_pruner
         self._check_lock = check_lock
         self._on_event = on_event
         self._clock = clock
@@ -147,6 +163,9 @@ class Conductor:
         self._is_exhausted = False
         self._begun = {t.number: self._state_of(t) for t in self._trials() if t.state == _Optuna.RUNNING}
         self._cut: str | None = None  # what of the budget ended a trial early
+        self._follower = ControlFollower(folder.path, clock)
+        changed = self._follower.control.pruner
+        self._pruner = make_pruner(changed) if make_pruner and changed else pruner or NeverPrune()
         self._replay()
         self._ledger = self._open_ledger()
 
@@ -168,8 +187,21 @@ class Conductor:
 
     @property
     def is_done(self) -> bool:
-        """Whether every trial has a final state; :meth:`suggest` found nothing more to propose."""
-        return self._is_exhausted and not self._begun
+        """Whether every trial has a final state or is paused; :meth:`suggest` found nothing more to propose."""
+        return self._is_exhausted and len(self._begun) == len(self.paused)
+
+    @property
+    def paused(self) -> list[int]:
+        """Trials that do not run until somebody resumes them."""
+        paused = self._follower.control.paused
+        return [
+            number for number, state in sorted(self._begun.items()) if number in paused and not state.is_out
+        ]
+
+    @property
+    def waits_for_paused(self) -> bool:
+        """Whether nothing is left to do but what is paused."""
+        return bool(self.paused) and len(self._begun) == len(self.paused) and self.remaining() == 0
 
     @property
     def time_is_up(self) -> bool:
@@ -186,11 +218,12 @@ class Conductor:
         """The next trial to run: one left RUNNING, one waiting, or a new one.
 
         Returns:
-            ``None`` if the time is up, or none remains, as far as is known: a trial that runs may have to be proposed
-            again.
+            ``None`` if the time is up, if as many run as may, or if none remains, as far as is known: a trial that runs
+            may have to be proposed again.
         """
+        self._follow_control()
         # Executors ask again and again; storage need not be read each time.
-        while not (self._is_exhausted or self.time_is_up):
+        while not (self._is_exhausted or self.time_is_up or self._is_full):
             self._check_lock()
             self._end_what_waits()
             state, is_adopted = self._next()
@@ -232,6 +265,7 @@ class Conductor:
             return False
         if row[EPOCH] <= state.decided:
             return True
+        self._follow_control()
         state.decided = row[EPOCH]
         self._ledger.reported(trial, state.values, is_new=row[EPOCH] > state.logged)
         reason = self._pruner.reason_to_stop(trial, row)
@@ -241,6 +275,8 @@ class Conductor:
             reason = self._ledger.used_up(state.values)
             self._cut = reason or self._cut
         if reason is None:
+            state.is_pausing = trial in self._follower.control.paused
+        if reason is None and not state.is_pausing:
             self._ledger.promise(trial, state.values)
             return True
         state.pruned = reason
@@ -285,13 +321,16 @@ class Conductor:
         state = self._begun[trial]
         self._ledger.left(trial)
         # What happens to a trial that is being stopped is no further failure.
-        failed = failed and state.pruned is None and not state.is_fatal
+        failed = failed and state.pruned is None and not state.is_fatal and not state.is_pausing
         if failed and self.retries_left(trial) >= 0:
             state.is_out = state.is_restarting = False
             state.started = None
             self._is_exhausted = False
             return
         self._check_lock()
+        if state.is_pausing and not state.is_fatal:
+            self._set_aside(state)
+            return
         judge = self.rules.judge
         rows = epoch_log.read(self.folder.trial(trial), state.decided if state.pruned else None)
         error = (state.error or "unknown error") if failed or state.is_fatal else None
@@ -311,8 +350,33 @@ class Conductor:
         return self._study.get_trials(deepcopy=False)
 
     def _waiting(self) -> list[TrialState]:
-        """Begun trials that nobody runs, in the order of their numbers."""
-        return [state for _, state in sorted(self._begun.items()) if not state.is_out]
+        """Begun trials that nobody runs and that are not paused, in the order of their numbers."""
+        paused = self._follower.control.paused
+        return [s for number, s in sorted(self._begun.items()) if not s.is_out and number not in paused]
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether as many trials run as may."""
+        limit = self._follower.control.concurrent or self.rules.max_concurrent
+        return limit is not None and sum(state.is_out for state in self._begun.values()) >= limit
+
+    def _follow_control(self) -> None:
+        """Do as commands have said meanwhile."""
+        before = self._follower.control
+        if not self._follower.has_changed():
+            return
+        self._is_exhausted = False  # a trial may have been resumed
+        if self._make_pruner is not None and self._follower.control.pruner != before.pruner:
+            self._pruner = self._make_pruner(self._follower.control.pruner)
+            self._show_past()
+
+    def _set_aside(self, state: TrialState) -> None:
+        """Keep a trial that has stopped for when it is resumed."""
+        state.optuna.set_user_attr(PAUSED, True)
+        state.is_out = state.is_pausing = state.is_restarting = False
+        state.started = None
+        self._is_exhausted = False
+        self._on_event(TrialPaused(state.number))
 
     def _unbegun(self) -> int:
         """How many trials the study shall have that have not begun, whatever its budget."""
@@ -334,13 +398,15 @@ class Conductor:
     def _begin(self, state: TrialState, is_adopted: bool) -> None:
         """Take note that a trial is handed out to be run."""
         state.is_out = True
+        if state.optuna.user_attrs.get(PAUSED):
+            state.optuna.set_user_attr(PAUSED, False)
         if max(state.logged, state.decided) != self._last_epoch(state):
             self._ledger.promise(state.number, state.values)
         self._on_event(TrialStarted(state.number, state.values, is_adopted))
 
     def _end_what_waits(self) -> None:
         """End the trials that nobody runs, where the budget leaves nothing to go on with."""
-        for state in self._waiting():
+        for state in [state for state in self._begun.values() if not state.is_out]:
             reason = self._ledger.used_up(state.values)
             rows = epoch_log.read(self.folder.trial(state.number)) if reason else []
             is_trained = bool(rows) and rows[-1][EPOCH] == self._last_epoch(
@@ -407,22 +473,28 @@ class Conductor:
         )
 
     def _replay(self) -> None:
-        """Rebuild the pruner's state from the epoch logs."""
+        """Take up from the epoch logs what earlier drivers left."""
         for record in read_records(self._study):
-            for row in self._decided_rows(record):
-                self._pruner.observe(record.trial, row)
-                if record.trial in self._begun:
-                    self._begun[record.trial].decided = row[EPOCH]
+            if record.trial in self._begun:
+                self._take_up(record)
+        self._show_past()
 
-    def _decided_rows(self, record: TrialRecord) -> list[EpochRow]:
-        """Epochs that were decided on.
+    def _take_up(self, record: TrialRecord) -> None:
+        """Which epochs a trial left RUNNING has logged, and on which there was a decision for certain.
 
-        Those of a trial left RUNNING on which there was perhaps no decision are left out: they are judged when the
-        trial is adopted and reports them again.
+        It reports the others again when it is adopted, and they are judged then.
         """
+        state = self._begun[record.trial]
         rows = epoch_log.read(self.folder.trial(record.trial))
-        if record.trial in self._begun:
-            self._begun[record.trial].logged = len(rows)
-        if record.status != RUNNING:
-            return [row for row in rows if row[EPOCH] <= record.last_epoch]
-        return rows[:-1] if self.rules.reports_wait else []
+        state.logged = len(rows)
+        decided = rows[:-1] if self.rules.reports_wait else []
+        state.decided = decided[-1][EPOCH] if decided else 0
+
+    def _show_past(self) -> None:
+        """Show the pruner all epochs on which there was a decision."""
+        for record in read_records(self._study):
+            state = self._begun.get(record.trial)
+            for row in epoch_log.read(
+                self.folder.trial(record.trial), state.decided if state else record.last_epoch
+            ):
+                self._pruner.observe(record.trial, row)

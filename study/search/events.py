@@ -43,6 +43,13 @@ class TrialErrored:
 
 
 @dataclass(frozen=True)
+class TrialPaused:
+    """A trial was stopped after an epoch, with its checkpoint, until somebody resumes it."""
+
+    trial: int
+
+
+@dataclass(frozen=True)
 class TrialFinished:
     """A trial reached its final state: COMPLETE, PRUNED or FAIL."""
 
@@ -75,7 +82,7 @@ class ReferenceScored:
     row: EpochRow
 
 
-TrialEvent = TrialStarted | EpochReported | TrialErrored | TrialFinished
+TrialEvent = TrialStarted | EpochReported | TrialErrored | TrialPaused | TrialFinished
 Event = StudyOpened | TrialsEnded | ReferencesAdvanced | ReferenceScored | TrialEvent
 OnEvent = Callable[[Event], None]
 

@@ -54,39 +54,34 @@ class StackExecutor:
     def run(self, conductor: Conductor) -> None:
         """Run trials until the conductor proposes no more, or its time is up."""
         with ray_session():
-            drive(conductor, self._start, self._execution.stack)
+            drive(conductor, self._start)
 
     def _start(self) -> Runner:
         return _RemoteRunner(self._base, self._inputs, self._execution)
 
 
-def drive(conductor: Conductor, start: Callable[[], Runner], size: int) -> None:
-    """Run the conductor's trials in a runner, ``size`` at a time.
+def drive(conductor: Conductor, start: Callable[[], Runner]) -> None:
+    """Run the conductor's trials in a runner, as many at a time as it proposes.
 
     Args:
         conductor: of the study.
         start: makes a runner, and another where one died.
-        size: of the stack.
     """
-    stack = _Stack(conductor, start, size)
+    stack = _Stack(conductor, start)
     while not conductor.time_is_up and stack.fill():
         stack.train_epoch()
 
 
 class _Stack:
-    def __init__(self, conductor: Conductor, start: Callable[[], Runner], size: int) -> None:
+    def __init__(self, conductor: Conductor, start: Callable[[], Runner]) -> None:
         self._conductor = conductor
         self._start = start
-        self._size = size
         self._runner = start()
         self._trials: list[int] = []
 
     def fill(self) -> bool:
         """Begin as many trials as there is room for; returns whether any is there."""
-        while len(self._trials) < self._size:
-            proposal = self._conductor.suggest()
-            if proposal is None:
-                break
+        while (proposal := self._conductor.suggest()) is not None:
             self._guarded(proposal.trial, partial(self._begin, proposal))
         return bool(self._trials)
 

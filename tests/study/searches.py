@@ -42,7 +42,9 @@ class StopAt:
 class Search:
     """A study in a folder, and the conductor that a driver made for it."""
 
-    def __init__(self, folder: Path, pruner: Pruner | None = None, **rules: Any) -> None:
+    def __init__(
+        self, folder: Path, pruner: Pruner | None = None, make_pruner: Any = None, **rules: Any
+    ) -> None:
         self.folder = StudyFolder(folder)
         folder.mkdir(exist_ok=True)
         if not self.folder.storage.exists():
@@ -61,6 +63,7 @@ class Search:
             pruner,
             check_lock=self.check_lock,
             on_event=self.events.append,
+            make_pruner=make_pruner,
             clock=lambda: self.now,
         )
 

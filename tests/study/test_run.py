@@ -22,8 +22,9 @@ from lookup_trainable import (
 )
 from studies import EPOCHS, plan, run_here, study_config, table
 
+from study.experiment.change import change_settings, pause_trials, resume_trials
 from study.run import StudySummary, run_study
-from study.search.events import EpochReported, Event, TrialErrored, TrialFinished, TrialStarted
+from study.search.events import EpochReported, Event, TrialErrored, TrialFinished, TrialPaused, TrialStarted
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
@@ -158,3 +159,32 @@ def _interrupt_when(path: Path) -> None:
     while not path.exists():
         time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ray_follows_what_commands_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One trial at a time becomes two; the first is paused after an epoch, and resumed when another has ended."""
+    monkeypatch.setattr("study.search.control._SECONDS_BETWEEN_LOOKS", 0.0)
+    running, most, resumed = set[int](), 0, list[int]()
+
+    def steer(event: Event) -> None:
+        nonlocal most
+        match event:
+            case TrialStarted(trial=trial):
+                running.add(trial)
+                most = max(most, len(running))
+            case EpochReported(trial=0) if not resumed and event.row["epoch"] == 1:
+                assert most == 1
+                pause_trials(tmp_path, [0])
+                change_settings(tmp_path, ["concurrent=2"])
+            case TrialFinished(trial=trial) if not resumed:
+                resume_trials(tmp_path, [0])
+                resumed.append(trial)
+        if isinstance(event, TrialFinished | TrialPaused):
+            running.discard(event.trial)
+
+    executor = TuneExecutor(lookup_trainable(EPOCHS, seconds_per_epoch=0.2), {"cpu": 1}, max_concurrent=1)
+    summary = run_study(plan(study_config(trials=4), tmp_path), executor, steer)
+    assert [record.status for record in summary.trials] == [COMPLETE] * 4
+    assert resumed and resumed[0] != 0 and most == 2
+    rows = [row_at(summary.trials[0].values, epoch) for epoch in range(1, EPOCHS + 1)]
+    assert epoch_log.read(StudyFolder(tmp_path).trial(0)) == rows

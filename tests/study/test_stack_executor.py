@@ -66,8 +66,10 @@ def search(
         begin_study(folder, None, ["maximize", "maximize"])
     study = open_study(folder, writable=True)
     study.sampler = make_sampler(SamplerConfig(name="grid"), parsed, 0)
-    rules = Rules(Judge(OBJECTIVES, {}), trials=3, epochs=2, max_retries=1, replaces_duplicates=False)
-    drive(Conductor(study, StudyFolder(folder), parsed, rules, pruner), start, size=2)
+    rules = Rules(
+        Judge(OBJECTIVES, {}), trials=3, epochs=2, max_retries=1, replaces_duplicates=False, max_concurrent=2
+    )
+    drive(Conductor(study, StudyFolder(folder), parsed, rules, pruner), start)
     return read_records(study)
 
 

@@ -23,6 +23,7 @@ CURVES = "curves"  # objective column -> value at each epoch
 REASON = "reason"  # why the trial was pruned or failed
 RETRIES = "retries"  # how often the trial was started again after an error
 ERRORS = "errors"  # how many errors the trial has met so far
+PAUSED = "paused"  # whether the trial stopped because it is paused
 REBUILT = "rebuilt"  # that the trial was entered again after the storage was lost: its times are not known
 DUPLICATE_OF = "duplicate_of"  # the earlier trial of the same values, which stands for this one
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
@@ -71,6 +72,7 @@ _TRIAL_ATTRIBUTES: dict[str, _Check] = {
     REASON: _or_none(_is(str)),
     RETRIES: _is(int),
     ERRORS: _is(int),
+    PAUSED: lambda value: isinstance(value, bool),
     DUPLICATE_OF: _is(int),
     RETRY_OF: _is(int),
     ENQUEUED: _is(str),
@@ -109,6 +111,7 @@ class TrialRecord:
     retry_of: int | None
     duplicate_of: int | None  # a trial of the same values that was run instead
     feasible: bool  # whether it keeps every constraint
+    paused: bool = False  # whether it stopped after an epoch because it was paused
 
 
 def read_records(study: optuna.Study) -> list[TrialRecord]:
@@ -187,6 +190,7 @@ def _record(trial: FrozenTrial, objectives: int) -> TrialRecord:
         retries=attributes.get(RETRIES, 0),
         retry_of=attributes.get(RETRY_OF),
         duplicate_of=attributes.get(DUPLICATE_OF),
+        paused=attributes.get(PAUSED, False),
         feasible=all(violation <= 0 for violation in trial.constraints.values()),
     )
 

@@ -37,7 +37,7 @@ class TuneExecutor:
             the trial's configuration}``, it appends each epoch's row to the folder's :mod:`study.trials.epoch_log` and
             then reports it. Started again, it continues from its checkpoint.
         resources: of one trial.
-        max_concurrent: trials that run at a time.
+        max_concurrent: trials that run at a time, as long as no command changes it; the conductor sees to it.
         reports_wait: whether the trainable waits for the decision on each report before it trains on, as whatever
             calls ``ray.tune.report`` does; Ray Train's workers do not.
     """
@@ -70,7 +70,6 @@ class TuneExecutor:
                 search_alg=StudySearcher(conductor),
                 scheduler=StudyScheduler(conductor),
                 num_samples=-1,  # the conductor knows when there are no more
-                max_concurrent_trials=self.max_concurrent,
                 reuse_actors=True,  # starting a process and importing takes longer than most trials' first epoch
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
