@@ -36,6 +36,7 @@ from study.search.events import (
 from study.search.judgement import Judge
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace
+from study.search.storage.queue import begin_queued
 from study.search.storage.records import (
     DUPLICATE_OF,
     ERRORS,
@@ -428,7 +429,7 @@ class Conductor:
             return waiting[0], True
         if self.remaining() == 0:
             return None, False
-        state = TrialState(self._study.ask())
+        state = TrialState(begin_queued(self._study) or self._study.ask())
         self._ledger.spent.trials += 1
         self._begun[state.number] = state
         return state, False

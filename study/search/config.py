@@ -98,7 +98,7 @@ class StudyConfig(StrictModel):
     """A dict of dimensions (see search_spaces), or `package.module:NAME` of one written in Python."""
     enqueue: list[dict[str, Any]] = []
     """Points tried first. A value that is a list stands for each of its members: {alpha: [0.5, 0.9], seed:
-    [0, 1]} are four points."""
+    [0, 1]} are four points. A priority (0 where there is none) tells which begins first, the highest."""
     enqueue_front_of: str | None = None
     """Another study's folder: its front is tried first."""
     constraints: dict[str, Positive] = {}
@@ -131,6 +131,9 @@ class StudyConfig(StrictModel):
         twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
         if twice:
             raise ValueError(f"objectives must differ; given twice: {', '.join(twice)}")
+        wrong = [p for point in self.enqueue if type(p := point.get("priority", 0)) is not int]
+        if wrong:
+            raise ValueError(f"the priority of an entry of enqueue must be a whole number; got {wrong[0]!r}")
         columns = (*OBJECTIVES, *COSTS, *self.objectives)
         unknown = [name for name in self.constraints if name not in columns]
         if unknown:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from lookup_trainable import SPACE, row_at
-from studies import EPOCHS, InThisProcess, run_here, study_config, table
+from studies import EPOCHS, InThisProcess, Killed, run_here, study_config, table
 
-from study.run import retry_failed
+from study.run import load_study, retry_failed
+from study.search.events import Event, TrialFinished, TrialStarted
 from study.search.lock import study_lock
 from taskct_core.errors import ConfigError, StudyError
 from taskct_core.schema import COMPLETE, FAIL, PARAMETERS, PRIMARY_DICE, PRIMARY_PSNR
@@ -50,6 +51,42 @@ def test_more_trials_and_other_workers_are_no_change(tmp_path: Path) -> None:
     run_here(study_config(trials=1), tmp_path)
     summary = run_here(study_config(trials=2, max_retries=0, max_concurrent_trials=2), tmp_path)
     assert len(summary.trials) == 2
+
+
+def test_points_of_higher_priority_are_tried_first(tmp_path: Path) -> None:
+    points = [{"alpha": 0.1}, {"alpha": [0.2, 0.3], "priority": 2}, {"alpha": 0.4, "priority": -1}]
+
+    def die(event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_here(study_config(enqueue=points), tmp_path, on_event=die)
+    points = [points[0], points[1], {"alpha": 0.4, "priority": 3}, {"alpha": 0.5, "priority": 2}]
+    summary = run_here(study_config(enqueue=points), tmp_path)
+    begun = load_study(tmp_path).get_trials()
+    order = sorted(range(6), key=lambda number: begun[number].datetime_start.timestamp())  # type: ignore[union-attr]
+    alphas = [summary.trials[number].values["alpha"] for number in order]
+    assert alphas[:5] == [0.2, 0.4, 0.3, 0.5, 0.1] and alphas[5] not in alphas[:5]
+
+
+def test_a_repeat_has_the_priority_of_the_trial_that_failed(tmp_path: Path) -> None:
+    points = [{"alpha": 0.1}, {"alpha": 0.2, "priority": 1}]
+    config = study_config(trials=2, enqueue=points, max_retries=0)
+    broken = InThisProcess(row_of=lambda values, epoch: row_at(values, epoch) | {PRIMARY_DICE: float("nan")})
+    run_here(config, tmp_path, broken)
+    assert retry_failed(tmp_path) == [0, 1]
+    begun: list[int] = []
+    run_here(
+        config, tmp_path, on_event=lambda e: begun.append(e.trial) if isinstance(e, TrialStarted) else None
+    )
+    assert begun == [3, 2]
+
+
+@pytest.mark.parametrize("priority", ["high", 1.5, [1, 2], True, None])
+def test_a_priority_is_a_whole_number(priority: Any) -> None:
+    with pytest.raises(ConfigError, match=r"priority|enqueue"):
+        study_config(enqueue=[{"alpha": 0.1, "priority": priority}])
 
 
 def test_given_points_are_tried_first_and_once(tmp_path: Path) -> None:

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from study.search.space import SearchSpace
 from study.search.storage.opening import open_study
-from study.search.storage.records import ENQUEUED, RETRY_OF, best_records, read_records
+from study.search.storage.records import ENQUEUED, PRIORITY, RETRY_OF, best_records, read_records
 from taskct_core.errors import ConfigError
 from taskct_core.schema import FAIL
 
 
 def enqueue_points(study: optuna.Study, space: SearchSpace, points: list[dict[str, Any]]) -> int:
-    """Queue the points that were not queued before.
+    """Queue the points that were not queued before; those that still wait get the priority that they are given now.
 
     Args:
-        points: overrides of a TrialConfig; dimensions that a point leaves out are drawn by the sampler.
+        points: overrides of a TrialConfig, and its priority in the queue; dimensions that a point leaves out are drawn
+            by the sampler.
 
     Returns:
         How many points have been queued in the study's life.
@@ -27,14 +29,30 @@ def enqueue_points(study: optuna.Study, space: SearchSpace, points: list[dict[st
     Raises:
         ConfigError: if a point does not lie in the search space.
     """
-    parameters = [space.parameters_of(point) for point in points]
-    queued = {trial.user_attrs.get(ENQUEUED) for trial in study.get_trials(deepcopy=False)} - {None}
-    for point in parameters:
-        text = json.dumps(point, sort_keys=True)
+    asked = [(space.parameters_of(_values_of(point)), point.get(PRIORITY, 0)) for point in points]
+    trials = {trial.user_attrs.get(ENQUEUED): trial for trial in study.get_trials(deepcopy=False)}
+    queued = trials.keys() - {None}
+    for parameters, priority in asked:
+        text = json.dumps(parameters, sort_keys=True)
         if text not in queued:
-            study.enqueue_trial(point, user_attrs={ENQUEUED: text})
+            study.enqueue_trial(parameters, user_attrs={ENQUEUED: text, PRIORITY: priority})
             queued.add(text)
+        elif text in trials and _waits_otherwise(trials[text], priority):
+            study._storage.set_trial_user_attr(trials[text]._trial_id, PRIORITY, priority)
     return len(queued)
+
+
+def begin_queued(study: optuna.Study) -> optuna.Trial | None:
+    """Begin the queued trial of the highest priority, the first of several; None if nothing is queued.
+
+    ``study.ask`` takes the first, whatever its priority, and Optuna has no public way to another.
+    """
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not waiting:
+        return None
+    first = min(waiting, key=lambda trial: (-trial.user_attrs.get(PRIORITY, 0), trial.number))
+    study._storage.set_trial_state_values(first._trial_id, state=TrialState.RUNNING)
+    return optuna.Trial(study, first._trial_id)
 
 
 def enqueue_matching(
@@ -43,8 +61,9 @@ def enqueue_matching(
     """Queue the first of the points that a trial of these values tried, so that :func:`enqueue_points` does not."""
     queued = {trial.user_attrs.get(ENQUEUED) for trial in study.get_trials(deepcopy=False)}
     for point in points:
-        text = json.dumps(space.parameters_of(point), sort_keys=True)
-        if text not in queued and _agrees(point, values):
+        asked = _values_of(point)
+        text = json.dumps(space.parameters_of(asked), sort_keys=True)
+        if text not in queued and _agrees(asked, values):
             enqueue_points(study, space, [point])
             return
 
@@ -74,8 +93,18 @@ def enqueue_failed(study: optuna.Study) -> list[int]:
     failed = [r.trial for r in records if r.status == FAIL and r.trial not in repeated]
     trials = study.get_trials(deepcopy=False)
     for number in failed:
-        study.enqueue_trial(trials[number].params, user_attrs={RETRY_OF: number})
+        priority = trials[number].user_attrs.get(PRIORITY, 0)
+        study.enqueue_trial(trials[number].params, user_attrs={RETRY_OF: number, PRIORITY: priority})
     return failed
+
+
+def _waits_otherwise(trial: FrozenTrial, priority: int) -> bool:
+    return trial.state == TrialState.WAITING and trial.user_attrs.get(PRIORITY, 0) != priority
+
+
+def _values_of(point: dict[str, Any]) -> dict[str, Any]:
+    """A point of ``study.enqueue`` without its priority."""
+    return {name: value for name, value in point.items() if name != PRIORITY}
 
 
 def _agrees(point: dict[str, Any], values: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ ERRORS = "errors"  # how many errors the trial has met so far
 PAUSED = "paused"  # whether the trial stopped because it is paused
 REBUILT = "rebuilt"  # that the trial was entered again after the storage was lost: its times are not known
 DUPLICATE_OF = "duplicate_of"  # the earlier trial of the same values, which stands for this one
+PRIORITY = "priority"  # of a queued trial, 0 where there is none: the highest begins first
 RETRY_OF = "retry_of"  # the failed trial that this one repeats
 ENQUEUED = "enqueued"  # the point of StudyConfig.enqueue that this trial tries, as JSON
 
@@ -76,6 +77,7 @@ _TRIAL_ATTRIBUTES: dict[str, _Check] = {
     DUPLICATE_OF: _is(int),
     RETRY_OF: _is(int),
     ENQUEUED: _is(str),
+    PRIORITY: _is(int),
 }
 _PLAN: dict[str, _Check] = {
     "trials": _is(int),
