@@ -35,6 +35,7 @@ from study.search.storage.opening import (
 )
 from study.search.storage.queue import enqueue_failed, enqueue_points, front_of
 from study.search.storage.records import PLAN, TrialRecord, best_records, read_records
+from study.search.storage.warm_start import warm_start
 from study.trials.plugins import metric_directions
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
@@ -202,7 +203,8 @@ def _open(plan: StudyPlan, folder: Path, space: SearchSpace, directions: Mapping
     config = plan.config
     study = create_study(folder, config.storage, [directions[name] for name in config.objectives])
     check_fingerprint(study, {**search_fingerprint(config, space, directions), **plan.fingerprint})
-    study.sampler = make_sampler(config.sampler, space, config.seed)
+    past = warm_start(folder, config, space, directions).trials(space)
+    study.sampler = make_sampler(config.sampler, space, config.seed, past)
     name_objectives(study, config.objectives)
     return study
 

@@ -19,6 +19,8 @@ from taskct_core.schema import (
     SECONDS_PER_SLICE,
 )
 
+# Samplers that learn nothing from trials which they did not propose.
+_WITHOUT_PAST = ("random", "qmc", "grid", "nsga2", "nsga3")
 COSTS = (PARAMETERS, SECONDS, SECONDS_PER_SLICE, PEAK_MEMORY_MB)  # columns that only constraints look at
 
 
@@ -101,6 +103,8 @@ class StudyConfig(StrictModel):
     [0, 1]} are four points. A priority (0 where there is none) tells which begins first, the highest."""
     enqueue_front_of: str | None = None
     """Another study's folder: its front is tried first."""
+    warm_start: str | None = None
+    """Folder of another study with the same objectives: what it found informs the sampler (tpe, gp) from the start."""
     constraints: dict[str, Positive] = {}
     """Upper bounds of columns, e.g. {parameters: 1.0e6}."""
     max_retries: Annotated[int, Field(ge=0)] = 2
@@ -131,6 +135,11 @@ class StudyConfig(StrictModel):
         twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
         if twice:
             raise ValueError(f"objectives must differ; given twice: {', '.join(twice)}")
+        if self.warm_start is not None and self.sampler.name in _WITHOUT_PAST:
+            raise ValueError(
+                f"warm_start needs a sampler that learns from other trials, such as tpe or gp; {self.sampler.name} does "
+                "not (enqueue_front_of begins with the other study's front under any sampler)"
+            )
         wrong = [p for point in self.enqueue if type(p := point.get("priority", 0)) is not int]
         if wrong:
             raise ValueError(f"the priority of an entry of enqueue must be a whole number; got {wrong[0]!r}")

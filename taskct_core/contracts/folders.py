@@ -90,6 +90,7 @@ class StudyFolder(Folder):
     trials = Entry("trials")
     storage = Entry("storage.json")  # which Optuna study it is, and where
     journal = Entry("journal.log")  # Optuna's, where no database is named
+    warm_start = Entry("warm-start.json")  # another study's trials that inform the sampler
     control = Entry("control.json")  # what commands changed of the study; see study.search.control
     tune_scratch = Entry(".tune")  # Ray Tune's notes of the current run, which nothing reads afterwards
 

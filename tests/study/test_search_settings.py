@@ -65,7 +65,7 @@ def test_points_of_higher_priority_are_tried_first(tmp_path: Path) -> None:
     points = [points[0], points[1], {"alpha": 0.4, "priority": 3}, {"alpha": 0.5, "priority": 2}]
     summary = run_here(study_config(enqueue=points), tmp_path)
     begun = load_study(tmp_path).get_trials()
-    order = sorted(range(6), key=lambda number: begun[number].datetime_start.timestamp())  # type: ignore[union-attr]
+    order = sorted(range(6), key=lambda number: begun[number].datetime_start.timestamp())
     alphas = [summary.trials[number].values["alpha"] for number in order]
     assert alphas[:5] == [0.2, 0.4, 0.3, 0.5, 0.1] and alphas[5] not in alphas[:5]
 

@@ -6,12 +6,14 @@ proposal from that proposal's seed; see :mod:`study.search.samplers.factories`. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taskct_core.registry import load
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
     from study.search.config import SamplerConfig
     from study.search.space import SearchSpace
@@ -27,8 +29,15 @@ SAMPLERS = {
 }
 
 
-def make_sampler(config: SamplerConfig, space: SearchSpace, study_seed: int) -> BaseSampler:
-    """The sampler that ``config`` names, for Optuna; its proposals depend on storage and seed alone."""
+def make_sampler(
+    config: SamplerConfig, space: SearchSpace, study_seed: int, past: Sequence[FrozenTrial] = ()
+) -> BaseSampler:
+    """The sampler that ``config`` names, for Optuna; its proposals depend on storage, seed and ``past`` alone.
+
+    ``past``: trials of another study, which it sees before those of the study.
+    """
     from study.search.samplers.reseeded import ReseededSampler
 
-    return ReseededSampler(load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed)
+    return ReseededSampler(
+        load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed, past
+    )

@@ -16,6 +16,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from study.search.samplers.past import StudyWithPast
+
 MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
 
 
@@ -26,10 +28,20 @@ class ReseededSampler(BaseSampler):
     a driver that died between two of them changes neither.
     """
 
-    def __init__(self, make: MakeSampler, study_seed: int) -> None:
+    def __init__(self, make: MakeSampler, study_seed: int, past: Sequence[FrozenTrial] = ()) -> None:
         self._make = make
+        self._past = past  # trials of another study, which are seen before those of the study
+        self._shown: StudyWithPast | None = None
         self._study_seed = study_seed
         self._together: tuple[int, BaseSampler] | None = None  # (trial, sampler of its joint draw)
+
+    def _seen(self, study: optuna.Study) -> optuna.Study:
+        """The study as its samplers see it."""
+        if not self._past:
+            return study
+        if self._shown is None:
+            self._shown = StudyWithPast(study, self._past)
+        return self._shown
 
     def _fresh(self, trial: FrozenTrial, purpose: str) -> BaseSampler:
         with warnings.catch_warnings():
@@ -44,18 +56,18 @@ class ReseededSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._joint(trial).infer_relative_search_space(study, trial)
+        return self._joint(trial).infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._joint(trial).sample_relative(study, trial, search_space)
+        return self._joint(trial).sample_relative(self._seen(study), trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401  as Optuna declares it
         sampler = self._fresh(trial, param_name)
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        return sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None

@@ -24,7 +24,7 @@ class ResumableGPSampler(GPSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        stored = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        stored = study._storage.get_trial(trial._trial_id).system_attrs
         pieces = sorted((name for name in stored if name.startswith(_STORED_DRAW)), key=_place)
         if pieces:
             draw: dict[str, Any] = json.loads("".join(stored[name] for name in pieces))

@@ -39,6 +39,7 @@ def search_fingerprint(
         "sampler": config.sampler.model_dump_json(),
         "pruner": config.pruner.model_dump_json(),
         "seed": str(config.seed),
+        **({"warm start": config.warm_start} if config.warm_start else {}),
         **{f"space.{field}": text for field, text in space.description().items()},
     }
 
