@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
     from ray.tune.experiment import Trial
 
+_MOST_PENDING = 1000
 Trainable = Callable[[dict[str, Any]], None]
 
 
@@ -54,6 +55,8 @@ class TuneExecutor:
             ResourceError: if the last Ray node died; run again, the study continues.
         """
         os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+        # As many trials wait for a place as the conductor proposes; Tune would start them one after another.
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_MOST_PENDING))
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
         with (
             scratch_folder(conductor.folder.path, StudyFolder.tune_scratch) as scratch,
