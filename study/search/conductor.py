@@ -253,8 +253,14 @@ class Conductor:
             self.fail(number, reason, is_fatal=True)
         return late
 
-    def report(self, trial: int, row: EpochRow) -> bool:
+    def report(self, trial: int, row: EpochRow, *, is_preempted: bool = False) -> bool:
         """Take note of an epoch that the trial has logged; a trial that starts again reports its earlier ones again.
+
+        Args:
+            trial: that reports.
+            row: of the epoch.
+            is_preempted: whether the trial's node is about to be taken away: the trial then stops, with its checkpoint,
+                and is proposed again before any other, as if nothing had happened to it.
 
         Returns:
             Whether the trial goes on.
@@ -271,17 +277,18 @@ class Conductor:
         self._ledger.reported(trial, state.values, is_new=row[EPOCH] > state.logged)
         reason = self._pruner.reason_to_stop(trial, row)
         if row[EPOCH] == self._last_epoch(state):
-            return True
+            state.is_pausing = is_preempted
+            return not is_preempted
         if reason is None:
             reason = self._ledger.used_up(state.values)
             self._cut = reason or self._cut
-        if reason is None:
-            state.is_pausing = trial in self._follower.control.paused
-        if reason is None and not state.is_pausing:
+        if reason is not None:
+            state.pruned = reason
+            return False
+        state.is_pausing = is_preempted or trial in self._follower.control.paused
+        if not state.is_pausing:
             self._ledger.promise(trial, state.values)
-            return True
-        state.pruned = reason
-        return False
+        return not state.is_pausing
 
     def fail(self, trial: int, error: str, *, is_fatal: bool = False, while_starting: bool = False) -> None:
         """Take note of an error that the trial met; the limit of its retries outlives this driver.
@@ -372,12 +379,13 @@ class Conductor:
             self._show_past()
 
     def _set_aside(self, state: TrialState) -> None:
-        """Keep a trial that has stopped for when it is resumed."""
-        state.optuna.set_user_attr(PAUSED, True)
+        """Keep a trial that has stopped for when it is resumed, or proposed again for another node."""
+        if state.number in self._follower.control.paused:
+            state.optuna.set_user_attr(PAUSED, True)
+            self._on_event(TrialPaused(state.number))
         state.is_out = state.is_pausing = state.is_restarting = False
         state.started = None
         self._is_exhausted = False
-        self._on_event(TrialPaused(state.number))
 
     def _unbegun(self) -> int:
         """How many trials the study shall have that have not begun, whatever its budget."""

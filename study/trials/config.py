@@ -38,5 +38,7 @@ class ExecutionConfig(StrictModel):
     """Seconds for each part of Ray to start or to answer; a loaded machine needs more."""
     driver_resource: Annotated[str, Field(min_length=1)] | None = None
     """A custom resource of the nodes that are not preempted: what coordinates a trial stays on them."""
+    preemption_notice: Annotated[str, Field(min_length=1)] | None = None
+    """Path of a file that a node has when it is about to be taken away: its trials then move after their epoch."""
     autoscaling: bool = False
     """Whether the cluster adds nodes when trials wait for them: what it has at the start is then no limit."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from study.trials.config import ExecutionConfig
 from study.trials.inputs import TrialInputs, Worker
+from study.trials.preemption import telling_of_preemption
 from study.trials.ray_train import fit_in_train, train_with_ray_train
 from study.trials.repeats import Repeats, repeat_trial
 from study.trials.task import TrialTask, trusted_task
@@ -43,7 +44,8 @@ def make_trainable(base: TrialConfig, inputs: TrialInputs, execution: ExecutionC
     ) -> None:
         from ray import tune
 
-        run(trusted_task(base, proposal, inputs), inputs, execution, tune.report)
+        report = telling_of_preemption(tune.report, execution.preemption_notice)
+        run(trusted_task(base, proposal, inputs), inputs, execution, report)
 
     return tune.with_parameters(trainable, base=base, inputs=inputs, execution=execution)
 
@@ -68,7 +70,8 @@ def make_repeated_trainable(base: TrialConfig, repeats: Repeats, execution: Exec
             else:
                 run(part, inputs, execution, lambda _row: None)
 
-        repeat_trial(task.config, TrialFolder.at(task.folder), repeats, run_one, tune.report, task.trial)
+        report = telling_of_preemption(tune.report, execution.preemption_notice)
+        repeat_trial(task.config, TrialFolder.at(task.folder), repeats, run_one, report, task.trial)
 
     return tune.with_parameters(trainable, base=base, repeats=repeats, execution=execution)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lookup_trainable import row_at
@@ -20,9 +21,11 @@ from study.search.control import Control, change_control, read_control
 from study.search.events import EpochReported, Event, TrialPaused
 from study.search.pruners.pruner import Pruner
 from study.trials import epoch_log
+from study.trials.preemption import PREEMPTED, telling_of_preemption
 from taskct_core.contracts.folders import StudyFolder
+from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import ConfigError, StudyError
-from taskct_core.schema import COMPLETE, PRUNED, RUNNING
+from taskct_core.schema import COMPLETE, EPOCH, PRUNED, RUNNING
 
 
 def look(search: Search) -> None:
@@ -228,3 +231,32 @@ def test_the_commands_change_what_status_shows(tmp_path: Path) -> None:
     command("resume", "0")
     assert "as the configuration says" in command("set", "concurrent=null", "pruner=null")
     assert "set:" not in command("status")
+
+
+def test_a_trial_leaves_a_node_that_is_taken_away_without_losing_anything(tmp_path: Path) -> None:
+    expected = Search(tmp_path / "undisturbed", trials=2).run()
+    pruner = StopAt()
+    search = Search(tmp_path / "moved", pruner, trials=2, max_retries=0)
+    for epoch in range(
+        1, EPOCHS + 1
+    ):  # each on another node, the last one while its record is still to be written
+        proposal = search.suggest()
+        assert proposal.trial == 0 and search.train(proposal, epoch - 1)
+        row = row_at(proposal.values, epoch)
+        epoch_log.append(proposal.folder, row)
+        assert search.conductor.report(0, row, is_preempted=True) is False
+        search.conductor.complete(0)
+    assert search.conductor.retries_left(0) == 0
+    assert table(search.run()) == table(expected)
+    assert pruner.seen[:EPOCHS] == [(0, epoch) for epoch in range(1, EPOCHS + 1)]
+    assert not any(isinstance(event, TrialPaused) for event in search.events)
+
+
+def test_a_trial_tells_of_the_notice_of_its_node(tmp_path: Path) -> None:
+    notice, told = tmp_path / "notice", list[dict[str, Any]]()
+    report = telling_of_preemption(told.append, str(notice))
+    report(EpochRow({EPOCH: 1}))
+    notice.touch()
+    report(EpochRow({EPOCH: 2}))
+    telling_of_preemption(told.append, None)(EpochRow({EPOCH: 3}))
+    assert told == [{EPOCH: 1}, {EPOCH: 2, PREEMPTED: True}, {EPOCH: 3}]

@@ -27,6 +27,7 @@ from study.run import StudySummary, run_study
 from study.search.events import EpochReported, Event, TrialErrored, TrialFinished, TrialPaused, TrialStarted
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
+from study.trials.preemption import PREEMPTED
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
@@ -188,3 +189,11 @@ def test_ray_follows_what_commands_change(tmp_path: Path, monkeypatch: pytest.Mo
     assert resumed and resumed[0] != 0 and most == 2
     rows = [row_at(summary.trials[0].values, epoch) for epoch in range(1, EPOCHS + 1)]
     assert epoch_log.read(StudyFolder(tmp_path).trial(0)) == rows
+
+
+def test_a_trial_moves_from_a_node_that_is_taken_away(tmp_path: Path) -> None:
+    faults = {0: report_instead({PREEMPTED: 1.0}, at_epoch=2)}
+    summary, events = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=2, max_retries=0)
+    assert [(record.status, record.retries) for record in summary.trials] == [(COMPLETE, 0)] * 2
+    begun = [(event.trial, event.adopted) for event in events if isinstance(event, TrialStarted)]
+    assert begun == [(0, False), (0, True), (1, False)]

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from study.search.conductor import Conductor
 from study.trials.failures import FATAL
+from study.trials.preemption import PREEMPTED
 from taskct_core.contracts.rows import epoch_row
 from taskct_core.errors import TaskctError
 from taskct_core.schema import EPOCH
@@ -25,7 +26,7 @@ from taskct_core.schema import EPOCH
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
-_TUNES_OWN = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name"}
+_NO_COLUMNS = {*AUTO_RESULT_KEYS, DONE, TRIAL_ID, "checkpoint_dir_name", PREEMPTED}
 
 
 class StudySearcher(Searcher):
@@ -71,11 +72,11 @@ class StudyScheduler(FIFOScheduler):
     @override
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         number = trial.config["trial"]
-        row = epoch_row({n: value for n, value in result.items() if n.partition("/")[0] not in _TUNES_OWN})
+        row = epoch_row({n: value for n, value in result.items() if n.partition("/")[0] not in _NO_COLUMNS})
         if FATAL in result:
             self._conductor.fail(number, result[FATAL], is_fatal=True)
             return str(FIFOScheduler.STOP)
-        goes_on = EPOCH not in row or self._conductor.report(number, row)
+        goes_on = EPOCH not in row or self._conductor.report(number, row, is_preempted=PREEMPTED in result)
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
     @override
