@@ -27,11 +27,13 @@ from study.monitor.status import study_status
 from study.results import export_results
 from study.search.conductor import Conductor, Rules
 from study.search.config import StudyConfig
+from study.search.control import read_control
 from study.search.judgement import Judge
 from study.search.lock import read_driver
 from study.search.space import SearchSpace
 from study.search.storage.opening import create_study, open_study
 from study.search.storage.records import read_records
+from study.search.storage.warm_start import warm_start
 from study.trials import epoch_log
 from study.trials.trial_config import read_trial_config
 from taskct_core import schema as S
@@ -62,6 +64,8 @@ def make_targets(room: Path) -> list[Target]:
         Target("epoch log", trial, {"trials/0000/metrics.jsonl": "lines"}, _read_log, _equal_if_harmless),
         Target("trial folder", searched, _kinds(trial), _export, _others_equal),
         Target("references", searched, _kinds(searched, "references"), _export, _others_equal),
+        Target("control.json", {"control.json": _CONTROL}, {"control.json": "json"}, read_control),
+        Target("warm-start.json", {"warm-start.json": _PAST}, {"warm-start.json": "json"}, _read_past),
         Target("driver.lock", {"driver.lock": _LOCK}, {"driver.lock": "json"}, read_driver),
         Target("result tables", reported, _kinds(reported, "results", "samples"), _summarise, _equal_tables),
         Target("study.json", reported, {"study.json": "json"}, _summarise),
@@ -72,6 +76,8 @@ def make_targets(room: Path) -> list[Target]:
 
 
 _LOCK = b'{"host": "a", "pid": 1, "token": "t", "since": 1.0, "heartbeat": 2.0, "boot": "b", "started": 3.0}'
+_CONTROL = b'{"concurrent": 2, "pruner": {"name": "asha", "grace_epochs": 2}, "paused": [1, 3]}'
+_PAST = b'{"known": [{"parameters": {"alpha": 0.5}, "values": [0.8, 30.0], "constraints": {}}], "dropped": 1}'
 _KINDS: dict[str, Kind] = {".yaml": "yaml", ".json": "json", ".jsonl": "lines", ".log": "lines"}
 
 
@@ -123,6 +129,12 @@ def _read_space(folder: Path) -> list[dict[str, Any]]:
             same = math.isclose(value, again[name]) if isinstance(value, float) else value == again[name]
             assert same, f"{name}: {value!r} -> {again[name]!r}"
     return drawn
+
+
+def _read_past(folder: Path) -> object:
+    space = {"alpha": {"kind": "uniform", "low": 0.0, "high": 1.0}}
+    config = StudyConfig.parse({"warm_start": str(folder / "other"), "space": space})
+    return warm_start(folder, config, SearchSpace.parse(space), {}).trials(SearchSpace.parse(space))
 
 
 # --- datasets -------------------------------------------------------------------------------------

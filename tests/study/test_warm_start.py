@@ -124,7 +124,17 @@ def test_what_cannot_inform_is_refused(tmp_path: Path, pilot: Path) -> None:
             StudyConfig.parse({"warm_start": "other", "sampler": {"name": name}})
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"known": [{"parameters": {"alpha": 7}}], "dropped": 0}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"known": [{"parameters": 3, "values": [1, 2], "constraints": {}}], "dropped": 0}',
+        '{"known": [{"parameters": {"alpha": 7}, "values": [1, 2], "constraints": {}}], "dropped": 0}',
+        '{"known": [{"parameters": {"alpha": 0.5}, "values": [NaN, 2], "constraints": {}}], "dropped": 0}',
+        '{"known": [{"parameters": {"alpha": 0.5}, "values": [1], "constraints": {}}], "dropped": 0}',
+    ],
+)
 def test_damage_is_told(tmp_path: Path, pilot: Path, content: str) -> None:
     StudyFolder(tmp_path).warm_start.write_text(content)
     with pytest.raises(DataError, match="remove it"):

@@ -13,6 +13,7 @@ from study.search.config import StudyConfig
 from study.search.space import SearchSpace
 from study.search.storage.records import FINGERPRINT
 from taskct_core.errors import ConfigError, StudyError
+from taskct_core.redaction import redacted
 
 
 def check_objectives(config: StudyConfig, metric_directions: Mapping[str, str]) -> None:
@@ -39,7 +40,7 @@ def search_fingerprint(
         "sampler": config.sampler.model_dump_json(),
         "pruner": config.pruner.model_dump_json(),
         "seed": str(config.seed),
-        **({"warm start": config.warm_start} if config.warm_start else {}),
+        **({"warm start": redacted(config.warm_start)} if config.warm_start else {}),
         **{f"space.{field}": text for field, text in space.description().items()},
     }
 

@@ -7,7 +7,6 @@ They are no trials of the study: nothing but its sampler sees them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from study.search.space.dimensions import ChoiceDimension, Dimension
 from study.search.storage.opening import open_study
 from study.search.storage.records import TrialRecord, read_records
 from study.trials import epoch_log
+from taskct_core.config import StrictModel
 from taskct_core.contracts.files import open_folder, read_json, write_json
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import finite_numbers
@@ -30,8 +30,7 @@ from taskct_core.schema import COMPLETE
 _MEND = "Restore it from a backup, or remove it: it is then taken from the other study anew."
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(StrictModel):
     """One trial of the other study, in this one's space."""
 
     parameters: dict[str, Any]  # Optuna's, of the dimensions that both spaces have
@@ -39,8 +38,7 @@ class Known:
     constraints: dict[str, float]  # column -> by how much it is above its bound
 
 
-@dataclass(frozen=True)
-class WarmStart:
+class WarmStart(StrictModel):
     """What a study knew when it began."""
 
     known: list[Known]
@@ -73,16 +71,18 @@ def warm_start(
         DataError: if what was taken cannot be read any longer.
     """
     if config.warm_start is None:
-        return WarmStart([], 0)
+        return WarmStart(known=[], dropped=0)
     path = StudyFolder(folder).warm_start
     if not path.is_file():
         taken = _take(open_folder(config.warm_start), config, space, directions)
-        write_json(path, asdict(taken))
+        write_json(path, taken.model_dump())
     values = read_json(path, _MEND)
     try:
-        start = WarmStart([Known(**known) for known in values["known"]], int(values["dropped"]))
+        start = WarmStart.parse(values)
         start.trials(space)
-    except (LookupError, TypeError, ValueError) as error:
+        if any(len(known.values) != len(config.objectives) for known in start.known):
+            raise ValueError(f"trials with other than {len(config.objectives)} values")
+    except (ConfigError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(
             f"{path.name} must hold what the study began with", f"{path}: {error}", _MEND
         ) from None
@@ -109,7 +109,7 @@ def _take(source: Path, config: StudyConfig, space: SearchSpace, directions: Map
             f"{source}: {len(completed)} completed trials, none in the space",
             "Name another study, widen the space, or leave warm_start out.",
         )
-    return WarmStart(known, len(completed) - len(known))
+    return WarmStart(known=known, dropped=len(completed) - len(known))
 
 
 def _known(record: TrialRecord, source: Path, config: StudyConfig, space: SearchSpace) -> Known | None:
@@ -126,7 +126,7 @@ def _known(record: TrialRecord, source: Path, config: StudyConfig, space: Search
             return None
         constraints = {name: scores[name] - bound for name, bound in config.constraints.items()}
     values = [record.objectives[name] for name in config.objectives]
-    return Known(parameters, values, constraints) if parameters else None
+    return Known(parameters=parameters, values=values, constraints=constraints) if parameters else None
 
 
 def _shared(values: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
