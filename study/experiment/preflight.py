@@ -15,6 +15,7 @@ from study.cluster.ray_session import session_is_open
 from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
+from study.experiment.reference_networks import reference_problems
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.config import ExecutionConfig
@@ -55,6 +56,7 @@ def check_before_study(
         problems += resource_problems(experiment, _cluster_resources())
         problems += placement_problems(experiment, [node["Resources"] for node in nodes])
     problems += shared_folder_problems(folder, nodes)
+    problems += reference_problems(inputs)
     parameters, broken = 0, list[str]()
     if experiment.study.trainable is None:
         parameters, broken = _try_architectures(experiment, inputs, space)

@@ -12,6 +12,7 @@ from study.config import ExperimentConfig, recorded
 from study.experiment.experiment import Experiment
 from study.experiment.inputs import fresh_text, open_repeats
 from study.experiment.preflight import check_before_study
+from study.experiment.reference_networks import located
 from study.experiment.stage import Stage
 from study.provenance import config_hash, static_provenance
 from study.results import export_results
@@ -92,7 +93,9 @@ class SearchStage(Stage[Event]):
         if study.user_attrs.get(SPENT, {}).get("ended_by") is not None:
             has_trials = all(record.status != RUNNING for record in records)
         has_sinograms = bool(self.experiment.dataset.simulation.get("store_sinogram"))
-        return has_trials and not missing_references(self.folder, has_sinograms)
+        return has_trials and not missing_references(
+            self.folder, has_sinograms, located(config.study.references)
+        )
 
     def make(self, on_step: OnEvent) -> None:
         self.summary = run_experiment_study(self.experiment, on_step)
@@ -120,6 +123,7 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
         tuple(config.study.objectives),
         experiment.audit,
         experiment.further_judges,
+        located(config.study.references),
     )
     inputs = repeats.shared
     check_before_study(config, workspace.study, inputs, experiment.space)

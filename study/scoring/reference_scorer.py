@@ -17,7 +17,9 @@ from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.image_quality.measure import ImageQuality, measure
 from taskct_core.metrics.slices import evaluate
 from taskct_core.projection import RayTransform
+from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.reconstructors.classical import CLASSICAL, Settings, mean_psnr
+from taskct_core.reconstructors.imported import load_reference_network
 from taskct_core.task_networks import load_task_network
 
 IMAGES = {"full_dose": schema.FULL_DOSE, "fbp": schema.FBP}  # references that the dataset holds
@@ -40,6 +42,7 @@ class ReferenceScorer:
         if audit is not None:
             self._judges[schema.AUDIT_NETWORK_SUFFIX] = audit
         self._transform = RayTransform(self._shared.geometry)
+        self._networks = {config.name: load_reference_network(config) for config in self._shared.references}
         self._tuning_of: dict[int | None, Batch] = {}
 
     def _tuning(self, fold: int | None) -> Batch:
@@ -85,10 +88,19 @@ class ReferenceScorer:
             inputs.image_quality,
         )
 
+    def parameters(self, method: str) -> int:
+        """How many numbers a reference has learned, as far as is known: an ONNX file does not tell."""
+        network = self._networks.get(method)
+        return 0 if network is None else sum(parameter.numel() for parameter in network.parameters())
+
+    @torch.no_grad()
     def _image(self, method: str, settings: Settings, batch: Batch) -> torch.Tensor:
         if method in IMAGES:
             stored: torch.Tensor = dict(batch)[IMAGES[method]]  # type: ignore[assignment]  # a column of images
             return stored
+        if method in self._networks:
+            network = self._networks[method]
+            return reconstruct(network, network.inputs, batch, method)
         return CLASSICAL[method](self._transform, batch[schema.SINOGRAM], **settings)
 
 

@@ -1,8 +1,9 @@
-"""The bounds of a comparison: the full-dose image, and reconstructions without learning.
+"""The bounds of a comparison: the full-dose image, reconstructions without learning, and networks made elsewhere.
 
 Scored once a study with the metrics and the task network of its trials. FBP is the dataset's own. TV and SIRT
 need the sinograms (``simulation.store_sinogram``); their settings are tuned on validation slices, for PSNR, as
-nobody would use them untuned. Writes references.json, references-samples.parquet and panels.
+nobody would use them untuned. Networks of ``study.references`` are scored as they are, and again when their file or
+settings change. Writes references.json, references-samples.parquet and panels.
 """
 
 from __future__ import annotations
@@ -42,19 +43,31 @@ from taskct_core.errors import DataError
 from taskct_core.image_quality.measure import ImageQuality
 from taskct_core.metrics import summarise
 from taskct_core.reconstructors.classical import CANDIDATES, Settings
+from taskct_core.reconstructors.config import ReferenceNetworkConfig
+from taskct_core.reconstructors.imported import described
 from taskct_core.task_networks import load_task_network_card
 
 ITERATIVE = ("tv", "sirt")  # references computed from the sinogram
+BUILT_IN = (*IMAGES, *ITERATIVE)
 PARTS = 16  # that a split is scored in
 # What becomes of pieces of the work: each one's value and its processor's seconds, in their order.
 Run = Callable[[Sequence[Piece]], Iterable[tuple[Any, float]]]
 
 
-def missing_references(study_folder: StudyFolder | Path, has_sinograms: bool) -> list[str]:
-    """The references that a study does not have yet, if its dataset has sinograms or none."""
+def missing_references(
+    study_folder: StudyFolder | Path,
+    has_sinograms: bool,
+    networks: Sequence[ReferenceNetworkConfig] = (),
+) -> list[str]:
+    """The references that a study does not have yet, if its dataset has sinograms or none.
+
+    Raises:
+        DataError: if a network's file is missing.
+    """
     rows, _ = _known(StudyFolder.at(study_folder))
-    known = {row[schema.METHOD] for row in rows}
-    return [method for method in (*IMAGES, *ITERATIVE * has_sinograms) if method not in known]
+    known = {row[schema.METHOD]: row.get(schema.REFERENCE_SETTINGS) for row in rows}
+    missing = [method for method in (*IMAGES, *ITERATIVE * has_sinograms) if method not in known]
+    return missing + [config.name for config in networks if known.get(config.name) != described(config)]
 
 
 def write_references(
@@ -115,10 +128,13 @@ class _Scoring:
     def write(self) -> Iterator[EpochRow]:
         rows, samples = _known(self.study)
         [(has_sinograms, _)] = self.run([ReferenceScorer.has_sinograms])
-        missing = missing_references(self.study, has_sinograms)
+        missing = missing_references(self.study, has_sinograms, self.shared.references)
+        wanted = {*BUILT_IN, *self._networks} - {*missing}
+        rows = [row for row in rows if row[schema.METHOD] in wanted]
+        samples = [row for row in samples if row[schema.METHOD] in wanted]
         self.total = sum(map(self._pieces_of, missing))
         for method in missing:
-            new_rows, new_samples = self._score(method)
+            new_rows, new_samples = self._score(method, _free_number(method, rows))
             rows, samples = rows + new_rows, samples + new_samples
             save_samples(self.study.reference_samples, samples)
             write_rows(self.study.references, rows)
@@ -139,13 +155,13 @@ class _Scoring:
         a_fold = tuning + PARTS * len(self._splits) + probed
         return a_fold * len(self.folds) + len(self._panels)
 
-    def _score(self, method: str) -> tuple[list[EpochRow], list[SliceRow]]:
+    def _score(self, method: str, number: int) -> tuple[list[EpochRow], list[SliceRow]]:
         """Rows of one reference on every split, and of their slices."""
         tuned = {fold: self._tuned(method, fold) if method in ITERATIVE else ({}, 0.0) for fold in self.folds}
         settings = {fold: found for fold, (found, _) in tuned.items()}
         seconds = sum(took for _, took in tuned.values())
         self._write_panel(method, settings)
-        number = [*IMAGES, *ITERATIVE].index(method) + 1
+        [(parameters, _)] = self.run([partial(ReferenceScorer.parameters, method=method)])
         rows, samples = list[EpochRow](), list[SliceRow]()
         for split in self._splits:
             scored = list[SliceRow]()
@@ -154,11 +170,13 @@ class _Scoring:
                 seconds += sum(took for _, took in parts)
                 where = {} if fold is None else {schema.FOLD: fold}
                 scored += [slice_row(where, row) for part, _ in parts for row in part]
-            identity = {schema.TRIAL: -number, schema.METHOD: method, schema.SPLIT: split}
+            identity = {schema.TRIAL: number, schema.METHOD: method, schema.SPLIT: split}
             samples += [slice_row(identity, row) for row in scored]
-            cost = {schema.EPOCH: 0, schema.SECONDS: seconds, schema.PARAMETERS: 0}
+            cost = {schema.EPOCH: 0, schema.SECONDS: seconds, schema.PARAMETERS: parameters}
             scores = self._scores(scored) | self._measured(method, settings, split, identity)
-            rows.append(epoch_row(identity, cost, self._described(settings), scores, provenance("cpu")))
+            rows.append(
+                epoch_row(identity, cost, self._described(method, settings), scores, provenance("cpu"))
+            )
         return rows, samples
 
     def _measured(
@@ -222,18 +240,31 @@ class _Scoring:
             self.on_advance(ReferencesAdvanced(self.done, self.total, method))
             yield result
 
-    def _described(self, settings: dict[int | None, Settings]) -> dict[str, str]:
+    @property
+    def _networks(self) -> dict[str, ReferenceNetworkConfig]:
+        return {config.name: config for config in self.shared.references}
+
+    def _described(self, method: str, settings: dict[int | None, Settings]) -> dict[str, str]:
         texts = {
             fold: ", ".join(f"{name} = {value:g}" for name, value in found.items())
             for fold, found in settings.items()
         }
         told = [text if fold is None else f"fold {fold}: {text}" for fold, text in texts.items() if text]
+        if method in self._networks:
+            told = [described(self._networks[method])]
         return {
             schema.REFERENCE_SETTINGS: "; ".join(told),
             schema.DATA_HASH: self.shared.data_hash,
             **self.hashes,
             schema.METRIC_POLICY: schema.POLICY_TEXT,
         }
+
+
+def _free_number(method: str, rows: Sequence[EpochRow]) -> int:
+    """The number of a reference's rows: its own of a built-in one, else one below all that are there."""
+    if method in BUILT_IN:
+        return -1 - BUILT_IN.index(method)
+    return min([-len(BUILT_IN), *(row[schema.TRIAL] for row in rows)]) - 1
 
 
 def _pieces(method: str, settings: Settings, split: str, fold: int | None) -> list[Piece]:

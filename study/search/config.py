@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskct_core.config import Count, Positive, StrictModel
+from taskct_core.reconstructors.config import ReferenceNetworkConfig
 from taskct_core.registry import did_you_mean, name_of
 from taskct_core.schema import (
     OBJECTIVES,
@@ -119,6 +120,9 @@ class StudyConfig(StrictModel):
     """Seconds of one attempt at a trial, which then fails."""
     storage: str | None = None
     """Optuna storage URL; None: a journal file in the study folder."""
+    references: list[ReferenceNetworkConfig] = []
+    """Networks made elsewhere that are scored beside the trials: files of TorchScript or ONNX, or
+    `package.module:Name`."""
     mlflow: str | None = None
     """Tracking URI of an MLflow server that trials are logged to."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -132,9 +136,13 @@ class StudyConfig(StrictModel):
             raise ValueError(
                 f"objectives must be metric columns ({', '.join(OBJECTIVES)}); unknown: {unknown}{nearest}"
             )
-        twice = sorted({name for name in self.objectives if self.objectives.count(name) > 1})
-        if twice:
-            raise ValueError(f"objectives must differ; given twice: {', '.join(twice)}")
+        for what, names in (
+            ("objectives", self.objectives),
+            ("names of references", [reference.name for reference in self.references]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} must differ; given twice: {', '.join(twice)}")
         if self.warm_start is not None and self.sampler.name in _WITHOUT_PAST:
             raise ValueError(
                 f"warm_start needs a sampler that learns from other trials, such as tpe or gp; {self.sampler.name} does "

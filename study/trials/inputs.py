@@ -18,6 +18,7 @@ from taskct_core.contracts.rows import Batch
 from taskct_core.geometry import Geometry
 from taskct_core.image_quality.config import ImageQualityConfig
 from taskct_core.image_quality.probes import Probe
+from taskct_core.reconstructors.config import ReferenceNetworkConfig
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
@@ -45,6 +46,7 @@ class TrialInputs:
         scan: how the dataset was scanned, for the reconstructor's card.
         image_quality: what is inserted into livers to measure image quality on.
         probes: split -> the scans of that; empty: it is not measured.
+        references: networks made elsewhere, which are scored beside the trials.
     """
 
     feeds: dict[str, Feed]
@@ -61,6 +63,7 @@ class TrialInputs:
     scan: ScanRecord = ScanRecord()
     image_quality: ImageQualityConfig = ImageQualityConfig()
     probes: dict[str, list[Probe]] = field(default_factory=dict)
+    references: tuple[ReferenceNetworkConfig, ...] = ()
 
 
 def load_audit(inputs: TrialInputs) -> tuple[TaskNetwork | None, dict[str, str]]:

@@ -31,6 +31,7 @@ from taskct_core.contracts.rows import EpochRow, SliceRow, epoch_row, read_rows,
 from taskct_core.contracts.tables import read_table
 from taskct_core.errors import ConfigError
 from taskct_core.metrics import summarise
+from taskct_core.reconstructors.config import ReferenceNetworkConfig
 from taskct_core.training.config import TrialConfig
 
 RunOne = Callable[[TrialConfig, TrialFolder, TrialInputs], None]
@@ -201,10 +202,17 @@ def with_shared(
     objectives: tuple[str, ...],
     audit: str | None,
     further_judges: tuple[str, ...] = (),
+    references: tuple[ReferenceNetworkConfig, ...] = (),
 ) -> Repeats:
-    """The same with the columns that a study optimises, and the folders of its other judges."""
+    """The same with the columns that a study optimises, the folders of its other judges, and networks made elsewhere."""
     folds = {
-        fold: replace(inputs, objectives=objectives, audit=audit, further_judges=further_judges)
+        fold: replace(
+            inputs,
+            objectives=objectives,
+            audit=audit,
+            further_judges=further_judges,
+            references=references,
+        )
         for fold, inputs in repeats.folds.items()
     }
     return replace(repeats, folds=folds)

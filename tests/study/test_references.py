@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
+from outside_networks import Window
 from rich.console import Console
 from studies import run_here, study_config
 
+import analysis
 from study.config import ExperimentConfig
 from study.data.dataset import load_card, write_card
 from study.data.feed import TableFeed
@@ -174,6 +177,20 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     scored = [event.row[schema.METHOD] for event in events if isinstance(event, ReferenceScored)]
     assert scored == ["sirt", "sirt"] and not any(isinstance(event, TrialStarted) for event in events)
     assert len(read_rows(folder.references)) == 8 and SearchStage(Experiment(config)).is_done
+    torch.jit.script(Window()).save(
+        folder.path / "window.pt"
+    )  # a finished study is compared with another's network
+    reference = {"name": "window", "network": str(folder.path / "window.pt")}
+    values = config.model_dump() | {"study": {**config.study.model_dump(), "references": [reference]}}
+    compared = SearchStage(Experiment(ExperimentConfig.parse(values)))
+    assert not compared.is_done
+    events.clear()
+    compared.make(events.append)
+    assert {event.row[schema.METHOD] for event in events if isinstance(event, ReferenceScored)} == {"window"}
+    assert not any(isinstance(event, TrialStarted) for event in events) and compared.find_done()
+    table = analysis.load(folder.path)
+    assert table.label(table.reference("window")) == "window"
+    assert "window" in analysis.write_report(folder.path).read_text(encoding="utf-8")
 
 
 @pytest.mark.ray
