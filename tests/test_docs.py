@@ -39,7 +39,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for name, text in PAGES.items():
         lines = "\n".join(blocks(text, "bash", "")).replace("\\\n", " ").splitlines()
         for line in lines:
-            if match := re.match(r"(?:\w+=\S+ )*taskct (.*)", line.strip()):
+            if match := re.match(r"(?:\w+=\S+ )*(?:\S+/)?taskct (.*)", line.strip()):
                 yield name, re.sub(r"\s+#.*", "", match[1])
         sentences = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
         yield from ((name, found) for found in re.findall(r"`taskct ([^`]+)`", sentences))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.monitor.progress import console, progress
+from study.monitor.progress import busy, console, progress
 from study.monitor.score_line import score_line
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, ResourceError, StudyError
@@ -125,7 +125,10 @@ def evaluate_trials(
     quality = ImageQualityConfig.parse(lesions or {})
 
     checkpoint = None if outside is None else OutsideCheckpoint.from_options(*outside)
-    rows = evaluate_study(folder, data, trials, split, audit, checkpoint, Trust(everything=trust), quality)
+    with busy("Scoring"):
+        rows = evaluate_study(
+            folder, data, trials, split, audit, checkpoint, Trust(everything=trust), quality
+        )
     for row in rows.to_dict("records"):
         name = row[METHOD] if row[TRIAL] < 0 else f"trial {row[TRIAL]}"
         console.print(
@@ -205,7 +208,8 @@ def write_model(
     study = StudyFolder(find_study(folder))
     trial = chosen_trial(study, Choice(*choice))
     name = f"{study.path.absolute().parent.name}, trial {trial}"
-    made = export_model(trial_reconstructor(study, trial, trust, choice[1]), output, name)
+    with busy("Exporting"):
+        made = export_model(trial_reconstructor(study, trial, trust, choice[1]), output, name)
     for file in made.files:
         console.print(str(file), markup=False)
     if made.without_onnx is not None:
@@ -243,16 +247,20 @@ def watch_study_report(folder: Path, out: Path | None, whereabouts: bool) -> Non
 
 def write_study_comparison(folders: list[Path], out: Path, side_by_side: bool) -> None:
     """Write one page on several studies."""
-    from analysis import write_comparison
+    with busy("Comparing studies"):
+        from analysis import write_comparison
 
-    console.print(f"Comparison: {write_comparison(list(map(str, folders)), out, side_by_side)}")
+        page = write_comparison(list(map(str, folders)), out, side_by_side)
+    console.print(f"Comparison: {page}")
 
 
 def export_study(folder: Path, out: Path, formats: list[str] | None) -> None:
     """Write a study's figures, tables and front; ``formats`` None: SVG where it can be written, else HTML."""
-    import analysis
-    from analysis.exports import check_pictures
+    with busy("Loading the study"):
+        import analysis
+        from analysis.exports import check_pictures
 
+        table = analysis.load(folder)
     if formats is None:
         formats = ["svg"]
         try:
@@ -262,7 +270,6 @@ def export_study(folder: Path, out: Path, formats: list[str] | None) -> None:
                 f"Figures are HTML: {error.rule}; {error.received}. {error.next_step}", style="yellow"
             )
             formats = ["html"]
-    table = analysis.load(folder)
     steps: list[tuple[str, Callable[[], list[Path]]]] = [
         (
             "figures",
@@ -282,18 +289,20 @@ def export_study(folder: Path, out: Path, formats: list[str] | None) -> None:
 
 def export_trained_network(folder: Path, out: Path, alpha: float, trial: int | None, trust: bool) -> None:
     """Write the network of a trial at an alpha."""
-    from study.scoring.network_export import export_network
-    from taskct_core.registry import Trust
+    with busy("Loading the network"):
+        from study.scoring.network_export import export_network
 
-    number, files = export_network(folder, out, alpha, trial, Trust(everything=trust))
+        number, files = export_network(folder, out, alpha, trial, Trust(everything=trust))
     console.print(f"Trial {number} at alpha {alpha:g}: {' and '.join(map(str, files))}")
 
 
 def write_study_report(folder: Path, out: Path | None = None, whereabouts: bool = False) -> None:
     """Write a study's report, print its table of methods, and say where the report is."""
-    from analysis import load, methods_console, write_report
-
     started = time.monotonic()
-    path = write_report(folder, out, whereabouts=whereabouts)
-    console.print(methods_console(load(folder), intervals=console.width >= 120), soft_wrap=False)
+    with busy("Writing the report"):
+        from analysis import load, methods_console, write_report
+
+        path = write_report(folder, out, whereabouts=whereabouts)
+        methods = methods_console(load(folder), intervals=console.width >= 120)
+    console.print(methods, soft_wrap=False)
     console.print(f"Report: {path}  ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")

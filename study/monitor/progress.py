@@ -31,6 +31,19 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say at once what is going on while a block of unknown length runs; on a terminal, for how long already."""
+    if not console.is_terminal:
+        console.print(f"{what} ...", style="dim")
+        yield
+        return
+    columns = (TextColumn("{task.description} ..."), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+@contextmanager
 def _bar(title: str, total: int) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
