@@ -43,14 +43,21 @@ def run_all(config: ExperimentConfig) -> None:
         _pretrain(pretraining)
         _search(search)
     write_study_report(search.folder)
+    _say_what_is_next(experiment)
+
+
+def _say_what_is_next(experiment: Experiment) -> None:
+    """Commands that can be copied: to try the network, to look closer, to go on."""
+    workspace, trials = experiment.workspace, experiment.config.study.trials
     console.print("Next:", style="bold")
     for what, command in (
+        ("a simulated patient as a low-dose scan", f"taskct shards scan {workspace.dataset} low_dose.nii.gz"),
         (
-            "a network of this study on a scan of yours",
-            f"taskct reconstruct {search.folder} INPUT.nii.gz OUTPUT.nii.gz",
+            "the network of this study on it, or on a scan of yours",
+            f"taskct reconstruct {workspace.study} low_dose.nii.gz denoised.nii.gz",
         ),
-        ("figures, tables, the front as YAML", f"taskct export {search.folder}"),
-        ("more trials", f"the same command with --set study.trials={2 * config.study.trials}"),
+        ("figures, tables, the front as YAML", f"taskct export {workspace.study}"),
+        ("more trials", f"the same command with --set study.trials={2 * trials}"),
         ("an experiment of your own", "taskct init NAME"),
     ):
         console.print(f"  {what}: {command}", markup=False)
