@@ -129,16 +129,21 @@ class _Scoring:
         rows, samples = _known(self.study)
         [(has_sinograms, _)] = self.run([ReferenceScorer.has_sinograms])
         missing = missing_references(self.study, has_sinograms, self.shared.references)
-        wanted = {*BUILT_IN, *self._networks} - {*missing}
-        rows = [row for row in rows if row[schema.METHOD] in wanted]
-        samples = [row for row in samples if row[schema.METHOD] in wanted]
+        kept = {*BUILT_IN, *self._networks} - {*missing}
+        if {row[schema.METHOD] for row in rows} - kept:  # networks that are no longer named, or have changed
+            rows = [row for row in rows if row[schema.METHOD] in kept]
+            samples = [row for row in samples if row[schema.METHOD] in kept]
+            self._save(rows, samples)
         self.total = sum(map(self._pieces_of, missing))
         for method in missing:
             new_rows, new_samples = self._score(method, _free_number(method, rows))
             rows, samples = rows + new_rows, samples + new_samples
-            save_samples(self.study.reference_samples, samples)
-            write_rows(self.study.references, rows)
+            self._save(rows, samples)
             yield from new_rows
+
+    def _save(self, rows: list[EpochRow], samples: list[SliceRow]) -> None:
+        save_samples(self.study.reference_samples, samples)
+        write_rows(self.study.references, rows)
 
     @property
     def _panels(self) -> dict[int | None, Batch]:
