@@ -16,6 +16,7 @@ from study.config import ExperimentConfig, StudyConfig
 from study.data.batches import Share
 from study.data.feed import Feed
 from study.experiment.reference_networks import reference_problems
+from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.space.dimensions import ChoiceDimension
 from study.trials.config import ExecutionConfig
@@ -100,11 +101,12 @@ def check_space(experiment: ExperimentConfig) -> SearchSpace:
     """The study's search space, once its extreme values are seen to make valid trials. Needs no Ray.
 
     Raises:
-        ConfigError: if the space is not valid by itself, or not with the experiment's trial, or an objective of the
-            user's own cannot be found.
+        ConfigError: if the space is not valid by itself, or not with the experiment's trial, or an objective or
+            sampler of the user's own cannot be found.
     """
     metric_directions(experiment.study.objectives)
     space = SearchSpace.parse(experiment.study.space)
+    make_sampler(experiment.study.sampler, space, experiment.study.seed)
     # Another dimension may be what makes a value valid: alpha above 1 goes with additive mixing.
     base = next(iter(space.examples("mixing")))
     for field, dimension in space.dimensions.items():

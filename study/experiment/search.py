@@ -41,8 +41,9 @@ from taskct_core.contracts.study_card import StudyCard
 from taskct_core.errors import ConfigError, DataError
 from taskct_core.schema import COMPLETE, FAIL, PRUNED, RUNNING
 
-# Exporting reads every trial's log: with many trials, not after each of them.
+# Exporting reads every trial's log: with many trials, not after each of them, and it takes a small part of the time.
 _SECONDS_BETWEEN_EXPORTS = 15.0
+_MOST_OF_THE_TIME = 0.03
 
 
 class SearchStage(Stage[Event]):
@@ -273,18 +274,20 @@ class _Exporter:
     def __init__(self, experiment: ExperimentConfig, folder: Path) -> None:
         self._name = experiment.name
         self._folder = folder
-        self._last = 0.0
+        self._next = 0.0  # when the tables are made again, at the earliest
         self._told: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TrialFinished) and time.monotonic() - self._last > _SECONDS_BETWEEN_EXPORTS:
+        if isinstance(event, TrialFinished) and time.monotonic() > self._next:
             self.export()
 
     def export(self) -> None:
+        began = time.monotonic()
         records = read_records(load_study(self._folder))
         begun = [record for record in records if record.status != WAITING]
         export_results(self._folder, self._name, begun, self._tell)
-        self._last = time.monotonic()
+        took = time.monotonic() - began
+        self._next = time.monotonic() + max(_SECONDS_BETWEEN_EXPORTS, took / _MOST_OF_THE_TIME)
 
     def _tell(self, error: DataError) -> None:
         if error.received not in self._told:

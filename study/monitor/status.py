@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from bisect import insort
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from analysis.pareto import hypervolume
-from study.search.budget import Spent, read_spent
+from study.search.budget import Spent, account_of
 from study.search.config import BudgetConfig
 from study.search.control import Control, read_control
 from study.search.events import ReferencesAdvanced
@@ -27,10 +31,9 @@ from study.search.storage.records import (
     PLAN,
     REBUILT,
     SPENT,
+    FollowedRecords,
     TrialRecord,
-    best_records,
-    planned_count,
-    read_records,
+    is_replaced,
 )
 from study.trials import epoch_log
 from taskct_core.contracts.files import is_remote, parse_json
@@ -38,6 +41,7 @@ from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING, SECONDS
 
+Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest value of each objective
 State = Literal["running", "finished", "stopped"]
 FINAL_STATES = (COMPLETE, PRUNED, FAIL)
 # A trial without an epoch for so long, and for so many of its epochs, is called one without progress.
@@ -88,62 +92,95 @@ class StudyStatus:
     references: ReferencesAdvanced | None  # how far they are; None before they begin, and when they are whole
 
 
+class _Ended:
+    """What status tells of the trials that have ended, kept while they end."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.replaced = 0  # that do not count towards the study's number of trials
+        self.failures: dict[int, TrialRecord] = {}
+        self.spent = Spent()  # by them
+        self.seconds: list[float] = []  # that they took, sorted
+        self.box: Box | None = None  # the worst and best values seen
+
+    def add(self, record: TrialRecord, trial: FrozenTrial, epochs_per_report: int | None) -> None:
+        self.counts[record.status] += 1
+        self.spent.count(record, record.last_epoch, epochs_per_report)
+        self.replaced += is_replaced(record)
+        if record.status == FAIL:
+            self.failures[record.trial] = record
+        if trial.duration is not None and REBUILT not in trial.user_attrs:
+            insort(self.seconds, trial.duration.total_seconds())
+        if record.status == COMPLETE and record.feasible:
+            values = np.array(trial.values)
+            low, high = self.box or (values, values)
+            self.box = np.minimum(low, values), np.maximum(high, values)
+
+
 class StatusReader:
     """Reads a study's status again and again; storage is opened once and then only followed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         self._study = open_study(self._folder)
+        self._records = FollowedRecords(self._study)
+        self._ended = _Ended()
 
     def read(self) -> StudyStatus:
         """The status now."""
-        study = self._study
-        records = read_records(study)
-        directions = objective_directions(study)
+        ended, plan = self._ended, self._study.user_attrs.get(PLAN, {})
+        for record in self._records.look():
+            ended.add(record, self._records.trials[record.trial], plan.get("epochs_per_report"))
+        still_open = self._records.open()
+        directions = objective_directions(self._study)
         driver = read_driver(self._folder)
-        plan = study.user_attrs.get(PLAN, {})
         control = read_control(self._folder)
-        total = max(len(records), plan.get("trials", 0) + len(records) - planned_count(records))
-        finished = sum(1 for record in records if record.status in FINAL_STATES)
+        replaced = ended.replaced + sum(map(is_replaced, still_open))
+        total = max(len(self._records.trials), plan.get("trials", 0) + replaced)
+        finished = ended.counts.total()
         alive = driver is not None and driver.is_alive
-        counts = {s: sum(1 for r in records if r.status == s) for s in sorted({r.status for r in records})}
         references = _read_references(StudyFolder(self._folder))
         running = [
             self._running(r, plan, driver if alive else None, _pause_of(r, control, is_alive=alive))
-            for r in records
+            for r in still_open
             if r.status == RUNNING
         ]
-        ended_by = study.user_attrs.get(SPENT, {}).get("ended_by")
+        ended_by = self._study.user_attrs.get(SPENT, {}).get("ended_by")
         is_whole = (finished == total or (ended_by is not None and not running)) and references is None
+        front = self._records.front()
         return StudyStatus(
             folder=self._folder,
             state="running" if alive else "finished" if is_whole else "stopped",
             driver=driver,
             directions=directions,
             trials=total,
-            counts=counts,
+            counts=dict(sorted((ended.counts + Counter(record.status for record in still_open)).items())),
             running=running,
-            front=best_records(study),
-            hypervolume_share=_hypervolume_share(records, directions),
-            failures=[record for record in records if record.status == FAIL],
+            front=front,
+            hypervolume_share=_hypervolume_share(front, directions, ended.box),
+            failures=[ended.failures[number] for number in sorted(ended.failures)],
             timeout=plan.get("timeout"),
             trial_timeout=plan.get("trial_timeout"),
             control=control,
             budget=BudgetConfig.parse(plan.get("budget", {})),
-            spent=read_spent(
-                study,
-                records,
-                {trial.trial: trial.epoch for trial in running},
-                plan.get("epochs_per_report"),
-            ),
+            spent=self._spent(still_open, running, plan.get("epochs_per_report")),
             ended_by=ended_by,
             seconds_left=_seconds_left(
-                study, total - finished, control.concurrent or plan.get("max_concurrent", 1)
+                ended.seconds, total - finished, control.concurrent or plan.get("max_concurrent", 1)
             )
             if alive
             else None,
             references=references,
         )
+
+    def _spent(
+        self, still_open: list[TrialRecord], running: list[RunningTrial], epochs_per_report: int | None
+    ) -> Spent:
+        spent, epochs = account_of(self._study), {trial.trial: trial.epoch for trial in running}
+        spent.trials, spent.epochs = self._ended.spent.trials, self._ended.spent.epochs
+        for record in still_open:
+            spent.count(record, epochs.get(record.trial, 0), epochs_per_report)
+        return spent
 
     def _running(
         self,
@@ -171,7 +208,7 @@ class StatusReader:
         log = StudyFolder(self._folder).trial(trial).epoch_log
         if driver is None or is_remote(log):
             return None
-        proposed = self._study.get_trials(deepcopy=False)[trial].datetime_start
+        proposed = self._records.trials[trial].datetime_start
         times = [driver.since, proposed.timestamp() if proposed else 0.0]
         with suppress(FileNotFoundError):
             times.append(log.stat().st_mtime)
@@ -209,28 +246,19 @@ def objective_directions(study: optuna.Study) -> dict[str, str]:
     return dict(zip(names, ways, strict=True)) if names else {}
 
 
-def _hypervolume_share(records: list[TrialRecord], directions: dict[str, str]) -> float | None:
+def _hypervolume_share(front: list[TrialRecord], directions: dict[str, str], box: Box | None) -> float | None:
     """What part of the box between the worst and best completed values the front dominates."""
-    completed = [
-        record
-        for record in records
-        if record.status == COMPLETE and record.feasible and directions.keys() <= record.objectives.keys()
-    ]
-    if not completed or not 2 <= len(directions) <= 3:
+    if box is None or not 2 <= len(directions) <= 3 or (box[0] == box[1]).any():
         return None
-    points = np.array([[record.objectives[name] for name in directions] for record in completed])
-    low, high = points.min(axis=0), points.max(axis=0)
-    if (low == high).any():
-        return None
+    low, high = box
     ways = list(directions.values())
     worst = np.where([way == "maximize" for way in ways], low, high)
-    return hypervolume(points, worst, ways) / float(np.prod(high - low))
+    points = np.array([[record.objectives[name] for name in directions] for record in front])
+    return hypervolume(points, worst.tolist(), ways) / float(np.prod(high - low))
 
 
-def _seconds_left(study: optuna.Study, trials_left: int, concurrent: int) -> float | None:
+def _seconds_left(ended: list[float], trials_left: int, concurrent: int) -> float | None:
     """Trials left at the median duration of those that ended, so many at a time."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if REBUILT not in trial.user_attrs]
-    ended = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
     if not ended:
         return None
     at_a_time = max(1, min(concurrent, trials_left))

@@ -29,6 +29,12 @@ class Spent:
     seconds: float = 0.0  # in which a driver ran it
     gpu_hours: float = 0.0  # hours of its trials, times the GPUs that each held
 
+    def count(self, record: TrialRecord, epochs: int, epochs_per_report: int | None) -> None:
+        """Add a trial that has reported so many epochs, or runs of ``epochs_per_report`` epochs each."""
+        if record.status != WAITING and record.duplicate_of is None:
+            self.trials += 1
+            self.epochs += epochs * epochs_of_report(record.values, epochs_per_report)
+
     def of_limits(self, budget: BudgetConfig) -> Iterator[tuple[str, float, float]]:
         """Name, amount spent and limit of everything that the budget limits."""
         for name in BudgetConfig.model_fields:
@@ -60,13 +66,16 @@ def read_spent(
         logged: trial without a final state -> epochs in its log.
         epochs_per_report: of a trial that reports runs; None where trials report epochs.
     """
+    spent = account_of(study)
+    for record in records:
+        spent.count(record, logged.get(record.trial, record.last_epoch), epochs_per_report)
+    return spent
+
+
+def account_of(study: optuna.Study) -> Spent:
+    """What a study's drivers have stored of its seconds and GPU-hours; its trials are yet to be counted."""
     account = study.user_attrs.get(SPENT, {})
-    run = [record for record in records if record.status != WAITING and record.duplicate_of is None]
-    epochs = sum(
-        logged.get(record.trial, record.last_epoch) * epochs_of_report(record.values, epochs_per_report)
-        for record in run
-    )
-    return Spent(len(run), epochs, account.get("seconds", 0.0), account.get("gpu_hours", 0.0))
+    return Spent(seconds=account.get("seconds", 0.0), gpu_hours=account.get("gpu_hours", 0.0))
 
 
 def epochs_of_report(values: Mapping[str, Any], per_report: int | None) -> int:

@@ -23,7 +23,7 @@ import optuna
 from study.search.budget import Ledger, read_spent
 from study.search.config import BudgetConfig, PrunerConfig
 from study.search.control import ControlFollower
-from study.search.duplicates import twin_of
+from study.search.duplicates import Twins
 from study.search.events import (
     EpochReported,
     OnEvent,
@@ -36,6 +36,7 @@ from study.search.events import (
 from study.search.judgement import Judge
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace
+from study.search.storage.following import FollowedTrials
 from study.search.storage.queue import begin_queued
 from study.search.storage.records import (
     DUPLICATE_OF,
@@ -162,7 +163,12 @@ class Conductor:
         self._clock = clock
         self._began = clock()
         self._is_exhausted = False
-        self._begun = {t.number: self._state_of(t) for t in self._trials() if t.state == _Optuna.RUNNING}
+        self._followed = FollowedTrials(study)
+        self._twins = Twins()
+        self._replaced = 0  # ended trials that do not count towards `trials`
+        self._look()
+        trials = [self._followed.all[number] for number in self._followed.open]
+        self._begun = {t.number: self._state_of(t) for t in trials if t.state == _Optuna.RUNNING}
         self._cut: str | None = None  # what of the budget ended a trial early
         self._follower = ControlFollower(folder.path, clock)
         changed = self._follower.control.pruner
@@ -232,7 +238,7 @@ class Conductor:
                 self._is_exhausted = True
                 return None
             state.values = self._draw(state)
-            twin = twin_of(state.number, self._trials()) if self.rules.replaces_duplicates else None
+            twin = self._twin_of(state.number) if self.rules.replaces_duplicates else None
             if twin is not None:
                 self._give_way(state, twin)
                 continue
@@ -354,8 +360,13 @@ class Conductor:
             return False
         return self._clock() - state.started >= limit
 
-    def _trials(self) -> list[optuna.trial.FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+    def _look(self) -> None:
+        """See what has become of the study's trials; those that had ended before are not looked at again."""
+        self._replaced += sum(map(_is_beyond, self._followed.look()))
+
+    def _twin_of(self, number: int) -> int | None:
+        self._look()
+        return self._twins.of(number, self._followed.all)
 
     def _waiting(self) -> list[TrialState]:
         """Begun trials that nobody runs and that are not paused, in the order of their numbers."""
@@ -389,9 +400,10 @@ class Conductor:
 
     def _unbegun(self) -> int:
         """How many trials the study shall have that have not begun, whatever its budget."""
-        trials = self._trials()
-        waiting = sum(trial.state == _Optuna.WAITING for trial in trials)
-        beyond = sum(bool({RETRY_OF, DUPLICATE_OF} & trial.user_attrs.keys()) for trial in trials)
+        self._look()
+        trials = self._followed.all
+        beyond = self._replaced + sum(_is_beyond(trials[number]) for number in self._followed.open)
+        waiting = self._followed.count(_Optuna.WAITING)
         return waiting + max(0, self.rules.trials + beyond - len(trials))
 
     def _affordable(self, trials: int) -> int:
@@ -507,3 +519,8 @@ class Conductor:
                 self.folder.trial(record.trial), state.decided if state else record.last_epoch
             ):
                 self._pruner.observe(record.trial, row)
+
+
+def _is_beyond(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial does not count towards a study's number of trials: another stands for it, or it for another."""
+    return not {RETRY_OF, DUPLICATE_OF}.isdisjoint(trial.user_attrs)

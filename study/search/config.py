@@ -39,12 +39,23 @@ def points_of(enqueue: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class SamplerConfig(StrictModel):
     """How the next trial is proposed."""
 
-    name: Annotated[str, name_of("study.search.samplers:SAMPLERS", "sampler")] = "tpe"
-    """How trials are proposed."""
+    name: Annotated[str, name_of("study.search.samplers:SAMPLERS", "sampler", own=True)] = "tpe"
+    """How trials are proposed; your own as `package.module:Name`, one of OptunaHub as
+    `optunahub:samplers/auto_sampler:AutoSampler`."""
+    options: dict[str, Any] = {}
+    """Arguments of a sampler that is not built in."""
     startup_trials: Count = 8
     """Random trials before a model-based sampler starts; a generation of nsga2 and nsga3."""
     grid_points: Count = 5
     """`grid` only: values of each range."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.options and ":" not in self.name:
+            raise ValueError(
+                f"options are of samplers that are not built in, but {self.name} is: {self.options}"
+            )
+        return self
 
 
 class PrunerConfig(StrictModel):

@@ -14,8 +14,8 @@ from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_dis
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from studies import study_config
 
+from study.search.dominance import crowding_distances, non_domination_ranks
 from study.search.pruners import PRUNERS, make_pruner
-from study.search.pruners.dominance import crowding_distances, non_domination_ranks
 from study.search.pruners.median import MedianRule
 from study.search.pruners.pareto_asha import ParetoAsha
 from study.search.pruners.pruner import Pruner
@@ -78,10 +78,12 @@ def test_pareto_asha_keeps_the_front_and_drops_the_dominated() -> None:
     pruner = ParetoAsha({"a": "maximize", "b": "maximize"}, grace_epochs=1, reduction_factor=2)
     points = [(0.0, 1.0), (1.0, 0.0), (0.5, 0.4), (0.1, 0.1), (0.6, 0.6), (0.7, 0.3), (2.0, 2.0)]
     curves = [[{EPOCH: 1, "a": a, "b": b}] for a, b in points]
-    # The ends of the front stay. (0.5, 0.4) is on the front, but 2 of 3 are less crowded; (0.1, 0.1) is
-    # dominated; (0.6, 0.6) is on the front, 2 of 5 are less crowded; (0.7, 0.3) is on the front, but the
-    # ends and (0.6, 0.6) are less crowded: 3 of 6. (2, 2) dominates all.
-    assert decisions(pruner, curves) == [(2, 1), (3, 1), (5, 1)]
+    # Whatever is on the front goes on, wherever it lies. (0.1, 0.1) is dominated once, and 3 of 4 are not; (0.4, 0.5)
+    # comes when two dominate it, and 5 of 8 are dominated by fewer.
+    assert decisions(pruner, curves) == [(3, 1)]
+    assert (
+        pruner.reason_to_stop(7, {EPOCH: 1, "a": 0.4, "b": 0.5}) == "5 of the 8 trials at epoch 1 were better"
+    )
 
 
 def test_asha_stops_what_is_nan() -> None:
@@ -104,9 +106,11 @@ def decisions_of(pruner: Pruner, trial: int, curve: list[dict[str, Any]]) -> int
 @pytest.mark.parametrize("name", PRUNERS)
 def test_a_replayed_pruner_decides_as_the_one_that_was_lost(name: str) -> None:
     config = study_config(pruner={"name": name, "reduction_factor": 2})
-    curves = [
-        [row_at({"alpha": i / 20}, epoch) for epoch in range(1, 9)] for i in (5, 1, 9, 3, 17, 13, 20, 7, 0)
+    trials = [
+        {"alpha": i / 20, "learning_rate": 1e-4 if i % 3 == 0 else 1e-3}
+        for i in (5, 1, 9, 3, 17, 13, 20, 7, 0)
     ]
+    curves = [[row_at(values, epoch) for epoch in range(1, 9)] for values in trials]
     whole = make_pruner(config, DIRECTIONS)
     expected = decisions(whole, curves)
     assert name == "none" or expected

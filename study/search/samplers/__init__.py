@@ -1,7 +1,8 @@
 """Samplers: which trial is proposed next.
 
 A sampler's factory takes (SamplerConfig, SearchSpace, the study's seed) and returns what makes Optuna's sampler for one
-proposal from that proposal's seed; see :mod:`study.search.samplers.factories`. One line a sampler.
+proposal from that proposal's seed; see :mod:`study.search.samplers.factories`. One line a sampler. A user's own and
+OptunaHub's are Optuna samplers as they are: :mod:`study.search.samplers.own`.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ def make_sampler(
     """The sampler that ``config`` names, for Optuna; its proposals depend on storage, seed and ``past`` alone.
 
     ``past``: trials of another study, which it sees before those of the study.
+
+    Raises:
+        ConfigError: if a sampler of the user's own cannot be made.
     """
+    from study.search.samplers.own import own_sampler
     from study.search.samplers.reseeded import ReseededSampler
 
-    return ReseededSampler(
-        load(config.name, SAMPLERS, "sampler")(config, space, study_seed), study_seed, past
-    )
+    if config.name in SAMPLERS:
+        make = load(config.name, SAMPLERS, "sampler")(config, space, study_seed)
+    else:
+        make = own_sampler(config.name, config.options)
+    return ReseededSampler(make, study_seed, past)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 
 from study.search.config import SamplerConfig
+from study.search.samplers.bounded import BoundedHistory, BoundedSampler
 from study.search.samplers.points import GridPoints, PointSampler, QuasiRandomPoints
 from study.search.samplers.reseeded import MakeSampler
 from study.search.samplers.resumable import (
@@ -14,10 +15,23 @@ from study.search.samplers.resumable import (
 )
 from study.search.space import SearchSpace
 
+# Ended trials that a model is fitted to: at least so many, and less than twice as many, however long the study is.
+TPE_HISTORY, GP_HISTORY = 480, 120
+
 
 def tpe(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=config.startup_trials, multivariate=True, group=True
+    history = BoundedHistory(TPE_HISTORY)
+    return (
+        lambda seed: BoundedSampler(
+            optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=config.startup_trials,
+                multivariate=True,
+                group=True,
+                constant_liar=True,  # what runs counts as bad, so that trials at a time do not all try one place
+            ),
+            history,
+        )
     )
 
 
@@ -30,8 +44,12 @@ def nsga3(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSam
 
 
 def gp(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    return lambda seed: ResumableGPSampler(
-        seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
+    history = BoundedHistory(GP_HISTORY)
+    return lambda seed: BoundedSampler(
+        ResumableGPSampler(
+            seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False
+        ),
+        history,
     )
 
 
@@ -40,10 +58,10 @@ def random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSa
 
 
 def quasi_random(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    points = QuasiRandomPoints(space, study_seed)
-    return lambda _seed: PointSampler(points)
+    sampler = PointSampler(QuasiRandomPoints(space, study_seed))
+    return lambda _seed: sampler
 
 
 def grid(config: SamplerConfig, space: SearchSpace, study_seed: int) -> MakeSampler:
-    points = GridPoints(space, config.grid_points)
-    return lambda _seed: PointSampler(points)
+    sampler = PointSampler(GridPoints(space, config.grid_points))
+    return lambda _seed: sampler

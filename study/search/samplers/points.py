@@ -6,10 +6,11 @@ point by its place among the proposed trials, so that an interruption changes no
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
@@ -45,17 +46,24 @@ class QuasiRandomPoints:
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._dimensions = dict(_all_dimensions(space.dimensions))
-        self._seed = seed
+        self._sequence = qmc.Sobol(len(self._dimensions), scramble=True, seed=seed)
 
     def __getitem__(self, place: int) -> dict[str, Any]:
-        # Sobol points come in blocks of a power of two; SciPy warns about any other length.
-        length = 2 ** math.ceil(math.log2(place + 1))
-        sequence = qmc.Sobol(len(self._dimensions), scramble=True, seed=self._seed)
-        coordinates = sequence.random(length)[place]
+        coordinates = self._coordinates(place)
         return {
             name: dimension.parameter_at(float(position))
             for (name, dimension), position in zip(self._dimensions.items(), coordinates, strict=True)
         }
+
+    def _coordinates(self, place: int) -> NDArray[np.float64]:
+        """Of one point; the sequence is gone through once, and begun again for a point that is behind."""
+        if place < self._sequence.num_generated:
+            self._sequence.reset()
+        ahead = place - self._sequence.num_generated
+        if ahead:  # SciPy fails at no step
+            self._sequence.fast_forward(ahead)
+        coordinates: NDArray[np.float64] = self._sequence.random(1)[0]
+        return coordinates
 
 
 class PointSampler(BaseSampler):
@@ -63,6 +71,8 @@ class PointSampler(BaseSampler):
 
     def __init__(self, points: Points) -> None:
         self._points = points
+        self._places: list[int] = []  # of every known trial, by number: enqueued ones take none
+        self._next_place = 0
 
     @override
     def infer_relative_search_space(
@@ -83,9 +93,19 @@ class PointSampler(BaseSampler):
         return self._points[self._place(study, trial)][param_name]
 
     def _place(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """Which point is the trial's: enqueued trials take none."""
-        earlier = study.get_trials(deepcopy=False)
-        return sum(1 for t in earlier if t.number < trial.number and FIXED not in t.system_attrs)
+        """Which point is the trial's."""
+        if trial.number >= len(self._places):
+            known = len(self._places)
+            place = self._next_place
+            trials = study.get_trials(deepcopy=False)
+            first = next(
+                place for place, other in enumerate(trials) if other.number >= 0
+            )  # another study's go before
+            for new in trials[first + known :]:
+                self._places.append(place)
+                place += FIXED not in new.system_attrs
+            self._next_place = place
+        return self._places[trial.number]
 
 
 def _all_dimensions(dimensions: dict[str, Dimension], prefix: str = "") -> list[tuple[str, Dimension]]:

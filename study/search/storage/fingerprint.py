@@ -37,7 +37,8 @@ def search_fingerprint(
     return {
         "objectives": objectives,
         "constraints": constraints or "none",
-        "sampler": config.sampler.model_dump_json(),
+        # Studies that began before there were options have none in their fingerprint.
+        "sampler": config.sampler.model_dump_json(exclude=None if config.sampler.options else {"options"}),
         "pruner": config.pruner.model_dump_json(),
         "seed": str(config.seed),
         **({"warm start": redacted(config.warm_start)} if config.warm_start else {}),

@@ -26,32 +26,44 @@ _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionErro
 
 
 class CheckedJournal(JournalFileBackend):
-    """Optuna's journal file, which is neither read on nor appended to once it was damaged under its process."""
+    """Optuna's journal file, which is neither read on nor appended to once it was damaged under its process.
+
+    Optuna asks before each of its answers what has come since; that is read from where reading last ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._size = 0  # that it had when it was last looked at: it only grows
-        self._read = (0, 0)  # how many operations were read, and the file's size then
+        self._read = (0, 0)  # how many operations were read, and where in the file that was
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
         self._file = _identity(self._check())
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        """Optuna's operations from one number on.
+        """Optuna's operations from one number on, as far as the file now goes.
 
         Raises:
             StudyError: if the file was cut, or a line that has come since cannot be read.
         """
         self._check()
-        size, number = self._size, log_number_from
-        if self._read == (number, size):  # nothing has come since: Optuna asks before each of its answers
+        number, place = self._read if self._read[0] <= log_number_from else (0, 0)
+        if (number, place) == (log_number_from, self._size):
             return
+        with self._path.open("rb") as file:
+            file.seek(place)
+            for line in file:
+                if not line.endswith(b"\n"):  # its driver is writing it
+                    return
+                number, place = number + 1, place + len(line)
+                if number > log_number_from:
+                    yield self._operation(line)
+                    self._read = (number, place)
+
+    def _operation(self, line: bytes) -> dict[str, Any]:
         try:
-            for operation in super().read_logs(log_number_from):
-                number += 1
-                yield operation
+            operation: dict[str, Any] = json.loads(line)
         except ValueError as error:
             raise _unreadable(self._path, str(error)) from None
-        self._read = (number, size)
+        return operation
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Force operations to disk.

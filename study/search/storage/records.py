@@ -10,8 +10,10 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from study.search.storage.following import FollowedTrials, Front
 from taskct_core.contracts.files import HALF_A_LETTER, is_unicode
 from taskct_core.errors import StudyError
 
@@ -197,14 +199,54 @@ def _record(trial: FrozenTrial, objectives: int) -> TrialRecord:
     )
 
 
+def is_replaced(record: TrialRecord) -> bool:
+    """Whether a trial does not count towards ``study.trials``: it repeats a failed one, or is a duplicate."""
+    return record.retry_of is not None or record.duplicate_of is not None
+
+
 def planned_count(records: Sequence[TrialRecord]) -> int:
-    """How many of the trials count towards ``study.trials``: not repeats of failed ones, nor duplicates."""
-    return sum(1 for record in records if record.retry_of is None and record.duplicate_of is None)
+    """How many of the trials count towards ``study.trials``."""
+    return sum(not is_replaced(record) for record in records)
+
+
+class FollowedRecords:
+    """The records of a study that may be running: of what has ended each is read once, however long the study is.
+
+    Attributes:
+        trials: Optuna's, by number, as they were when last looked at.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._objectives = len(study.directions)
+        self._followed = FollowedTrials(study)
+        self._front = Front([1.0 if way == StudyDirection.MAXIMIZE else -1.0 for way in study.directions])
+        self._best: dict[int, TrialRecord] = {}  # those on the front
+
+    @property
+    def trials(self) -> Sequence[FrozenTrial]:
+        return self._followed.all
+
+    def look(self) -> list[TrialRecord]:
+        """Look again; return the records of the trials that ended since, in the order in which they did."""
+        ended = [_record(trial, self._objectives) for trial in self._followed.look()]
+        for record in ended:
+            if record.status == TrialState.COMPLETE.name and record.feasible:
+                self._best[record.trial] = record
+                self._front.add(record.trial, self.trials[record.trial].values)
+        self._best = {number: self._best[number] for number in sorted(self._front.numbers)}
+        return ended
+
+    def open(self) -> list[TrialRecord]:
+        """Those of trials without a final state."""
+        return [_record(self.trials[number], self._objectives) for number in self._followed.open]
+
+    def front(self) -> list[TrialRecord]:
+        """Completed, feasible trials that no other dominates, by number."""
+        return list(self._best.values())
 
 
 def best_records(study: optuna.Study) -> list[TrialRecord]:
     """The front so far: completed, feasible trials that no other dominates."""
-    if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
-        return []
-    best = sorted(study.best_trials, key=lambda trial: trial.number)
-    return [_record(trial, len(study.directions)) for trial in best]
+    records = FollowedRecords(study)
+    records.look()
+    return records.front()

@@ -57,6 +57,8 @@ class TuneExecutor:
         os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
         # As many trials wait for a place as the conductor proposes; Tune would start them one after another.
         os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(_MOST_PENDING))
+        # What Tune keeps of itself is thrown away, and all trials are in it each time.
+        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial's reason is in its record
         with (
             scratch_folder(conductor.folder.path, StudyFolder.tune_scratch) as scratch,

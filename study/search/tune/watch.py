@@ -45,10 +45,10 @@ class StudyWatch(Callback):
         """
         if self._conductor.time_is_up:
             raise OutOfTime
-        overdue = self._conductor.overdue()
-        for trial in trials:
-            if trial.config.get("trial") in overdue and not trial.is_finished():
-                _kill(trial)
+        for number in self._conductor.overdue():
+            for trial in trials:
+                if trial.config.get("trial") == number and not trial.is_finished():
+                    _kill(trial)
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             _require_a_node()

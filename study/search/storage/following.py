@@ -1,0 +1,62 @@
+"""A study's trials followed while they come: what has its final state is looked at once, however long the study is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+
+class FollowedTrials:
+    """A study's trials as they were when last looked at.
+
+    Attributes:
+        all: every trial, by number (after those of another study, where a sampler sees such).
+        open: places in ``all`` of those without a final state.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self.all: Sequence[FrozenTrial] = []
+        self.open: list[int] = []
+
+    def look(self) -> list[FrozenTrial]:
+        """Look again; return the trials that have come to a final state since, in the order in which they did."""
+        known = len(self.all)
+        self.all = self._study.get_trials(deepcopy=False)
+        watched = [*self.open, *range(known, len(self.all))]
+        self.open = [place for place in watched if not self.all[place].state.is_finished()]
+        ended = [self.all[place] for place in watched if self.all[place].state.is_finished()]
+        return sorted(ended, key=lambda trial: (trial.datetime_complete or datetime.min, trial.number))
+
+    def count(self, state: TrialState) -> int:
+        """How many open trials are in a state that is not final."""
+        return sum(self.all[place].state == state for place in self.open)
+
+
+class Front:
+    """Points that no other dominates, kept while points come; equal ones stay beside each other.
+
+    Args:
+        signs: 1 for an objective to be maximized, -1 for one to be minimized.
+    """
+
+    def __init__(self, signs: Sequence[float]) -> None:
+        self._signs = np.array(signs)
+        self._points: NDArray[np.float64] = np.empty((0, len(signs)))
+        self.numbers: list[int] = []  # whose the points are
+
+    def add(self, number: int, values: Sequence[float]) -> None:
+        """Take note of the point of trial ``number``."""
+        point = self._signs * np.array(values, dtype=float)
+        difference = self._points - point
+        if ((difference >= 0).all(axis=1) & (difference > 0).any(axis=1)).any():
+            return
+        stays = ~((difference <= 0).all(axis=1) & (difference < 0).any(axis=1))
+        self._points = np.vstack([self._points[stays], point])
+        self.numbers = [kept for kept, is_kept in zip(self.numbers, stays, strict=True) if is_kept]
+        self.numbers.append(number)
