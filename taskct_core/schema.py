@@ -18,6 +18,7 @@ from taskct_core.hounsfield import LIVER_WINDOW_HU
 
 DATASET_FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
+SCORED_SPLITS = SPLITS[1:]  # nothing is trained on them
 
 # One row of a shard is one sample. Tensors are Arrow's canonical fixed-shape tensors.
 PATIENT: Final = "patient"  # string
@@ -109,7 +110,8 @@ REFERENCES = ("full_dose", "fbp", "tv", "sirt")
 
 # Voxel counts in a samples row, from which every Dice policy follows exactly.
 # Liver means label >= 1 (tumour included), as LiTS scores it; tumour means label 2.
-STRUCTURES = ("liver", "tumour")
+LABEL_OF = {"liver": LIVER, "tumour": TUMOUR}
+STRUCTURES = tuple(LABEL_OF)
 COUNTS = tuple(f"{s}_{part}_pixels" for s in STRUCTURES for part in ("true", "predicted", "overlap"))
 # 2-D tumour components (8-connected): of the truth; of those, hit by a predicted tumour pixel;
 # predicted ones that hit no true tumour pixel.

@@ -202,7 +202,7 @@ def dataset_card(
             )
     messages += [
         f"{split}: none of its {counts[split]['samples']} slices has a liver, so that its Dice says nothing"
-        for split in ("validation", "test")
+        for split in schema.SCORED_SPLITS
         if counts[split]["samples"] and not counts[split]["with_liver"]
     ]
     field_mm = manifests[0]["field_of_view_mm"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from taskct_core.errors import ConfigError, DataError
-from taskct_core.schema import SPLITS
+from taskct_core.schema import SCORED_SPLITS, SPLITS
 from taskct_core.volumes import VolumeReference
 
 
@@ -81,7 +81,7 @@ def with_unlabelled(
     split: dict[str, list[str]], unlabelled: Sequence[str], persons: Mapping[str, str | None]
 ) -> dict[str, list[str]]:
     """The split with patients without labels in training, but for other studies of people who are scored."""
-    scored = {persons.get(patient) for name in ("validation", "test") for patient in split[name]} - {None}
+    scored = {persons.get(patient) for name in SCORED_SPLITS for patient in split[name]} - {None}
     training = [patient for patient in unlabelled if persons.get(patient) not in scored]
     return {**split, "train": sorted([*split["train"], *training])}
 

@@ -69,7 +69,7 @@ def open_inputs(
         split: make_probes(
             partial(feeds[split].ordered, _PROBED_AT_ONCE, share=Share()), geometry, simulation, quality
         )
-        for split in ("validation", "test")
+        for split in schema.SCORED_SPLITS
         if split in feeds and quality.backgrounds
     }
     return TrialInputs(

@@ -10,7 +10,6 @@ frozen network does not show in its columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from study.data.leakage import check_no_leakage
 from study.data.shards import from_table, read_batches
 from study.provenance import provenance
 from study.run import load_study
+from study.scoring.judges import Judges
 from study.scoring.outside import OutsideCheckpoint
 from study.scoring.reference_scorer import IMAGES
 from study.search.storage.records import best_records
@@ -44,7 +44,6 @@ from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate
 from taskct_core.registry import BUILT_IN_ONLY, Trust
 from taskct_core.simulation.config import SimulationConfig
-from taskct_core.task_networks import load_task_network
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.front import FrontTraining, build_trial_training
 from taskct_core.training.trial import Training
@@ -54,39 +53,6 @@ CHECKPOINT_HASH = "checkpoint_hash"  # of a network from elsewhere
 OUTSIDE_TRIAL = -100  # number of rows of networks from elsewhere, told apart by their method
 _BATCH_SIZE = 16
 Reconstruct = Callable[[Batch], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Judges:
-    """The frozen networks that score: suffix of their columns -> network."""
-
-    networks: dict[str, TaskNetwork]
-    hashes: dict[str, str]  # column -> hash
-    patients: list[dict[str, list[str]]]  # of each network: split -> patients it was trained and chosen on
-
-    @classmethod
-    def load(cls, task_network: Path, audit: Path | None, trust: Trust) -> Judges:
-        """The study's task network, and the one that audits it.
-
-        Raises:
-            DataError: if a folder is no task network's.
-            ConfigError: if both are the same network, or one is a plug-in that is not trusted.
-        """
-        network, card = load_task_network(task_network, trust)
-        networks, hashes = {"": network}, {schema.TASK_NETWORK_HASH: card.content_hash}
-        patients = [card.patients]
-        if audit is not None:
-            second, second_card = load_task_network(audit, trust)
-            if second_card.content_hash == card.content_hash:
-                raise ConfigError(
-                    "the auditing task network must be another than the one trained against",
-                    f"{audit}, which has the same weights",
-                    "Pre-train one with another seed or architecture (`taskct pretrain --set ...`).",
-                )
-            networks[schema.AUDIT_NETWORK_SUFFIX] = second
-            hashes[schema.AUDIT_NETWORK_HASH] = second_card.content_hash
-            patients.append(second_card.patients)
-        return cls(networks, hashes, patients)
 
 
 def evaluate_study(
@@ -119,34 +85,24 @@ def evaluate_study(
         ConfigError, DataError: if the split, a trial, the dataset or a task network is not valid.
     """
     study = StudyFolder.at(study_folder)
-    known = _study_card(study)
-    for name in known.objectives:
-        trust.require(name, schema.OBJECTIVES, "objective", study.card)
+    known = _study_card(study, trust)
     dataset = dataset or open_folder(known.folders["dataset"])
     card = _checked(dataset, split)
     judges = Judges.load(open_folder(known.folders["task_network"]), audit, trust)
     scored = {split: card.patients[split]}
-    for patients in judges.patients:
-        check_no_leakage(scored, patients, "a task network")
+    judges.check_no_leakage(scored)
     check_no_leakage(scored, known.dataset["patients"], "a trial")
     if trials is None:
         trials = [record.trial for record in best_records(load_study(study.path))]
     quality = image_quality or ImageQualityConfig()
     probes = _probes(card, dataset, split, trust, quality)
     scorer = _Scorer(card, dataset, split, judges, known.objectives, quality, probes)
-    for number, (method, column) in enumerate(IMAGES.items(), start=1):
-        scorer.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
+    scorer.score_images()
     if outside is not None:
         scorer.score_outside(outside, trust)
     for trial in trials:
         scorer.score_trial(study.trial(trial), trial, trust)
-    frame = pd.DataFrame(scorer.rows)
-    _append(study.evaluations, frame, [])
-    samples = pd.DataFrame(scorer.samples)
-    _append(study.evaluation_samples, samples, [schema.PATIENT, schema.SLICE_INDEX])
-    if scorer.curves:
-        _append(study.evaluation_image_quality, pd.DataFrame(scorer.curves), [schema.CURVE, schema.FREQUENCY])
-    return frame
+    return scorer.append_to(study)
 
 
 def _probes(
@@ -190,6 +146,11 @@ class _Scorer:
         self.curves += measured.curve_rows({**identity, **keys})
         self.rows.append(epoch_row(identity, self._shared, scores, measured.columns))
 
+    def score_images(self) -> None:
+        """Score the images that the dataset itself holds, full dose and FBP."""
+        for number, (method, column) in enumerate(IMAGES.items(), start=1):
+            self.score({schema.TRIAL: -number, schema.METHOD: method}, itemgetter(column))
+
     def score_outside(self, outside: OutsideCheckpoint, trust: Trust) -> None:
         reconstruct, parameters = outside.load(self._card, trust)
         identity = {schema.TRIAL: OUTSIDE_TRIAL, schema.METHOD: outside.name, schema.PARAMETERS: parameters}
@@ -198,6 +159,17 @@ class _Scorer:
     def score_trial(self, folder: TrialFolder, trial: int, trust: Trust) -> None:
         training = load_trained(folder, self._card, self._judges.networks[""], trust)
         self.score({schema.TRIAL: trial, schema.METHOD: training.config.mode}, training.reconstruct)
+
+    def append_to(self, study: StudyFolder) -> pd.DataFrame:
+        """Add what was scored to the study's evaluations; the new rows."""
+        frame = pd.DataFrame(self.rows)
+        _append(study.evaluations, frame, [])
+        samples = pd.DataFrame(self.samples)
+        _append(study.evaluation_samples, samples, [schema.PATIENT, schema.SLICE_INDEX])
+        if self.curves:
+            curves = pd.DataFrame(self.curves)
+            _append(study.evaluation_image_quality, curves, [schema.CURVE, schema.FREQUENCY])
+        return frame
 
 
 def load_trained(
@@ -231,10 +203,19 @@ def load_trained(
     return training
 
 
-def _study_card(study: StudyFolder) -> StudyCard:
+def _study_card(study: StudyFolder, trust: Trust) -> StudyCard:
+    """The study's card, of which ``trust`` allows the objectives.
+
+    Raises:
+        ConfigError: if an objective is a plug-in that is not trusted.
+        DataError: if there is none.
+    """
     if not study.card.is_file():
         raise DataError(f"a study folder must hold {StudyFolder.card}", str(study), "Run the study first.")
-    return StudyCard.read(study.card)
+    card = StudyCard.read(study.card)
+    for name in card.objectives:
+        trust.require(name, schema.OBJECTIVES, "objective", study.card)
+    return card
 
 
 def _photons(card: DatasetCard) -> object:

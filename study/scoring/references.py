@@ -152,7 +152,7 @@ class _Scoring:
 
     @property
     def _splits(self) -> list[str]:
-        return [split for split in ("validation", "test") if split in self.shared.feeds]
+        return [split for split in schema.SCORED_SPLITS if split in self.shared.feeds]
 
     def _pieces_of(self, method: str) -> int:
         tuning = len(CANDIDATES[method]) if method in ITERATIVE else 0

@@ -55,7 +55,7 @@ def write_record(
     final: list[EpochRow] = []
     samples: list[SliceRow] = []
     curves: list[dict[str, object]] = []
-    for split in ("validation", "test"):
+    for split in schema.SCORED_SPLITS:
         if split not in inputs.feeds:
             continue
         points, rows = final_scores(training, inputs, split, worker, audit)

@@ -56,11 +56,6 @@ class Repeats:
         return [(fold, seed) for seed in range(self.seeds) for fold in self.folds]
 
     @property
-    def is_by_fold(self) -> bool:
-        """Whether the runs are of several folds, each with its own patients to score."""
-        return None not in self.folds
-
-    @property
     def shared(self) -> TrialInputs:
         """What is the same for all of them, from the first."""
         return next(iter(self.folds.values()))
@@ -126,7 +121,7 @@ def repeat_trial(
         report(row)
     whole = [
         _row_of_runs(split, len(repeats.runs), config, final, samples, repeats.shared.objectives)
-        for split in ("validation", "test")
+        for split in schema.SCORED_SPLITS
         if any(row["split"] == split for row in samples)
     ]
     save_samples(folder.samples, samples)

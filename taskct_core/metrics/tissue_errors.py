@@ -6,9 +6,8 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from taskct_core.hounsfield import MU_MAX, mu_to_hu
-from taskct_core.schema import BACKGROUND, LIVER, TISSUES_HU, TUMOUR
+from taskct_core.schema import BACKGROUND, LABEL_OF, TISSUES_HU
 
-_LABELS = {"liver": LIVER, "tumour": TUMOUR}
 _AMONG_LIKE = 3  # edge of the square that must be of one tissue
 
 
@@ -39,7 +38,7 @@ def _tissues(truth_hu: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """``(B, H, W)``: the number of the tissue among which a pixel lies, 0 at edges and of none; the image's rim is no edge."""
     tissues = torch.zeros_like(truth_hu, dtype=torch.float32)
     for number, (tissue, (low, high)) in enumerate(TISSUES_HU.items(), start=1):
-        is_tissue = (labels == _LABELS.get(tissue, BACKGROUND)) & (truth_hu >= low) & (truth_hu <= high)
+        is_tissue = (labels == LABEL_OF.get(tissue, BACKGROUND)) & (truth_hu >= low) & (truth_hu <= high)
         tissues[is_tissue] = number
     highest, lowest = (
         sign * max_pool2d(sign * tissues[:, None], _AMONG_LIKE, stride=1, padding=_AMONG_LIKE // 2)[:, 0]

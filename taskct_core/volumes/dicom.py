@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskct_core.errors import DataError
+from taskct_core.schema import LABEL_OF
 from taskct_core.volumes.checks import checked_hu
 from taskct_core.volumes.dicom_folder import DicomFolder, scan_folder
 from taskct_core.volumes.dicom_mask import mask_of
@@ -26,7 +27,7 @@ from taskct_core.volumes.dicom_seg import read_segmentation
 from taskct_core.volumes.dicom_series import read_slices, stack
 from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.grid_override import NO_OVERRIDES, GridOverride, GridOverrides
-from taskct_core.volumes.nifti_reference import LABEL_OF, Classes, read_labels
+from taskct_core.volumes.nifti_reference import Classes, read_labels
 from taskct_core.volumes.volume import Volume, VolumeReference
 from taskct_core.volumes.voxel_grid import VoxelGrid, axes_of, check_same_grid
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from taskct_core.errors import DataError
-from taskct_core.schema import BACKGROUND
+from taskct_core.schema import BACKGROUND, LABEL_OF
 from taskct_core.volumes.dicom_headers import check_frame, frames_of, numbers, read_header, value
 from taskct_core.volumes.dicom_pixels import stored_pixels
 from taskct_core.volumes.dicom_series import LPS_TO_RAS, Slice, grid_of
-from taskct_core.volumes.nifti_reference import LABEL_OF
 from taskct_core.volumes.voxel_grid import VoxelGrid, place_on
 
 _TUMOUR = re.compile(r"tumou?r|lesion|metasta|cancer|carcinoma|neoplasm|hcc|malignan")

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from taskct_core.errors import ConfigError, DataError
+from taskct_core.schema import LABEL_OF
 from taskct_core.volumes.grid_override import NO_OVERRIDES, GridOverrides
 from taskct_core.volumes.nifti import is_nifti_name
-from taskct_core.volumes.nifti_reference import LABEL_OF, Classes, NiftiReference, nifti_reference
+from taskct_core.volumes.nifti_reference import Classes, NiftiReference, nifti_reference
 
 Labels = str | Mapping[str, str]  # a template, or one for each structure
 _WILDCARD = re.compile(r"[*?\[]")

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from taskct_core.schema import LIVER, TUMOUR
+from taskct_core.schema import LABEL_OF
 from taskct_core.volumes.checks import checked_hu, checked_labels
 from taskct_core.volumes.grid_override import TRUSTED, GridOverride
 from taskct_core.volumes.nifti import NiftiFile, open_nifti
 from taskct_core.volumes.volume import Volume, VolumeReference
 from taskct_core.volumes.voxel_grid import VoxelGrid, axes_of, check_same_grid
 
-LABEL_OF = {"liver": LIVER, "tumour": TUMOUR}
 Classes = Mapping[int, str]  # a file's label number -> "liver" or "tumour"
 
 
