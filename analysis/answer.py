@@ -9,16 +9,18 @@ import pandas as pd
 
 from analysis.contestants import Contestant, alpha_of, contestant
 from analysis.figures.differences import SIGNIFICANCE
+from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import best_traditional, gap_closed_interval
 from analysis.method_scores import gap_words, share_with_interval
 from analysis.metric_info import metric_info
+from analysis.names import method_name
 from analysis.paired_differences import (
     FEWEST_PATIENTS_FOR_A_CLAIM,
     Comparisons,
     compare_methods,
     default_comparisons,
 )
-from analysis.results_table import CLAIM_SPLIT, ResultsTable, method_name
+from analysis.results_table import CLAIM_SPLIT, ResultsTable
 from analysis.selection import baseline, recommended, short_why
 from analysis.unavailable import attempt
 from taskct_core import schema as S
@@ -178,8 +180,8 @@ def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
 def second_opinion(table: ResultsTable, one: Contestant, other: Contestant) -> tuple[float, float] | None:
     """The gain in Dice between two methods under the frozen network and under a second one; None without both."""
     split = table.claim_split
-    metric = table.shared_dice(split, S.AUDIT_NETWORK_SUFFIX)
-    frames = (table.scores(split, [metric]), table.network_scores(split, S.AUDIT_NETWORK_SUFFIX))
+    metric = shared_dice(table, split, S.AUDIT_NETWORK_SUFFIX)
+    frames = (table.scores(split, [metric]), network_scores(table, split, S.AUDIT_NETWORK_SUFFIX))
     if any(metric not in frame for frame in frames):
         return None
     means = [

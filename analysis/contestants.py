@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.names import format_value, method_name, parameter_name
 from analysis.results_table import (
     ALPHA,
     ALPHA_MODES,
@@ -13,9 +14,6 @@ from analysis.results_table import (
     OWN_NETWORK_MODES,
     PLAIN_MODES,
     ResultsTable,
-    format_value,
-    method_name,
-    parameter_name,
 )
 from analysis.selection import baseline, front_trials, picks
 from taskct_core import schema as S
@@ -49,6 +47,10 @@ def contestant(table: ResultsTable, trial: int) -> Contestant:
 
 def shown_contestants(table: ResultsTable) -> dict[Contestant, str]:
     """Configuration -> why it is shown: chosen ones first, then, of a small study, all others."""
+    return table.fact(_shown_contestants)
+
+
+def _shown_contestants(table: ResultsTable) -> dict[Contestant, str]:
     chosen = picks(table)
     base = baseline(table)
     reasons: dict[Contestant, list[str]] = {}
@@ -68,6 +70,10 @@ def chosen_trials(table: ResultsTable) -> list[int]:
 
 def shown_whole(table: ResultsTable) -> bool:
     """Whether the study has few enough configurations, alike enough, to name and show every one."""
+    return table.fact(_is_shown_whole)
+
+
+def _is_shown_whole(table: ResultsTable) -> bool:
     return len(_first_trials(table)) <= MOST_SHOWN and len(_told_apart_by(table)) <= 1
 
 
@@ -90,11 +96,19 @@ def plain_trainings(table: ResultsTable) -> list[int]:
 
 
 def _seeds_of(table: ResultsTable, trial: int) -> tuple[int, ...]:
-    same = table.trials[table.configurations == table.configurations[trial]]
-    same = same[same[S.STATUS] == S.COMPLETE]
-    if CONFIG_SEED in same:  # the same seed again is the same run again, not a second one
-        same = same.drop_duplicates(CONFIG_SEED)
-    return tuple(int(t) for t in same.index) or (trial,)
+    return table.fact(_seeds).get(int(table.configurations[trial]), (trial,))
+
+
+def _seeds(table: ResultsTable) -> dict[int, tuple[int, ...]]:
+    """First trial of each configuration -> its complete trials of different seeds."""
+    complete = table.trials[table.trials[S.STATUS] == S.COMPLETE]
+    configurations = table.configurations[complete.index]
+    if CONFIG_SEED in complete:  # the same seed again is the same run again, not a second one
+        configurations = configurations[
+            complete.groupby([configurations, CONFIG_SEED], dropna=False).cumcount() == 0
+        ]
+    groups = configurations.groupby(configurations).groups
+    return {int(first): tuple(int(trial) for trial in trials) for first, trials in groups.items()}
 
 
 def _first_trials(table: ResultsTable) -> list[int]:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.metric_info import metric_info
-from analysis.results_table import SEARCH_SPLIT, ResultsTable, parameter_name
+from analysis.names import parameter_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import Unavailable
 
 FEWEST_TRIALS = 20

@@ -68,6 +68,10 @@ def best_traditional(table: ResultsTable) -> int | None:
     A reference, or the first trial of a configuration trained for the image alone; that one's Dice is the
     mean over its seeds.
     """
+    return table.fact(_best_traditional)
+
+
+def _best_traditional(table: ResultsTable) -> int | None:
     references = [table.reference(name) for name in TRADITIONAL]
     candidates = [number for number in references if number is not None] + plain_trainings(table)
     for split in (SEARCH_SPLIT, table.claim_split):

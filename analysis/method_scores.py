@@ -10,8 +10,10 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.contestants import MOST_SHOWN, Contestant, alpha_of, contestant, shown_contestants, shown_whole
+from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
-from analysis.results_table import ResultsTable, method_name
+from analysis.names import method_name
+from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample
 from analysis.selection import front_trials
 from analysis.tables import column_title, shown_metrics
@@ -28,7 +30,7 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
     Columns: name, method, seeds, trials, why (it was chosen), configuration; for every shown metric the
     score and ``<metric>_low``, ``<metric>_high`` (NaN without an interval); the same for the Dice under the
     trial's own task network (``_own``) and under a second one (``_audit``) where somebody has it (the mean
-    Dice, or that of the liver: see ``ResultsTable.shared_dice``); and
+    Dice, or that of the liver: see ``judges.shared_dice``); and
     ``gap_closed``, the share of the way in mean Dice from the best traditional reference to full dose.
     """
     shown = shown_rows(table)
@@ -37,8 +39,8 @@ def methods_table(table: ResultsTable) -> pd.DataFrame:
     methods = list(shown)
     scores = _means(table.scores(table.claim_split, metrics), methods)
     for suffix in S.NETWORK_SUFFIXES[1:]:
-        metric = table.shared_dice(table.claim_split, suffix)
-        other = _means(table.network_scores(table.claim_split, suffix)[[metric]], methods)[metric]
+        metric = shared_dice(table, table.claim_split, suffix)
+        other = _means(network_scores(table, table.claim_split, suffix)[[metric]], methods)[metric]
         if other.notna().any():
             scores[metric + suffix] = other
     samples = attempt(_samples, table, methods).result

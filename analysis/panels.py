@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from analysis.results_table import ResultsTable, reference_name
+from analysis.names import reference_name
+from analysis.results_table import ResultsTable
 from analysis.unavailable import Unavailable, attempt
 from taskct_core import schema as S
 from taskct_core.contracts.files import read_json

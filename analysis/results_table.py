@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from analysis.mean_dice import means_alike, structures_alike
+from analysis.names import format_value, parameter_name, reference_name
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.study_card import StudyCard
@@ -30,7 +32,6 @@ STATUS_RANK = {S.RUNNING: 0, S.PRUNED: 1, S.FAIL: 2, S.COMPLETE: 3, S.REFERENCE:
 ALPHA_MODES = tuple(name for name, mode in MODES.items() if mode.mixes)
 PLAIN_MODES = tuple(name for name, mode in MODES.items() if not mode.uses_task_loss)
 OWN_NETWORK_MODES = tuple(name for name, mode in MODES.items() if mode.trains_task_network)
-_REFERENCE_NAMES = {"full_dose": "Full dose", "fbp": "FBP", "tv": "TV", "sirt": "SIRT"}
 
 
 _Fact = TypeVar("_Fact")
@@ -143,7 +144,7 @@ class ResultsTable:
     @cached_property
     def _last_rows(self) -> dict[str, pd.DataFrame]:
         """Split -> metrics at the epoch that is kept, by trial."""
-        rows = self._rows_until_kept[[S.TRIAL, S.SPLIT, S.EPOCH, *self.metrics]].sort_values(
+        rows = self.rows_until_kept[[S.TRIAL, S.SPLIT, S.EPOCH, *self.metrics]].sort_values(
             S.EPOCH, kind="stable"
         )
         last = rows.drop_duplicates([S.TRIAL, S.SPLIT], keep="last").set_index(S.TRIAL).sort_index()
@@ -154,65 +155,19 @@ class ResultsTable:
 
     def mean_structures(self, split: str) -> tuple[str, ...]:
         """The structures that the mean Dice of a split is of: those whose Dice every method there has."""
-        return _alike(self._last_rows.get(split, self._no_rows), "patient", "nnunet")
+        return structures_alike(self._last_rows.get(split, self._no_rows), "patient", "nnunet")
 
     @cached_property
-    def _rows_until_kept(self) -> pd.DataFrame:
+    def rows_until_kept(self) -> pd.DataFrame:
         """Rows without the epochs that a trial trained after the one it keeps."""
         if S.KEPT_EPOCH not in self.rows:
             return self.rows
         kept = self.rows.sort_values(S.EPOCH, kind="stable").groupby(S.TRIAL)[S.KEPT_EPOCH].last()
         return self.rows[~(self.rows[S.EPOCH] > self.rows[S.TRIAL].map(kept))]
 
-    @property
+    @cached_property
     def _no_rows(self) -> pd.DataFrame:
         return pd.DataFrame(columns=self.metrics, index=pd.Index([], name=S.TRIAL, dtype=int), dtype=float)
-
-    def network_scores(self, split: str, suffix: str) -> pd.DataFrame:
-        """Scores under another network than the frozen one, by trial or reference.
-
-        Args:
-            split: that they are of.
-            suffix: ``schema.OWN_NETWORK_SUFFIX`` (the network that the trial trained itself) or
-                ``schema.AUDIT_NETWORK_SUFFIX`` (one that took no part in the training).
-
-        Returns:
-            Segmentation metrics under their usual names, without rows where nobody has that network's
-            scores; of an audit by several networks the last one's.
-        """
-        names = [name + suffix for name in S.SEGMENTATION_METRICS]
-        rows = self._rows_until_kept
-        rows = rows[rows[S.SPLIT] == split].sort_values(S.EPOCH, kind="stable")
-        found = [rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)]
-        if suffix == S.AUDIT_NETWORK_SUFFIX:
-            found.append(self._audit_rows(split))
-        frames = [frame.reindex(columns=names).astype(float) for frame in found]
-        every = pd.concat(frames).dropna(how="all")
-        every = every[~every.index.duplicated(keep="last")].sort_index()
-        return means_alike(every.rename(columns=lambda name: name.removesuffix(suffix)))
-
-    def shared_dice(self, split: str, suffix: str) -> str:
-        """The Dice that the frozen and another network can be compared in: the mean over structures, or the
-        liver's where only one of the two knows tumours, for their means are then of different things."""
-        tumour = "dice_tumour_patient_nnunet"
-        other = self.network_scores(split, suffix)
-        frozen_knows = tumour in self.metrics and bool(self.scores(split, [tumour]).notna().any(axis=None))
-        return S.PRIMARY_DICE if frozen_knows == bool(other[tumour].notna().any()) else LIVER_DICE
-
-    def _audit_rows(self, split: str) -> pd.DataFrame:
-        """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""
-        rows = self.evaluations
-        if S.AUDIT_NETWORK_HASH not in rows or S.DATA_HASH not in self.rows:
-            return pd.DataFrame(index=pd.Index([], name=S.TRIAL, dtype=int))
-        own_data = rows[S.DATA_HASH].isin(self.rows[S.DATA_HASH].dropna())
-        rows = rows[own_data & (rows[S.SPLIT] == split) & rows[S.AUDIT_NETWORK_HASH].notna()]
-        rows = rows[rows[S.AUDIT_NETWORK_HASH] == rows[S.AUDIT_NETWORK_HASH].iloc[-1]] if len(rows) else rows
-        trials = [
-            self.reference(str(method)) if trial < 0 else int(trial)
-            for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
-        ]
-        rows = rows.assign(**{S.TRIAL: trials}).dropna(subset=[S.TRIAL])
-        return rows.drop_duplicates(S.TRIAL, keep="last").astype({S.TRIAL: int}).set_index(S.TRIAL)
 
     def seeds_of(self, trial: int) -> int:
         """With how many seeds a trial was run; 1 unless it is repeated."""
@@ -228,15 +183,18 @@ class ResultsTable:
     def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """``scores`` of the complete trials only: what a front may be made of."""
         scores = self.scores(split, metrics)
-        complete = self.trials.index[self.trials[S.STATUS] == S.COMPLETE]
-        return scores.loc[scores.index.intersection(complete)]
+        return scores.loc[scores.index.intersection(self._complete)]
+
+    @cached_property
+    def _complete(self) -> pd.Index:
+        return self.trials.index[self.trials[S.STATUS] == S.COMPLETE]
 
     @cached_property
     def feasible(self) -> pd.Index:
         """The trials that keep every constraint of the study at the epoch that they keep, on validation."""
         search = self.study.config.get("study")
         bounds = search.get("constraints") if isinstance(search, dict) else None
-        rows = self._rows_until_kept
+        rows = self.rows_until_kept
         rows = rows[rows[S.SPLIT] == SEARCH_SPLIT].sort_values(S.EPOCH, kind="stable")
         last = rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)
         keeps = pd.Series(True, index=last.index)
@@ -316,54 +274,6 @@ class ResultsTable:
         """The (negative) number of a reference, None where the study has not evaluated it."""
         found = self.references.index[self.references[S.METHOD] == method]
         return int(found[0]) if len(found) else None
-
-
-def means_alike(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores of several methods on the same slices, the mean Dice of each over structures that all of them have.
-
-    Where the slices have no true tumour, a method that draws none has no tumour Dice and one that draws a false one has
-    0, so that what each averaged by itself is not the same thing.
-    """
-    scores = scores.copy()
-    for scope in S.DICE_SCOPES:
-        for empty in S.EMPTY_POLICIES:
-            mean = f"dice_mean_{scope}_{empty}"
-            every = [f"dice_{structure}_{scope}_{empty}" for structure in S.STRUCTURES]
-            alike = [f"dice_{structure}_{scope}_{empty}" for structure in _alike(scores, scope, empty)]
-            known = [name for name in every if name in scores and scores[name].notna().any()]
-            if mean in scores and alike and alike != known:
-                scores[mean] = scores[alike].mean(axis=1)
-    return scores
-
-
-def _alike(scores: pd.DataFrame, scope: str, empty: str) -> tuple[str, ...]:
-    """The structures whose Dice every method has that has any."""
-    columns = {structure: f"dice_{structure}_{scope}_{empty}" for structure in S.STRUCTURES}
-    known = {structure: scores[column] for structure, column in columns.items() if column in scores}
-    if not known:
-        return ()
-    scored = pd.DataFrame(known).dropna(how="all")
-    return tuple(structure for structure in scored if len(scored) and scored[structure].notna().all())
-
-
-def reference_name(method: str) -> str:
-    """``fbp`` -> ``FBP``; other methods as they are."""
-    return _REFERENCE_NAMES.get(method, method)
-
-
-def method_name(method: str) -> str:
-    """``task_adaptive`` -> ``task-adaptive``; references by their usual names."""
-    return reference_name(method) if method in S.REFERENCES else method.replace("_", "-")
-
-
-def parameter_name(column: str) -> str:
-    """``config_image_loss`` -> ``image loss``."""
-    return column.removeprefix(S.CONFIG_PREFIX).replace("_", " ")
-
-
-def format_value(value: object) -> str:
-    """A setting as text: numbers to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _as_plain(column: pd.Series) -> pd.Series:

@@ -30,6 +30,7 @@ _DICE = re.compile(
 )
 _POOLED = {name + suffix: (score, suffix) for name, score in POOLED.items() for suffix in S.NETWORK_SUFFIXES}
 _COUNTS = (*S.COUNTS, *S.COMPONENT_COUNTS, *S.SURFACE_COUNTS, *S.ERROR_COUNTS)
+_SLICE, _RUN = [S.PATIENT, S.SLICE_INDEX], [S.TRIAL, S.SEED]
 _COLUMNS = {*S.METRICS, *(name + suffix for name in (*_COUNTS, *_HD95) for suffix in S.NETWORK_SUFFIXES)}
 
 
@@ -71,18 +72,30 @@ def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamp
     if not trials:
         raise Unavailable(f"None of these trials has slices scored on the {split} split.")
     found = found.assign(**{S.SEED: found[S.SEED].fillna(0) if S.SEED in found else 0})
-    columns = [c for c in found if c in _COLUMNS]
-    slices, of_run = [S.PATIENT, S.SLICE_INDEX], [S.TRIAL, S.SEED]
-    wide = found.pivot_table(index=slices, columns=of_run, values=columns, dropna=False, aggfunc="first")
-    present = found.pivot_table(index=slices, columns=of_run, values=S.SPLIT, aggfunc="count")
-    runs = [run for trial in trials for run in present.columns if run[0] == trial]
-    wide = wide[(present[runs] > 0).all(axis=1).reindex(wide.index, fill_value=False)]
-    if wide.empty:
+    return _in_one_order(found.drop_duplicates([*_SLICE, *_RUN]), trials, split)
+
+
+def _in_one_order(samples: pd.DataFrame, trials: list[int], split: str) -> AlignedSamples:
+    """Rows of slices as one array a column: a row for each slice that all runs share, a column for each run."""
+    slice_of, run_of = (samples.groupby(keys).ngroup().to_numpy() for keys in (_SLICE, _RUN))
+    slices, runs = (samples[keys].drop_duplicates().sort_values(keys) for keys in (_SLICE, _RUN))
+    place = {trial: place for place, trial in enumerate(trials)}
+    order = runs[S.TRIAL].map(place).to_numpy().argsort(kind="stable")
+    runs = runs.iloc[order]
+    scored = np.zeros((len(slices), len(runs)), dtype=bool)
+    scored[slice_of, run_of] = True
+    shared = scored.all(axis=1)
+    if not shared.any():
         raise Unavailable(f"These trials share no slice of the {split} split.")
-    values = {c: wide[c][runs].to_numpy(dtype=float) for c in columns}
-    patients = wide.index.get_level_values(S.PATIENT).astype(str).tolist()
-    trials, seeds = ([int(run[place]) for run in runs] for place in (0, 1))
-    return AlignedSamples(split, trials, patients, values, seeds)
+    values = {}
+    for column in (name for name in samples if name in _COLUMNS):
+        grid = np.full(scored.shape, np.nan)
+        grid[slice_of, run_of] = samples[column].to_numpy(dtype=float, na_value=np.nan)
+        values[column] = grid[shared][:, order]
+    patients = slices.loc[shared, S.PATIENT].astype(str).tolist()
+    return AlignedSamples(
+        split, runs[S.TRIAL].astype(int).tolist(), patients, values, runs[S.SEED].astype(int).tolist()
+    )
 
 
 def can_resample(samples: AlignedSamples, metric: str) -> bool:

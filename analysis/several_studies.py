@@ -18,7 +18,6 @@ from analysis.results_table import ResultsTable
 from taskct_core import schema as S
 from taskct_core.errors import ConfigError, StudyError
 
-DOSE = "photons_per_ray"
 _SHOWN_HASH = 12  # characters
 
 
@@ -54,7 +53,7 @@ class StudyComparison:
             for table, name, photons in zip(self.tables, self.names, self.doses, strict=True)
         ]
         frame = pd.concat(frames, ignore_index=True)
-        first = ["study", DOSE]
+        first = ["study", S.PHOTONS_PER_RAY]
         return frame[[*first, *(c for c in frame if c not in first)]]
 
 
@@ -77,10 +76,10 @@ def compare(folders: Sequence[str | Path], side_by_side: bool = False) -> StudyC
     tables = [load(folder) for folder in folders]
     facts = {
         name: [_fact(table, name) for table in tables]
-        for name in (*S.COMPARABILITY, DOSE, S.TASK_NETWORK_HASH)
+        for name in (*S.COMPARABILITY, S.PHOTONS_PER_RAY, S.TASK_NETWORK_HASH)
     }
     differences = {name: values for name, values in facts.items() if len(set(values)) > 1}
-    forbidden = [name for name in (*S.COMPARABILITY, DOSE) if name in differences]
+    forbidden = [name for name in (*S.COMPARABILITY, S.PHOTONS_PER_RAY) if name in differences]
     if forbidden and not side_by_side:
         told = "; ".join(
             f"{name.replace('_', ' ')}: {' against '.join(map(shown_fact, differences[name]))}"
@@ -101,7 +100,7 @@ def shown_fact(value: str) -> str:
 
 
 def _fact(table: ResultsTable, name: str) -> str:
-    if name == DOSE:
+    if name == S.PHOTONS_PER_RAY:
         photons = table.study.photons_per_ray
         return "not recorded" if photons is None else f"{photons:g}"
     values = table.rows[name].dropna().astype(str).unique() if name in table.rows else []

@@ -13,6 +13,7 @@ from analysis.contestants import alpha_of, contestant, shown_whole
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.figures.differences import SIGNIFICANCE
 from analysis.figures.image_quality import compute_lesions_against_dice
+from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import gap_closed_interval
 from analysis.method_scores import gap_words
 from analysis.metric_info import metric_info
@@ -126,9 +127,9 @@ def _audit(table: ResultsTable) -> str:
     pairs = default_pairs(table)
     if not pairs:
         return ""
-    metric = table.shared_dice(table.claim_split, S.AUDIT_NETWORK_SUFFIX)
+    metric = shared_dice(table, table.claim_split, S.AUDIT_NETWORK_SUFFIX)
     frozen = table.scores(table.claim_split, [metric])
-    audited = table.network_scores(table.claim_split, S.AUDIT_NETWORK_SUFFIX)
+    audited = network_scores(table, table.claim_split, S.AUDIT_NETWORK_SUFFIX)
     one, other = pairs[0]
     seen = [
         [frame.reindex(list(side.trials))[metric].mean() for side in (one, other)]

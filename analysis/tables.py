@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.metric_info import is_metric, metric_info
-from analysis.results_table import CONFIG_SEED, SEARCH_SPLIT, ResultsTable, parameter_name
+from analysis.names import parameter_name
+from analysis.results_table import CONFIG_SEED, SEARCH_SPLIT, ResultsTable
 from analysis.selection import front_trials
 from taskct_core import schema as S
 

@@ -24,12 +24,12 @@ from analysis.figures.differences import (
     draw_differences,
     draw_patient_differences,
 )
-from analysis.figures.front import (
+from analysis.figures.front import draw_front
+from analysis.figures.front_data import (
     compute_front,
     compute_front_of_objectives,
     compute_fronts_by_architecture,
     compute_tested_front,
-    draw_front,
 )
 from analysis.figures.history import (
     compute_hypervolume,

@@ -14,15 +14,8 @@ import plotly.graph_objects as go
 from analysis.axis_scales import AxisScale, scale_of
 from analysis.figures import style
 from analysis.figures.points import POSITION, reference_points, series_traces, trial_points
-from analysis.results_table import (
-    ALPHA,
-    ALPHA_MODES,
-    CONFIG_SEED,
-    PLAIN_MODES,
-    SEARCH_SPLIT,
-    ResultsTable,
-    method_name,
-)
+from analysis.names import method_name
+from analysis.results_table import ALPHA, ALPHA_MODES, CONFIG_SEED, PLAIN_MODES, SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
 

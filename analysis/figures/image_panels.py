@@ -12,7 +12,8 @@ from plotly.subplots import make_subplots
 from analysis import panels
 from analysis.contestants import contestant
 from analysis.figures import style
-from analysis.results_table import ResultsTable, reference_name
+from analysis.names import reference_name
+from analysis.results_table import ResultsTable
 from analysis.selection import baseline, best_of_methods, picks
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.contestants import chosen_trials
 from analysis.figures import style
 from analysis.figures.points import reference_points, reference_traces, series_traces, trial_points
+from analysis.judges import network_scores, shared_dice
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
@@ -40,12 +41,12 @@ class JudgesData:
 
 
 def compute_judges(table: ResultsTable, suffix: str, metric: str | None = None) -> JudgesData:
-    """The chosen trials that both networks have scored on the split of claims, by ``ResultsTable.shared_dice``."""
+    """The chosen trials that both networks have scored on the split of claims, by ``judges.shared_dice``."""
     split = table.claim_split
-    metric = metric or table.shared_dice(split, suffix)
+    metric = metric or shared_dice(table, split, suffix)
     if metric not in table.metrics:
         raise Unavailable(f"The results hold no finite value of {metric}.")
-    network = table.network_scores(split, suffix)
+    network = network_scores(table, split, suffix)
     other = network[metric] if metric in network else pd.Series(dtype=float)
     points = trial_points(table, split, (metric,))
     if split != SEARCH_SPLIT:  # else who reads the best of all here would choose by their test scores

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.basedatatypes import BasePlotlyType
 from plotly.subplots import make_subplots
 
 from analysis.figures import style
@@ -55,11 +57,18 @@ def draw_method_profiles(data: MethodProfileData) -> go.Figure:
     figure.update_layout(look)
     for place, (metric, rows) in enumerate(zip(data.metrics, groups, strict=True), start=1):
         figure.add_trace(_markers(rows[::-1]), row=place, col=1)
-        figure.update_xaxes(
-            look.xaxis, title_text=data.titles.get(metric) or style.metric_label(metric), row=place, col=1
+        x, y = f"xaxis{place}", f"yaxis{place}"
+        figure.layout[x] = _looks_like(
+            look.xaxis, figure.layout[x], data.titles.get(metric) or style.metric_label(metric)
         )
-        figure.update_yaxes(look.yaxis, title_text="", type="category", row=place, col=1)
+        figure.layout[y] = _looks_like(look.yaxis, figure.layout[y], "") | {"type": "category"}
     return figure
+
+
+def _looks_like(look: BasePlotlyType, axis: BasePlotlyType, title: str) -> dict[str, Any]:
+    """An axis in its place with another's look: set at once, as Plotly takes its time over each single update."""
+    shared = look.to_plotly_json()
+    return shared | axis.to_plotly_json() | {"title": shared["title"] | {"text": title}}
 
 
 def _markers(rows: pd.DataFrame) -> go.Scatter:

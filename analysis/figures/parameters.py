@@ -13,7 +13,8 @@ from analysis.figures import style
 from analysis.figures.points import hover_text, study_colours
 from analysis.importance import Importance, parameter_importance
 from analysis.metric_info import metric_info
-from analysis.results_table import SEARCH_SPLIT, ResultsTable, parameter_name
+from analysis.names import parameter_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.selection import front_trials
 from analysis.unavailable import NotApplicable, Unavailable
 
@@ -150,19 +151,19 @@ def draw_parallel(data: ParallelData) -> go.Figure:
             line={"color": colours[str(architecture)], "width": 2.5 if on_front else 1},
             hovertemplate="%{text}<extra></extra>",
         )
-    for k, axis in enumerate(data.axes):
-        figure.add_vline(x=k, line={"color": style.NEUTRAL, "width": 1}, layer="below")
-        for height, text in axis.ticks:
-            figure.add_annotation(
-                x=k,
-                y=height,
-                text=text,
-                xanchor="left",
-                xshift=3,
-                showarrow=False,
-                font={"size": 10},
-                bgcolor=style.LABEL_BACKGROUND,
-            )
+    line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "layer": "below"}
+    label = {"xanchor": "left", "xshift": 3, "showarrow": False, "font": {"size": 10}}
+    figure.update_layout(
+        shapes=[
+            {**line, "x0": k, "x1": k, "line": {"color": style.NEUTRAL, "width": 1}}
+            for k in range(len(data.axes))
+        ],
+        annotations=[
+            {**label, "x": k, "y": height, "text": text, "bgcolor": style.LABEL_BACKGROUND}
+            for k, axis in enumerate(data.axes)
+            for height, text in axis.ticks
+        ],
+    )
     figure.update_xaxes(
         tickvals=list(range(len(data.axes))),
         ticktext=[a.title.replace(" ", "<br>", 1) for a in data.axes],

@@ -13,7 +13,8 @@ from analysis.axis_scales import AxisScale
 from analysis.figures import style
 from analysis.figures.markup import plain_text
 from analysis.metric_info import is_metric, metric_info
-from analysis.results_table import ALPHA, PLAIN_MODES, ResultsTable, method_name
+from analysis.names import method_name
+from analysis.results_table import ALPHA, PLAIN_MODES, ResultsTable
 from analysis.selection import baseline, front_trials, picks
 from taskct_core import schema as S
 

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures import style
-from analysis.figures.front import FrontData, compute_chosen_front
-from analysis.several_studies import DOSE, StudyComparison
+from analysis.figures.front_data import FrontData, compute_chosen_front
+from analysis.several_studies import StudyComparison
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
 
@@ -95,10 +95,10 @@ def compute_dose(comparison: StudyComparison, metric: str) -> DoseData:
     blocks = []
     for role, (words, _) in _ROLES.items():
         found = methods[(methods["name"] == words) | methods["why"].str.contains(words, regex=False)]
-        block = found[[DOSE, metric, f"{metric}_low", f"{metric}_high"]].assign(role=role)
-        blocks.append(block.set_axis([DOSE, "score", "low", "high", "role"], axis=1))
-    rows = pd.concat(blocks).replace([np.inf, -np.inf], np.nan).dropna(subset=[DOSE, "score"])
-    rows = rows.sort_values(DOSE, ignore_index=True)
+        block = found[[S.PHOTONS_PER_RAY, metric, f"{metric}_low", f"{metric}_high"]].assign(role=role)
+        blocks.append(block.set_axis([S.PHOTONS_PER_RAY, "score", "low", "high", "role"], axis=1))
+    rows = pd.concat(blocks).replace([np.inf, -np.inf], np.nan).dropna(subset=[S.PHOTONS_PER_RAY, "score"])
+    rows = rows.sort_values(S.PHOTONS_PER_RAY, ignore_index=True)
     return DoseData(metric, rows)
 
 
@@ -108,7 +108,7 @@ def draw_dose(data: DoseData) -> go.Figure:
     for (role, (_, symbol)), colour in zip(_ROLES.items(), style.OKABE_ITO.values(), strict=False):
         rows = data.rows[data.rows["role"] == role]
         figure.add_scatter(
-            x=rows[DOSE].tolist(),
+            x=rows[S.PHOTONS_PER_RAY].tolist(),
             y=rows["score"].tolist(),
             error_y={
                 "type": "data",

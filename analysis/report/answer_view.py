@@ -8,7 +8,8 @@ from analysis import panels
 from analysis.answer import Answer, Effect, answer, effect_title
 from analysis.contestants import alpha_of, contestant
 from analysis.metric_info import metric_info
-from analysis.results_table import SEARCH_SPLIT, ResultsTable, method_name
+from analysis.names import method_name
+from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.selection import best_trial, front_trials, picks
 from analysis.shown_patients import ShownPatient, shown_patients
 from analysis.unavailable import attempt

@@ -6,7 +6,8 @@ from typing import Any
 
 from analysis.figures.points import study_colours
 from analysis.figures.style import MARKER_PATHS, METHOD_MARKERS, PALETTE, SAFE_COLOURS
-from analysis.results_table import ResultsTable, method_name
+from analysis.names import method_name
+from analysis.results_table import ResultsTable
 from taskct_core import schema as S
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.metric_info import metric_info
+from analysis.names import method_name
 from analysis.paired_differences import FEWEST_PATIENTS_FOR_A_CLAIM
-from analysis.results_table import CLAIM_SPLIT, OWN_NETWORK_MODES, ResultsTable, method_name
+from analysis.results_table import CLAIM_SPLIT, OWN_NETWORK_MODES, ResultsTable
 from analysis.statistics import CONFIDENCE, DRAWS
 from taskct_core import schema as S
 

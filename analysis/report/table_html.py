@@ -15,7 +15,8 @@ from analysis.method_scores import (
     methods_table,
     printed_methods,
 )
-from analysis.results_table import ResultsTable, method_name, parameter_name
+from analysis.names import method_name, parameter_name
+from analysis.results_table import ResultsTable
 from analysis.tables import column_title, front_table
 from taskct_core import schema as S
 

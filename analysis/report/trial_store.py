@@ -17,16 +17,9 @@ import pandas as pd
 from analysis.axis_scales import AxisScale, scale_of
 from analysis.contestants import chosen_trials
 from analysis.metric_info import metric_info
+from analysis.names import format_value, method_name, parameter_name
 from analysis.report.trial_pictures import trial_pictures
-from analysis.results_table import (
-    ARCHITECTURE,
-    CONFIG_SEED,
-    SEARCH_SPLIT,
-    ResultsTable,
-    format_value,
-    method_name,
-    parameter_name,
-)
+from analysis.results_table import ARCHITECTURE, CONFIG_SEED, SEARCH_SPLIT, ResultsTable
 from analysis.selection import front_trials
 from analysis.tables import column_title, shown_metrics
 from taskct_core import schema as S

@@ -15,7 +15,7 @@ from study_factory import Recipe, write_study
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with everything in it. Read only."""
-    return write_study(tmp_path_factory.mktemp("study"), Recipe(seeds=2))
+    return write_study(tmp_path_factory.mktemp("study"), Recipe(seeds=2, patients=8))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
-"""The studies that every figure and the report must cope with, from full to nearly nothing."""
+"""The studies that every figure and the report must cope with: what one with everything in it may lack or hold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,16 @@ from study_factory import Recipe, write_study, write_table
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder
 
+SMALL: dict[str, Any] = {"trials": 6, "slices": 2}  # what is enough for every figure
+
 
 def _recipe(**values: object) -> Callable[[Path], Path]:
-    return lambda folder: write_study(folder, Recipe(**values))
+    return lambda folder: write_study(folder, Recipe(**(SMALL | values)))
 
 
 def _edited(edit: Callable[[pd.DataFrame], pd.DataFrame], **values: object) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        write_study(folder, Recipe(**values))
+        write_study(folder, Recipe(**(SMALL | values)))
         write_table(folder / StudyFolder.results, edit(pd.read_parquet(folder / StudyFolder.results)))
         return folder
 
@@ -29,7 +32,7 @@ def _edited(edit: Callable[[pd.DataFrame], pd.DataFrame], **values: object) -> C
 
 
 def _without(folder: Path, *names: str) -> Path:
-    write_study(folder, Recipe())
+    write_study(folder, Recipe(**SMALL))
     for name in names:
         (folder / name).unlink()
     return folder
@@ -62,7 +65,6 @@ def _own_objective(folder: Path) -> Path:
 
 
 STUDIES: dict[str, Callable[[Path], Path]] = {
-    "everything": _recipe(seeds=2, patients=8),
     "seeds, own networks and an audit": lambda folder: write_seed_table(folder, slices=6),
     "enough trials for importances": _recipe(trials=24, panels=False, configs=False),
     "one trial": _recipe(trials=1, pruned=0, failed=0, running=0),

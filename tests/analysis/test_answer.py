@@ -14,7 +14,8 @@ import analysis
 from analysis import panels
 from analysis.answer import answer
 from analysis.contestants import contestant
-from analysis.figures.front import compute_front, draw_front
+from analysis.figures.front import draw_front
+from analysis.figures.front_data import compute_front
 from analysis.report.answer_view import answer_view
 from analysis.sample_scores import align, patient_scores
 from analysis.selection import recommended

@@ -11,7 +11,7 @@ import pytest
 from study_factory import Recipe, write_study
 
 import analysis
-from analysis.figures.front import compute_chosen_front, compute_front, compute_tested_front
+from analysis.figures.front_data import compute_chosen_front, compute_front, compute_tested_front
 from analysis.figures.parameters import compute_parallel
 from analysis.method_scores import GAP_CLOSED, methods_table
 from analysis.report.table_html import front_html

@@ -13,6 +13,7 @@ from seed_table import METHODS, REFERENCE_TRUTH, SEEDS, write_seed_table
 import analysis
 from analysis.figures.alpha import compute_alpha_curve
 from analysis.figures.judges import OTHER, compute_judges, draw_judges
+from analysis.judges import network_scores
 from analysis.method_scores import GAP_CLOSED, interval_basis
 from analysis.summary import summarise
 from analysis.unavailable import NotApplicable, Unavailable
@@ -162,7 +163,7 @@ def test_an_audit_on_other_data_or_another_split_is_no_audit_of_this_study(table
     for column, value in ((S.DATA_HASH, "other"), (S.SPLIT, "test")):
         rows = table.evaluations.assign(**{column: value})
         other = analysis.ResultsTable(table.folder, table.rows, table.samples, table.study, rows)
-        assert other.network_scores("validation", S.AUDIT_NETWORK_SUFFIX).empty
+        assert network_scores(other, "validation", S.AUDIT_NETWORK_SUFFIX).empty
 
 
 def test_no_interval_leaves_what_a_dice_can_be(tmp_path):
@@ -190,7 +191,7 @@ def test_of_two_audits_the_last_network_counts(table):
     )
     rows = pd.concat([table.evaluations, second[second[S.TRIAL] == 3]])
     both = analysis.ResultsTable(table.folder, table.rows, table.samples, table.study, rows)
-    scores = both.network_scores("validation", S.AUDIT_NETWORK_SUFFIX)[S.PRIMARY_DICE]
+    scores = network_scores(both, "validation", S.AUDIT_NETWORK_SUFFIX)[S.PRIMARY_DICE]
     assert scores.to_dict() == {3: 0.5}
 
 

@@ -27,10 +27,10 @@ REASON = (
 )
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """A study whose records tell all that they could, as those of older versions did."""
-    folder = write_study(tmp_path / "liver" / "study", Recipe())
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only. A study whose records tell all that they could, as those of older versions did."""
+    folder = write_study(tmp_path_factory.mktemp("lab") / "liver" / "study", Recipe(trials=6, panels=False))
     path = folder / StudyFolder.card
     card = json.loads(path.read_text())
     config = card.get("config") or {}
@@ -53,6 +53,11 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def page(study: Path) -> str:
+    return analysis.write_report(study).read_text()
+
+
 def told(page: str) -> str:
     """The page, and the files that it holds."""
     files = re.findall(r"data:application/yaml;base64,([\w+/=]+)", page)
@@ -60,8 +65,8 @@ def told(page: str) -> str:
     return page + "".join(base64.b64decode(file).decode() for file in files)
 
 
-def test_a_report_tells_no_secret_and_no_whereabouts(study: Path) -> None:
-    text = told(analysis.write_report(study).read_text())
+def test_a_report_tells_no_secret_and_no_whereabouts(page: str) -> None:
+    text = told(page)
     reason = "disk full: my runs/liver/study/trials/0003/metrics.jsonl on … (…), and x.log"
     assert json.dumps(reason)[:-1] in text  # the page's script shows it
     for secret in (*PASSWORDS, *WHEREABOUTS):
@@ -76,8 +81,7 @@ def test_whereabouts_are_told_on_request_but_passwords_never(study: Path) -> Non
         assert place in text
 
 
-def test_the_yaml_in_a_report_is_still_an_experiment(study: Path) -> None:
-    page = analysis.write_report(study).read_text()
+def test_the_yaml_in_a_report_is_still_an_experiment(page: str) -> None:
     file = re.findall(r"data:application/yaml;base64,([\w+/=]+)", page)[0]
     values = yaml.safe_load(base64.b64decode(file))
     assert values["output"] == "my runs"

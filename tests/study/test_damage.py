@@ -38,6 +38,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "another thing": lambda content: b"[1, 2]\n",
 }
 TRIAL_FILES = ("config.yaml", "final.json", "samples.parquet", "metrics.jsonl", "panel.npz", "checkpoint.pt")
+READ_BY_REPORTS = ("config.yaml", "panel.npz")  # the other files' contents they have from results.parquet
 STUDY_FILES = (
     "study.json",
     "references.json",
@@ -116,7 +117,8 @@ def test_a_damaged_file_of_a_trial_costs_no_other_trial(name: str, damage: str, 
         trial = results[results[schema.TRIAL] == 0]
         assert (trial[f"{schema.CONFIG_PREFIX}alpha"] == 0.1).all()
     if damage == "zeroed":  # the slow part, once a file
-        assert analysis.write_report(folder).is_file()
+        if name in READ_BY_REPORTS:
+            assert analysis.write_report(folder).is_file()
         assert len(evaluate_study(folder, trials=[1])) == 3
     if name in ("config.yaml", "checkpoint.pt"):
         score(folder, trial=0)
@@ -136,7 +138,7 @@ def test_a_damaged_file_of_a_study_is_rebuilt_or_told(
     name: str, damage: str, folder: Path, inputs: TrialInputs
 ) -> None:
     spoil(folder / name, damage)
-    if damage == "zeroed":
+    if damage == "zeroed" and not name.startswith("references"):  # which neither of the two reads
         try:
             analysis.write_report(folder)
         except TaskctError as error:

@@ -43,6 +43,7 @@ def run(
     return run_study(plan(study_config(**settings), folder), executor, events.append), events
 
 
+@pytest.mark.slow  # kills workers
 def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> None:
     unreadable = DataError("a shard must be readable", "shard-00000.parquet", "Simulate it again.")
     diverged = TrainingError("the loss must stay finite", "nan at step 3", "Lower the learning rate.")
@@ -120,6 +121,7 @@ def test_an_interrupt_leaves_trials_to_be_continued(tmp_path: Path) -> None:
     assert table(continued.trials) == table(run_here(study_config(trials=3), tmp_path / "plain").trials)
 
 
+@pytest.mark.slow  # kills workers
 def test_a_trial_that_hangs_is_killed_when_its_time_is_up(tmp_path: Path) -> None:
     faults = {0: hang(at_epoch=2)}
     summary, _ = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=2, trial_timeout=5.0)

@@ -1,0 +1,59 @@
+"""Scores under other task networks than the frozen one: the trial's own, and one that took no part in its training."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.mean_dice import means_alike
+from analysis.results_table import LIVER_DICE, ResultsTable
+from taskct_core import schema as S
+
+
+def network_scores(table: ResultsTable, split: str, suffix: str) -> pd.DataFrame:
+    """Scores under another network than the frozen one, by trial or reference.
+
+    Args:
+        table: of the study.
+        split: that they are of.
+        suffix: ``schema.OWN_NETWORK_SUFFIX`` (the network that the trial trained itself) or
+            ``schema.AUDIT_NETWORK_SUFFIX`` (one that took no part in the training).
+
+    Returns:
+        Segmentation metrics under their usual names, without rows where nobody has that network's
+        scores; of an audit by several networks the last one's.
+    """
+    names = [name + suffix for name in S.SEGMENTATION_METRICS]
+    rows = table.rows_until_kept
+    rows = rows[rows[S.SPLIT] == split].sort_values(S.EPOCH, kind="stable")
+    found = [rows.drop_duplicates(S.TRIAL, keep="last").set_index(S.TRIAL)]
+    if suffix == S.AUDIT_NETWORK_SUFFIX:
+        found.append(_audit_rows(table, split))
+    frames = [frame.reindex(columns=names).astype(float) for frame in found]
+    every = pd.concat(frames).dropna(how="all")
+    every = every[~every.index.duplicated(keep="last")].sort_index()
+    return means_alike(every.rename(columns=lambda name: name.removesuffix(suffix)))
+
+
+def shared_dice(table: ResultsTable, split: str, suffix: str) -> str:
+    """The Dice that the frozen and another network can be compared in: the mean over structures, or the
+    liver's where only one of the two knows tumours, for their means are then of different things."""
+    tumour = "dice_tumour_patient_nnunet"
+    other = network_scores(table, split, suffix)
+    frozen_knows = tumour in table.metrics and bool(table.scores(split, [tumour]).notna().any(axis=None))
+    return S.PRIMARY_DICE if frozen_knows == bool(other[tumour].notna().any()) else LIVER_DICE
+
+
+def _audit_rows(table: ResultsTable, split: str) -> pd.DataFrame:
+    """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""
+    rows = table.evaluations
+    if S.AUDIT_NETWORK_HASH not in rows or S.DATA_HASH not in table.rows:
+        return pd.DataFrame(index=pd.Index([], name=S.TRIAL, dtype=int))
+    own_data = rows[S.DATA_HASH].isin(table.rows[S.DATA_HASH].dropna())
+    rows = rows[own_data & (rows[S.SPLIT] == split) & rows[S.AUDIT_NETWORK_HASH].notna()]
+    rows = rows[rows[S.AUDIT_NETWORK_HASH] == rows[S.AUDIT_NETWORK_HASH].iloc[-1]] if len(rows) else rows
+    trials = [
+        table.reference(str(method)) if trial < 0 else int(trial)
+        for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
+    ]
+    rows = rows.assign(**{S.TRIAL: trials}).dropna(subset=[S.TRIAL])
+    return rows.drop_duplicates(S.TRIAL, keep="last").astype({S.TRIAL: int}).set_index(S.TRIAL)
