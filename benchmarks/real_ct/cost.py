@@ -3,7 +3,8 @@
     python benchmarks/real_ct/cost.py benchmarks/real_ct/architectures.yaml
 
 Each point's phases are timed over a few steps of random samples at the preset's size, with networks that were never
-trained. Not counted: fresh scans (about a tenth of a U-Net's step), validation, tests, and the tuning of TV and SIRT.
+trained. The first step of an epoch measures both losses, which overstates plain training by up to a half. Not
+counted: fresh scans (about a tenth of a U-Net's step), validation, tests, and the tuning of TV and SIRT.
 """
 
 from __future__ import annotations
