@@ -19,6 +19,7 @@ from analysis.paired_differences import (
     Comparisons,
     compare_methods,
     default_comparisons,
+    needed_words,
 )
 from analysis.results_table import CLAIM_SPLIT, ResultsTable
 from analysis.selection import baseline, recommended, short_why
@@ -38,6 +39,7 @@ class Effect:
         score, other: of the two methods.
         is_gain: whether the difference is an improvement.
         verdict: how far it can be believed, in words; the p-value is Holm-corrected over all comparisons.
+        needed: how many patients the claim would need, in words; empty where the data carry it.
     """
 
     metric: str
@@ -48,6 +50,7 @@ class Effect:
     other: float
     is_gain: bool
     verdict: str
+    needed: str
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,21 @@ def _effects(table: ResultsTable, compared: Comparisons, one: Contestant, other:
             continue
         score, opposed = (float(scores[metric].reindex(list(side.trials)).mean()) for side in (one, other))
         sign = 1 if table.direction(metric) == "maximize" else -1
-        verdict = _verdict(compared, float(row["p_holm"]))
-        low, high = float(row["low"]), float(row["high"])
-        effects.append(Effect(metric, difference, low, high, score, opposed, sign * difference > 0, verdict))
+        p = float(row["p_holm"])
+        is_claim = compared.enough_patients and p < SIGNIFICANCE
+        effects.append(
+            Effect(
+                metric=metric,
+                difference=difference,
+                low=float(row["low"]),
+                high=float(row["high"]),
+                score=score,
+                other=opposed,
+                is_gain=sign * difference > 0,
+                verdict=_verdict(compared, p),
+                needed="" if is_claim else needed_words(float(row["patients_needed"])),
+            )
+        )
     return effects
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,6 +128,15 @@ def _patients_needed(
         difference = float(score[one].mean() - score[other].mean())
         needed.append(statistics.patients_needed(difference, float(np.var(differences, ddof=1)), of_runs))
     return needed
+
+
+def needed_words(patients: float) -> str:
+    """How many patients a claim of a difference would need, as a label has it: to two digits, for more are not known."""
+    if math.isnan(patients):
+        return "patients needed: not known"
+    if math.isinf(patients):
+        return "needs more seeds, or has no difference"
+    return f"needs about {float(f'{patients:.2g}'):,.0f} patients"
 
 
 def default_comparisons(table: ResultsTable) -> Attempt[Comparisons]:

@@ -87,13 +87,17 @@ _FURTHER_ALPHA_METRICS = tuple(
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure's place in the report, its title, how to read it, and its two functions."""
+    """A figure's place in the report, its title, how to read it, and its two functions.
+
+    ``has_legend``: in a section that has a key to trials, for what its lines are is not in that key.
+    """
 
     section: str
     title: str
     caption: str
     compute: Callable[[ResultsTable], Any]
     draw: Callable[[Any], go.Figure]
+    has_legend: bool = False
 
 
 _POINTS_CAPTION = (
@@ -120,7 +124,7 @@ _DIFFERENCE_CAPTION = (
 )
 OVER_DOSE_CAPTION = (
     "At each dose the recommended trial and the best one without task loss are those that validation chose there; scores "
-    "are of the split of claims, bars 95 % intervals over patients and seeds."
+    "are of the test split where there is one, bars 95 % intervals over patients and seeds."
 )
 _IMPORTANCE_CAPTION = (
     "How much worse a random forest predicts held-out trials when this parameter is shuffled, on the "
@@ -205,10 +209,11 @@ FIGURES: dict[str, FigureSpec] = {
     "attainment": FigureSpec(
         "trade-off",
         "The front over seeds",
-        "What half of the seeds attain at least (attainment surface) of the configurations that validation chose, on the split of claims; the "
-        "band holds 95 % of the surfaces of drawn patients and seeds.",
+        "What half of the seeds attain at least (attainment surface) with the configurations that validation chose, on the "
+        "test split where there is one. The band holds 95 % of the surfaces of drawn patients and seeds.",
         partial(compute_attainment, x=PRIMARY_PSNR, y=PRIMARY_DICE),
         draw_attainment,
+        has_legend=True,
     ),
     "gain_over_dose": _over_dose("gain", "What task-adaptive training gains, over dose"),
     "gap_over_dose": _over_dose("gap", "The gap that is closed, over dose"),

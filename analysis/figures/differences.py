@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 from analysis.metric_info import metric_info
-from analysis.paired_differences import default_comparisons, default_pairs, patient_differences
+from analysis.paired_differences import default_comparisons, default_pairs, needed_words, patient_differences
 from analysis.results_table import ResultsTable
 from analysis.unavailable import Unavailable
 
@@ -49,7 +48,7 @@ def draw_differences(data: DifferenceData) -> go.Figure:
     figure.add_scatter(
         x=rows["difference"].tolist(),
         y=[
-            f"{one}<br>− {other}" + ("" if supported else f"<br><i>{needed_words(needed)}</i>")
+            f"{one}<br>− {other}" + ("" if supported else f"<br>{needed_words(needed)}")
             for one, other, supported, needed in zip(
                 rows["name"], rows["other"], rows["supported"], rows["patients_needed"], strict=True
             )
@@ -80,17 +79,6 @@ def draw_differences(data: DifferenceData) -> go.Figure:
         showlegend=False,
     )
     return figure
-
-
-def needed_words(patients: float) -> str:
-    """How many patients the claim would need, as a label has it."""
-    if math.isnan(patients):
-        return "patients needed: not known"
-    if math.isinf(patients):
-        return "needs more seeds, or has no difference"
-    return (
-        f"needs about {patients:.2g} patients" if patients >= 100 else f"needs about {patients:.0f} patients"
-    )
 
 
 @dataclass(frozen=True)

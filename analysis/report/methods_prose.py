@@ -44,8 +44,21 @@ def _say(sentence: str, **facts: Any) -> str:
     """The sentence with its facts; nothing where one is not known."""
     if any(value is None or value == "" for value in facts.values()):
         return ""
-    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in facts.items()}
-    return sentence.format(**shown)
+    return sentence.format(**{name: _words(value) for name, value in facts.items()})
+
+
+def _words(value: object) -> str:
+    """A number as a paper has it; of a range, such as that of a dose, both ends."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return f"{_words(value[0])} to {_words(value[1])}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _percent(share: object) -> object:
+    """A share, or the ends of a range of shares, in percent; None where it is not known."""
+    if isinstance(share, list | tuple):
+        return [_percent(end) for end in share]
+    return 100 * share if isinstance(share, int | float) else None
 
 
 def _scanner(geometry: Record, simulation: Record, dose: Record) -> list[str]:
@@ -76,7 +89,7 @@ def _scanner(geometry: Record, simulation: Record, dose: Record) -> list[str]:
         ).replace("\u200b", ""),
         _say(
             "That is {share} % of the dose that gives clinical noise, and a noise of {noise} HU in the FBP image.",
-            share=100 * float(dose["dose_fraction"]) if dose.get("dose_fraction") else None,
+            share=_percent(dose.get("dose_fraction")),
             noise=dose.get("noise_hu"),
         ),
         _say(
@@ -193,8 +206,10 @@ def _pruner(search: Record) -> str | None:
 
 def _statistics(table: ResultsTable) -> list[str]:
     return [
-        f"Intervals of {CONFIDENCE:.0%} are of a two-stage bootstrap with {DRAWS} draws over patients and their slices, "
-        "the same draws for all methods; p-values are corrected by Holm's method over all comparisons.",
+        f"Intervals of {100 * CONFIDENCE:.0f} % are of a bootstrap with {DRAWS} draws of patients, each with all slices, the same "
+        "draws for all methods, stretched to spread as Student's t of so few patients; where a method was trained with "
+        "several seeds, what other training runs would give is added to each draw. P-values are corrected by Holm's method "
+        "over all comparisons.",
         f"With fewer than {FEWEST_PATIENTS_FOR_A_CLAIM} patients no difference is called one.",
         f"What the search chose, it chose on validation; {table.claim_split} scores are told of that alone."
         if table.claim_split == CLAIM_SPLIT

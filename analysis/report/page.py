@@ -128,7 +128,7 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
         else:
             figure = plain_markup(spec.draw(found.result).to_plotly_json())
             # The page's own key stands for the legends of these charts, which a phone has no room for.
-            figure["layout"]["showlegend"] = spec.section not in KEYED_SECTIONS
+            figure["layout"]["showlegend"] = spec.has_legend or spec.section not in KEYED_SECTIONS
             shown["json"] = embedded_json(_rounded(_without_hover_text(figure)))
             shown["height"] = figure["layout"]["height"]
         sections[spec.section].append(shown)

@@ -16,6 +16,7 @@ from analysis.answer import answer
 from analysis.contestants import contestant
 from analysis.figures.front import draw_front
 from analysis.figures.front_data import compute_front
+from analysis.paired_differences import needed_words
 from analysis.report.answer_view import answer_view
 from analysis.sample_scores import align, patient_scores
 from analysis.selection import recommended
@@ -66,6 +67,26 @@ def test_few_patients_are_said_to_be_too_few(tmp_path: Path) -> None:
         "3 patients: too few for a claim"
     }
     assert "3 patients" in found.basis
+    assert all(effect.needed for effect in found.effects)
+
+
+@pytest.mark.parametrize(
+    ("patients", "words"),
+    [
+        (7.0, "needs about 7 patients"),
+        (123.0, "needs about 120 patients"),
+        (98_765.0, "needs about 99,000 patients"),
+        (np.inf, "needs more seeds, or has no difference"),
+    ],
+)
+def test_a_claim_s_patients_are_told_to_two_digits(patients: float, words: str) -> None:
+    assert needed_words(patients) == words
+
+
+def test_only_what_the_data_cannot_carry_is_told_what_it_would_need(told: Any) -> None:
+    found = answer(told)
+    assert found is not None and any(not effect.needed for effect in found.effects)
+    assert all(bool(effect.needed) == ("not supported" in effect.verdict) for effect in found.effects)
 
 
 def test_nothing_is_recommended_before_a_trial_is_complete(tmp_path: Path) -> None:

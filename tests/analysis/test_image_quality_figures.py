@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from analysis.figures import FIGURES
 from analysis.figures.across_tasks import BETTER, MIDDLE, compute_across_tasks, draw_across_tasks
 from analysis.figures.over_dose import compute_studies_over_dose, draw_over_dose, words_of
 from analysis.over_dose import starts_to_pay
+from analysis.report.page import _figures
 from analysis.results_table import ResultsTable
 from analysis.several_studies import compare
 from analysis.unavailable import NotApplicable
@@ -140,6 +142,16 @@ def test_the_attainment_surface_is_what_half_of_the_seeds_attain(doses: list[Pat
     assert (np.diff(found.median[known]) <= 1e-12).all()  # no more Dice for more PSNR
     inside = (found.low <= found.median + 1e-9) & (found.median <= found.high + 1e-9)
     assert inside[known].mean() > 0.9
+
+
+def test_lines_that_the_key_of_trials_does_not_name_have_a_legend(
+    doses: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("attainment", "front_dice_psnr")
+    monkeypatch.setattr("analysis.report.page.FIGURES", {name: FIGURES[name] for name in names})
+    shown = {figure["name"]: figure for figure in _figures(analysis.load(doses[0]))["trade-off"]}
+    legends = {name: json.loads(shown[name]["json"])["layout"]["showlegend"] for name in names}
+    assert legends == {"attainment": True, "front_dice_psnr": False}
 
 
 def test_slices_of_several_doses_make_a_study_of_several_doses(tmp_path: Path) -> None:

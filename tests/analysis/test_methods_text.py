@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from seed_table import write_seed_table
 
 import analysis
+from analysis.report.methods_prose import methods_prose
 from analysis.report.methods_text import methods_text
 from taskct_core.contracts.study_card import StudyCard
 
@@ -36,3 +38,13 @@ def test_a_field_of_view_for_method_studies_is_called_that(tmp_path):
     facts = dict(methods_text(replace(table, study=study))[0]["items"])
     assert facts["simulation.field_of_view"].startswith("resize (method studies only")
     assert facts["dose.photons_per_ray"] == "1234.5"
+
+
+@pytest.mark.parametrize("as_stored", [list, tuple])
+def test_a_range_of_doses_is_told_with_both_ends(tmp_path, as_stored):
+    dose = {"photons_per_ray": (500.0, 8000.0), "dose_fraction": (0.05, 0.8), "noise_hu": (62.5, 15.0)}
+    dataset = {"dose": {word: as_stored(ends) for word, ends in dose.items()}}
+    table = analysis.load(write_seed_table(tmp_path / "study", slices=4))
+    scanner = methods_prose(replace(table, study=StudyCard(dataset=dataset)))[0]
+    assert "with 500 to 8000 photons per ray" in scanner
+    assert "5 to 80 % of the dose" in scanner and "62.5 to 15 HU" in scanner

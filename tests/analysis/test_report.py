@@ -37,6 +37,7 @@ class Watched:
     title: str
     caption: str
     of: FigureSpec
+    has_legend: bool = False
     reason: str | None = None
     data: object = None
     figure: go.Figure | None = None
