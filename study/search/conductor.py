@@ -430,10 +430,8 @@ class Conductor:
         for state in [state for state in self._begun.values() if not state.is_out]:
             reason = self._ledger.used_up(state.values)
             rows = epoch_log.read(self.folder.trial(state.number)) if reason else []
-            is_trained = bool(rows) and rows[-1][EPOCH] == self._last_epoch(
-                state
-            )  # its record may be missing
-            if reason is None or is_trained:
+            is_trained = bool(rows) and rows[-1][EPOCH] == self._last_epoch(state)
+            if reason is None or is_trained:  # whose record may still be missing
                 continue
             self._begin(state, is_adopted=True)
             for row in rows:
