@@ -57,7 +57,7 @@ class StudyPlan:
     """
 
     config: StudyConfig
-    folder: Path
+    folder: StudyFolder | Path
     fingerprint: Mapping[str, str]
     epochs: int | None = None
     directions: Mapping[str, str] | None = None
@@ -109,7 +109,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
         ResourceError: if the last Ray node died; called again, the study continues.
     """
     started = time.monotonic()
-    config, folder = plan.config, plan.folder.resolve()
+    config, folder = plan.config, StudyFolder.at(plan.folder).resolved().path
     space = SearchSpace.parse(config.space)
     directions = metric_directions(config.objectives) if plan.directions is None else plan.directions
     check_objectives(config, directions)

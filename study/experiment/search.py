@@ -132,7 +132,7 @@ def run_experiment_study(experiment: Experiment, on_event: OnEvent = ignore) -> 
     network_hash = experiment.task_network.content_hash
     plan = StudyPlan(
         config.study,
-        workspace.study,
+        StudyFolder(workspace.study),
         fingerprint=study_fingerprint(config, inputs.data_hash, network_hash, experiment.dataset.has_bases),
         epochs=config.trial.epochs,
         runs=len(repeats.runs) if is_repeated(config) else None,

@@ -12,6 +12,7 @@ from study.experiment.stage import Stage
 from study.trials.executors import check_execution
 from study.trials.single import train_trial
 from study.trials.task import TrialTask
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow
 
 
@@ -48,5 +49,5 @@ class TrainStage(Stage[EpochRow]):
             image_quality=config.image_quality,
         )
         inputs = replace(inputs, further_judges=experiment.further_judges)
-        task = TrialTask(config.trial, self.folder, 0)
+        task = TrialTask(config.trial, TrialFolder.at(self.folder), 0)
         self.rows = train_trial(task, inputs, config.execution, on_step)

@@ -64,14 +64,14 @@ def make_repeated_trainable(base: TrialConfig, repeats: Repeats, execution: Exec
         task = trusted_task(base, proposal, repeats.shared)
 
         def run_one(config: TrialConfig, folder: TrialFolder, inputs: TrialInputs) -> None:
-            part = TrialTask(config, folder.path, task.trial)
+            part = TrialTask(config, folder, task.trial)
             if execution.workers_per_trial > 1:  # a group that stands keeps the samples of one fold
                 fit_in_train(part, inputs, execution)
             else:
                 run(part, inputs, execution, lambda _row: None)
 
         report = telling_of_preemption(tune.report, execution.preemption_notice)
-        repeat_trial(task.config, TrialFolder.at(task.folder), repeats, run_one, report, task.trial)
+        repeat_trial(task.config, task.folder, repeats, run_one, report, task.trial)
 
     return tune.with_parameters(trainable, base=base, repeats=repeats, execution=execution)
 

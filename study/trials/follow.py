@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from study.trials import epoch_log
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextmanager
-def follow_epochs(folder: Path, on_row: Callable[[EpochRow], None]) -> Iterator[None]:
+def follow_epochs(folder: TrialFolder, on_row: Callable[[EpochRow], None]) -> Iterator[None]:
     """Call ``on_row`` for every epoch in a folder's epoch log, old and new, until the block ends."""
     done = threading.Event()
     thread = threading.Thread(target=_follow, args=(folder, on_row, done), daemon=True)
@@ -26,7 +26,7 @@ def follow_epochs(folder: Path, on_row: Callable[[EpochRow], None]) -> Iterator[
         thread.join()
 
 
-def _follow(folder: Path, on_row: Callable[[EpochRow], None], done: threading.Event) -> None:
+def _follow(folder: TrialFolder, on_row: Callable[[EpochRow], None], done: threading.Event) -> None:
     seen = 0
     while True:
         finished = done.wait(_SECONDS_BETWEEN_LOOKS)

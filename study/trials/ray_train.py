@@ -15,7 +15,6 @@ from study.trials.standing_group import Report, StandingGroup, serve
 from study.trials.task import TrialTask
 from study.trials.trial import run_trial
 from taskct_core.contracts.files import arrow_filesystem
-from taskct_core.contracts.folders import TrialFolder
 from taskct_core.errors import TaskctError
 
 _group: StandingGroup | None = None  # of this process
@@ -91,7 +90,7 @@ def _fit(
 
     from study.trials.process_group import LocalTorchConfig
 
-    storage_path, filesystem = arrow_filesystem(TrialFolder(task.folder.resolve()).ray_train)
+    storage_path, filesystem = arrow_filesystem(task.folder.resolved().ray_train)
     trainer = TorchTrainer(
         work,
         train_loop_config=settings,
@@ -101,7 +100,9 @@ def _fit(
             resources_per_worker=worker_resources(execution),
         ),
         torch_config=LocalTorchConfig(backend=None if execution.use_gpu else "gloo"),
-        run_config=RunConfig(name=task.folder.name, storage_path=storage_path, storage_filesystem=filesystem),
+        run_config=RunConfig(
+            name=task.folder.path.name, storage_path=storage_path, storage_filesystem=filesystem
+        ),
     )
     try:
         trainer.fit()

@@ -11,7 +11,6 @@ from study.trials.ray_train import fit_in_train
 from study.trials.resources import worker_resources
 from study.trials.task import TrialTask
 from study.trials.trial import run_trial
-from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow, read_rows
 
 
@@ -28,7 +27,7 @@ def train_trial(
             fit_in_train(task, inputs, execution)
         else:
             _run_in_task(task, inputs, execution)
-    return read_rows(TrialFolder(task.folder).final)
+    return read_rows(task.folder.final)
 
 
 def _run_in_task(task: TrialTask, inputs: TrialInputs, execution: ExecutionConfig) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from study.trials.inputs import TrialInputs
 from study.trials.trial_config import require_trusted
-from taskct_core.contracts.files import open_folder
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.training.config import TrialConfig
 
 
@@ -17,7 +16,7 @@ class TrialTask:
     """One trial of a study: what it trains, and where it leaves its record."""
 
     config: TrialConfig
-    folder: Path
+    folder: TrialFolder
     trial: int
 
     @classmethod
@@ -33,7 +32,7 @@ class TrialTask:
             and "architecture_parameters" not in proposal["values"]
         ):
             values["architecture_parameters"] = {}  # the base's belong to its own architecture
-        return cls(TrialConfig.parse(values), open_folder(proposal["folder"]), int(proposal["trial"]))
+        return cls(TrialConfig.parse(values), TrialFolder.at(proposal["folder"]), int(proposal["trial"]))
 
 
 def trusted_task(base: TrialConfig, proposal: dict[str, Any], inputs: TrialInputs) -> TrialTask:

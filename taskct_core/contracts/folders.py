@@ -48,6 +48,10 @@ class Folder:
         """
         return cls(location.path if isinstance(location, Folder) else open_folder(location))
 
+    def resolved(self) -> Self:
+        """The same folder by its absolute path, which holds in other processes."""
+        return type(self)(self.path.resolve())
+
     def __str__(self) -> str:
         return str(self.path)
 

@@ -49,7 +49,7 @@ def inputs(small, local_ray: None) -> TrialInputs:
 
 def _train(config: TrialConfig, folder: Path, inputs: TrialInputs, **execution: Any) -> list[dict[str, Any]]:
     seen: list[int] = []
-    task = TrialTask(config, folder, 0)
+    task = TrialTask(config, TrialFolder(folder), 0)
     train_trial(task, inputs, ExecutionConfig(**execution), lambda row: seen.append(row[schema.EPOCH]))
     assert seen == [1, 2]
     return [{k: v for k, v in row.items() if k not in VOLATILE} for row in epoch_log.read(folder)]
@@ -86,7 +86,7 @@ def test_several_workers_score_every_slice_once_as_one_does(small, local_ray: No
     config = small.experiment.trial.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
     run_trial(config, tmp_path / "one", inputs, Worker(), lambda row: None)
     execution = ExecutionConfig(executor="train", cpus_per_worker=0.2, workers_per_trial=3)
-    train_trial(TrialTask(config, tmp_path / "many", 0), inputs, execution, lambda row: None)
+    train_trial(TrialTask(config, TrialFolder(tmp_path / "many"), 0), inputs, execution, lambda row: None)
     one, many = (pd.read_parquet(TrialFolder(tmp_path / name).samples) for name in ("one", "many"))
     assert dict(many[schema.SPLIT].value_counts()) == {"validation": 4, "test": 2}
     assert not many.duplicated([schema.SPLIT, schema.PATIENT, schema.SLICE_INDEX]).any()
@@ -98,7 +98,7 @@ def test_a_workers_error_arrives_as_it_was_raised(small, inputs: TrialInputs, tm
     config = small.experiment.trial.model_copy(update={"learning_rate": 1e30})
     for executor in ("train", "actor"):
         with pytest.raises(TrainingError, match="must stay finite"):
-            task = TrialTask(config, tmp_path / executor, 0)
+            task = TrialTask(config, TrialFolder(tmp_path / executor), 0)
             train_trial(task, inputs, ExecutionConfig(executor=executor), lambda row: None)
 
 

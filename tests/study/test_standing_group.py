@@ -21,6 +21,7 @@ from study.trials.single import train_trial
 from study.trials.task import TrialTask
 from study.trials.trial import run_trial
 from taskct_core import schema
+from taskct_core.contracts.folders import TrialFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.errors import TrainingError
 from taskct_core.training.config import TrialConfig
@@ -74,7 +75,7 @@ def config(small: Any) -> TrialConfig:
 def own(config: TrialConfig, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochRow]:
     """The epochs of a trial of two workers that had a group of its own."""
     folder = tmp_path_factory.mktemp("own")
-    train_trial(TrialTask(config, folder, 8), inputs, TWO, lambda row: None)
+    train_trial(TrialTask(config, TrialFolder(folder), 8), inputs, TWO, lambda row: None)
     return epoch_log.read(folder)
 
 
@@ -91,11 +92,11 @@ def test_two_workers_train_as_one_with_twice_the_batch(
 def test_trials_follow_each_other_in_one_group(
     config: TrialConfig, inputs: TrialInputs, coordinator: Any, own: list[EpochRow], tmp_path: Path
 ) -> None:
-    first = TrialTask(config.model_copy(update={"alpha": 0.2}), tmp_path / "first", 7)
+    first = TrialTask(config.model_copy(update={"alpha": 0.2}), TrialFolder(tmp_path / "first"), 7)
     assert ray.get(coordinator.train.remote(first, inputs, stop_after=1)) == [1]
     workers = ray.get(coordinator.workers.remote())
     assert len(workers) == 2
-    standing = TrialTask(config, tmp_path / "standing", 8)
+    standing = TrialTask(config, TrialFolder(tmp_path / "standing"), 8)
     assert ray.get(coordinator.train.remote(standing, inputs)) == [1, 2]
     assert ray.get(coordinator.workers.remote()) == workers
     for here, there in zip(epoch_log.read(standing.folder), own, strict=True):
@@ -108,7 +109,9 @@ def test_after_a_failure_another_group_starts(
 ) -> None:
     os.kill(ray.get(coordinator.workers.remote())[-1], signal.SIGKILL)
     with pytest.raises(ray.exceptions.RayTaskError, match=r"died|failed|dead"):
-        ray.get(coordinator.train.remote(TrialTask(config, tmp_path / "killed", 0), inputs))
-    diverging = TrialTask(config.model_copy(update={"learning_rate": 1e30}), tmp_path / "diverging", 1)
+        ray.get(coordinator.train.remote(TrialTask(config, TrialFolder(tmp_path / "killed"), 0), inputs))
+    diverging = TrialTask(
+        config.model_copy(update={"learning_rate": 1e30}), TrialFolder(tmp_path / "diverging"), 1
+    )
     with pytest.raises(TrainingError, match="must stay finite"):
         ray.get(coordinator.train.remote(diverging, inputs))
