@@ -1,9 +1,10 @@
-"""One worker of a distributed training, run by test_training_distributed.py as a process of its own.
+"""The workers of a distributed training, started by test_training_distributed.py.
 
-    python distributed_worker.py RANK WORLD_SIZE FOLDER
+    python distributed_worker.py WORLD_SIZE FOLDER
 
-Reads FOLDER/batches.pt (a list of batches), trains every mode of ``CASES`` on its share of each batch with
-the worker's modules wrapped in DDP, and writes FOLDER/result-RANK.pt: case -> what ``train`` returns.
+Each is a process of its own, forked once everything is imported. It reads FOLDER/batches.pt (a list of batches), trains
+every mode of ``CASES`` on its share of each batch with its modules wrapped in DDP, and writes FOLDER/result-RANK.pt:
+case -> what ``train`` returns.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from taskct_core.task_networks import build_task_network
@@ -60,9 +62,8 @@ def _bare(module: nn.Module) -> nn.Module:
     return module
 
 
-def main() -> None:
-    """Entry point of a worker."""
-    rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+def run(rank: int, world_size: int, folder: Path) -> None:
+    """One worker."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
@@ -70,6 +71,12 @@ def main() -> None:
     batches = torch.load(folder / "batches.pt", weights_only=True)
     torch.save({case: train(case, batches, rank, world_size) for case in CASES}, folder / f"result-{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+def main() -> None:
+    """Start all workers, and fail if one of them does."""
+    world_size, folder = int(sys.argv[1]), Path(sys.argv[2])
+    start_processes(run, (world_size, folder), nprocs=world_size, start_method="fork")
 
 
 if __name__ == "__main__":

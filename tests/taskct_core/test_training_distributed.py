@@ -48,14 +48,8 @@ def by_two(
     folder = tmp_path_factory.mktemp("workers")
     torch.save(batches, folder / "batches.pt")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(WORKER), str(rank), str(WORLD_SIZE), str(folder)],
-            env=environment,
-        )
-        for rank in range(WORLD_SIZE)
-    ]
-    assert [process.wait(timeout=180) for process in processes] == [0] * WORLD_SIZE
+    command = [sys.executable, "-W", "ignore", str(WORKER), str(WORLD_SIZE), str(folder)]
+    subprocess.run(command, env=environment, check=True, timeout=180)
     return [torch.load(folder / f"result-{rank}.pt", weights_only=True) for rank in range(WORLD_SIZE)]
 
 
