@@ -24,7 +24,7 @@ class Share(StrictModel):
 
 
 def to_batch(columns: Columns) -> Batch:
-    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` int64; not the bases."""
+    """Columns of a shard -> tensors: images ``(B, 1, H, W)`` float32, labels ``(B, H, W)`` uint8; not the bases."""
     batch: dict[str, Any] = {}
     for name, values in columns.items():
         if name in _IMAGES:
@@ -32,7 +32,7 @@ def to_batch(columns: Columns) -> Batch:
         elif name in schema.BASE_COLUMNS:
             continue
         elif name == schema.LABELS:
-            batch[name] = torch.from_numpy(values.astype(np.int64))
+            batch[name] = torch.from_numpy(_writable(values.astype(np.uint8, copy=False)))
         else:
             batch[name] = values.tolist()
     return batch_of(batch)

@@ -24,7 +24,7 @@ from taskct_core.reconstructors import build_reconstructor
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import FrontTraining, build_trial_training
-from taskct_core.training.stack import STACKED_MODES, StackedTraining, TrainingStack
+from taskct_core.training.stack import ALIKE_IN_A_STACK, STACKED_MODES, StackedTraining, TrainingStack
 from taskct_core.training.trial import Training
 
 
@@ -126,7 +126,7 @@ class StackRunner:
             config = training.config
             key: object = trial
             if isinstance(training, StackedTraining):
-                key = (config.architecture, repr(config.architecture_parameters), config.batch_size)
+                key = tuple(repr(getattr(config, name)) for name in ALIKE_IN_A_STACK)
             groups.setdefault(key, []).append(trial)
         return list(groups.values())
 

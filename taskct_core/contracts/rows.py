@@ -35,7 +35,7 @@ class Batch(TypedDict, total=False):
     full_dose: Tensor  # float32 (B, 1, height, width), normalised attenuation in [0, 1]
     fbp: Tensor  # like full_dose
     sinogram: Tensor  # float32 (B, 1, angle, detector), line integrals / mu_max
-    labels: Tensor  # int64 (B, height, width)
+    labels: Tensor  # uint8 (B, height, width); networks' classes are int64
     photons_per_ray: list[float]
     pixel_spacing_mm: list[float]
     split: str  # only of the slices that reports show

@@ -17,7 +17,6 @@ from taskct_core.image_quality.config import ImageQualityConfig
 from taskct_core.image_quality.observer import DRAWS, Detectability, detectability
 from taskct_core.image_quality.probes import ABSENT, EDGE, PRESENT, Probe, disc, half_region
 from taskct_core.image_quality.spectra import Curve, noise_power, task_transfer
-from taskct_core.metrics.slices import to_device
 from taskct_core.schema import (
     CURVE,
     DPRIME,
@@ -28,6 +27,7 @@ from taskct_core.schema import (
     TRANSFER_FREQUENCY,
     VALUE,
 )
+from taskct_core.transfer import to_device
 
 Array = NDArray[np.float64]
 OBSERVERS = {DPRIME: "laguerre_gauss", DPRIME_GABOR: "gabor"}  # column -> channels

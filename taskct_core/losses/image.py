@@ -6,7 +6,7 @@ Every image loss is computed on images in percent of the normalised range, 100 *
 from __future__ import annotations
 
 import torch
-from pytorch_msssim import ssim
+from pytorch_msssim import SSIM, ssim
 from torch import nn
 
 from taskct_core.errors import ConfigError
@@ -48,9 +48,16 @@ class Charbonnier(nn.Module):
 class SSIMLoss(nn.Module):
     """1 - SSIM with the Gaussian window of Wang et al. 2004 (11 pixels, sigma 1.5), data range mu_max."""
 
+    window: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Where the images are: one that is made anew for every batch would have to be copied there.
+        self.register_buffer("window", SSIM(win_size=SSIM_WINDOW, channel=1).win, persistent=False)
+
     def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
         require_window(min(full_dose.shape[-2:]))
-        return 1 - ssim(reconstruction, full_dose, data_range=PERCENT, win_size=SSIM_WINDOW)
+        return 1 - ssim(reconstruction, full_dose, data_range=PERCENT, win=self.window)
 
 
 def require_window(side: int) -> None:

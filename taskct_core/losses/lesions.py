@@ -9,6 +9,7 @@ from torch import nn
 
 from taskct_core.losses.task import dice_cross_entropy
 from taskct_core.schema import TUMOUR
+from taskct_core.transfer import on_device
 
 _MISSED, _FALSE, _GAMMA = 0.7, 0.3, 4 / 3
 _SMOOTHING = 1.0  # pixels
@@ -50,12 +51,17 @@ class LesionDiceCrossEntropy(nn.Module):
             return loss
         tumour = logits.softmax(1)[:, TUMOUR]
         truth = labels[:, 0] == TUMOUR
-        slices = [self._of_slice(*pair) for pair in zip(tumour, truth, strict=True)]
+        # Lesions are found by this process: a wait for the device in every batch.
+        slices = [
+            self._of_slice(predicted, mask, *_cells(found))
+            for predicted, mask, found in zip(tumour, truth, truth.cpu().numpy(), strict=True)
+        ]
         return loss + torch.stack(slices).mean()
 
-    def _of_slice(self, predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        cells, count = _cells(truth.cpu().numpy())
-        cell = torch.from_numpy(cells).to(predicted.device).flatten()
+    def _of_slice(
+        self, predicted: torch.Tensor, truth: torch.Tensor, cells: np.ndarray, count: int
+    ) -> torch.Tensor:
+        cell = on_device(torch.from_numpy(cells), predicted.device).flatten()
         zero = predicted.new_zeros(count)
         sums = [
             zero.index_add(0, cell, values.flatten())

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-Weights = tuple[float, float]  # of the image loss, of the task loss
+Number = Any  # a float, or a 0-dim tensor, which stays on its device
+Weights = tuple[Number, Number]  # of the image loss, of the task loss
 
 _MEMORY = 0.99  # of the running scales: about the last hundred steps
+_SMALLEST = 1e-12  # scale that a loss is divided by
 
 
 def _convex(alpha: float, scales: Weights) -> Weights:
@@ -73,14 +76,25 @@ class Mixer:
         image, task = self.mixing.weights(self.alpha, (1.0, 1.0))
         return image > 0, task > 0
 
-    def weights(self, loss_image: float, loss_task: float) -> Weights:
-        """The weights of this step, given both raw losses (mean over all workers) where both are used."""
+    def weights(self, loss_image: Number, loss_task: Number) -> Weights:
+        """The weights of this step, given both raw losses (mean over all workers) where both are used.
+
+        Losses that are tensors are not read: weights that depend on them are tensors, too.
+        """
         if self.mixing.scales and all(self.uses()):
             self._observe(loss_image, loss_task)
         return self.mixing.weights(self.alpha, self.scales or (1.0, 1.0))
 
-    def _observe(self, loss_image: float, loss_task: float) -> None:
+    def plain_scales(self) -> tuple[float, float] | None:
+        """The running scales as floats, which go into a checkpoint; reads them where they are on a device."""
+        return None if self.scales is None else (float(self.scales[0]), float(self.scales[1]))
+
+    def _observe(self, loss_image: Number, loss_task: Number) -> None:
         seen = loss_image, loss_task
         old = self.scales or seen
         image, task = (_MEMORY * was + (1 - _MEMORY) * now for was, now in zip(old, seen, strict=True))
-        self.scales = max(image, 1e-12), max(task, 1e-12)
+        self.scales = _at_least(image, _SMALLEST), _at_least(task, _SMALLEST)
+
+
+def _at_least(value: Number, smallest: float) -> Number:
+    return max(value, smallest) if isinstance(value, float) else value.clamp(min=smallest)

@@ -39,7 +39,7 @@ def _tissues(truth_hu: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     tissues = torch.zeros_like(truth_hu, dtype=torch.float32)
     for number, (tissue, (low, high)) in enumerate(TISSUES_HU.items(), start=1):
         is_tissue = (labels == LABEL_OF.get(tissue, BACKGROUND)) & (truth_hu >= low) & (truth_hu <= high)
-        tissues[is_tissue] = number
+        tissues.masked_fill_(is_tissue, number)
     highest, lowest = (
         sign * max_pool2d(sign * tissues[:, None], _AMONG_LIKE, stride=1, padding=_AMONG_LIKE // 2)[:, 0]
         for sign in (1, -1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import nn
 
 from taskct_core.contracts.rows import Batch
 from taskct_core.errors import ConfigError, DataError
@@ -13,12 +12,12 @@ from taskct_core.schema import FULL_DOSE
 
 
 def reconstruct(
-    reconstructor: nn.Module, inputs: tuple[str, ...], batch: Batch, architecture: str
+    reconstructor: Callable[..., torch.Tensor], inputs: tuple[str, ...], batch: Batch, architecture: str
 ) -> torch.Tensor:
     """Images ``(B, 1, H, W)`` of a batch, in normalised attenuation.
 
     Args:
-        reconstructor: possibly wrapped for distributed training.
+        reconstructor: a module, or what calls one.
         inputs: names of the batch's tensors that it is called with.
         batch: samples, as the feeds give them.
         architecture: its name, for messages.
@@ -35,7 +34,7 @@ def reconstruct(
             "Simulate with simulation.store_sinogram: true, or choose another architecture.",
         )
     columns: Mapping[str, object] = batch
-    image: torch.Tensor = reconstructor(*(columns[name] for name in inputs))
+    image = reconstructor(*(columns[name] for name in inputs))
     if image.shape != batch[FULL_DOSE].shape:
         raise ConfigError(
             "a reconstructor must return images of the full-dose image's shape",

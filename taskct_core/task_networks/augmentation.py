@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from taskct_core.hounsfield import MU_MAX, MU_PER_HU
+from taskct_core.transfer import on_device
 
 _PER_HU = MU_PER_HU / MU_MAX  # one HU in normalised attenuation
 
@@ -30,13 +31,13 @@ def augment(
 
     Args:
         images: ``(B, 1, H, W)`` normalised attenuation.
-        labels: ``(B, H, W)`` int64.
+        labels: ``(B, H, W)`` integers.
         generator: on the CPU; all randomness comes from it.
     """
     images, labels = _move(images, labels, generator)
     batch = len(images)
     contrast, offset, noise = (_uniform(batch, generator, images.device) for _ in range(3))
-    grain = torch.randn(images.shape, generator=generator).to(images.device)
+    grain = on_device(torch.randn(images.shape, generator=generator), images.device)
     images = images * (1 + CONTRAST * contrast) + OFFSET_HU * _PER_HU * offset
     return images + NOISE_HU * _PER_HU * noise.abs() * grain, labels
 
@@ -58,4 +59,4 @@ def _move(
 
 def _uniform(batch: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
     """``(B, 1, 1, 1)`` draws in [-1, 1]."""
-    return (2 * torch.rand(batch, 1, 1, 1, generator=generator) - 1).to(device)
+    return on_device(2 * torch.rand(batch, 1, 1, 1, generator=generator) - 1, device)

@@ -72,8 +72,8 @@ class TaskNetwork(nn.Module):
         return self(image).argmax(1)
 
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """Labels ``(B, H, W)`` as its classes ``(B, 1, H, W)``; without a tumour class, tumour is liver."""
-        return labels.clamp(max=self.num_classes - 1).unsqueeze(1)
+        """Labels ``(B, H, W)`` as its classes ``(B, 1, H, W)``, int64; without a tumour class, tumour is liver."""
+        return labels.long().clamp(max=self.num_classes - 1).unsqueeze(1)
 
     def freeze(self) -> Self:
         """Stop learning: eval mode, which ``train()`` no longer leaves, and no parameter gradients."""

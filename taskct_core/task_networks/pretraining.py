@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -23,11 +24,12 @@ import torch
 from taskct_core.contracts.rows import Batch, SliceRow
 from taskct_core.errors import TrainingError
 from taskct_core.losses.task import weighted_dice_cross_entropy
-from taskct_core.metrics.slices import evaluate_images, to_device
+from taskct_core.metrics.slices import evaluate_images
 from taskct_core.schema import FULL_DOSE, LABELS, LOSS, PRIMARY_DICE, TUMOUR, UNLABELLED
 from taskct_core.task_networks.augmentation import augment
 from taskct_core.task_networks.config import TaskNetworkConfig
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.transfer import on_device, placed
 
 
 class Pretraining:
@@ -58,31 +60,39 @@ class Pretraining:
             TrainingError: if the loss is not finite.
         """
         self.network.train()
-        total, samples = 0.0, 0
-        for step, batch in enumerate(filter(_has_samples, map(_labelled, batches)), start=1):
-            loss = self._step(to_device(batch, self.device))
+        losses, samples = [], []
+        labelled = filter(_has_samples, map(_labelled, batches))
+        for host, batch in placed(labelled, self.device):
+            has_tumour = (host[LABELS] == TUMOUR).any(dim=2).any(dim=1)
+            losses.append(self._step(batch, has_tumour))
+            samples.append(len(has_tumour))
+        self.schedule.step()
+        total = sum(map(operator.mul, self._read(losses), samples))
+        return {LOSS: total / max(sum(samples), 1), "samples": sum(samples)}
+
+    def _read(self, losses: Sequence[torch.Tensor]) -> list[float]:
+        """The losses of an epoch's steps, read from the device at once."""
+        values: list[float] = torch.stack(list(losses)).tolist() if losses else []
+        for step, loss in enumerate(values, start=1):
             if not math.isfinite(loss):
                 raise TrainingError(
                     "the task network's loss must stay finite",
                     f"{loss} at step {step} of epoch {len(self.scores) + 1}",
                     "Lower task_network.learning_rate.",
                 )
-            total += loss * len(batch[LABELS])
-            samples += len(batch[LABELS])
-        self.schedule.step()
-        return {LOSS: total / max(samples, 1), "samples": samples}
+        return values
 
-    def _step(self, batch: Batch) -> float:
-        images, labels = batch[FULL_DOSE], batch[LABELS]
-        rows = balanced_rows((labels == TUMOUR).any((1, 2)).cpu(), self.config.tumour_share, self._generator)
-        images, labels = images[rows], labels[rows]
+    def _step(self, batch: Batch, has_tumour: torch.Tensor) -> torch.Tensor:
+        rows = balanced_rows(has_tumour, self.config.tumour_share, self._generator)
+        rows = on_device(rows, self.device)
+        images, labels = (batch[name].index_select(0, rows) for name in (FULL_DOSE, LABELS))
         if self.config.augmentation:
             images, labels = augment(images, labels, self._generator)
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self.network(images), self.network.targets(labels))
+        loss: torch.Tensor = self.loss(self.network(images), self.network.targets(labels))
         loss.backward()
         self.optimiser.step()
-        return float(loss.item())
+        return loss.detach()
 
     def evaluate(self, batches: Iterable[Batch]) -> list[SliceRow]:
         """Single-slice rows of the network on full-dose images; see ``metrics.slices.evaluate``."""

@@ -91,6 +91,7 @@ class TrialConfig(StrictModel):
         if self.epochs < len(MODES[self.mode].phases):
             raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
         _check_front(self)
+        _check_compile(self)
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class TrialConfig(StrictModel):
         return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
-_LATER_SETTINGS = ("judges",)
+_LATER_SETTINGS = ("judges", "precision", "channels_last", "compile")
 _FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.startswith("front_"))
 
 
@@ -139,3 +140,11 @@ def _check_front(config: TrialConfig) -> None:
     stages = 1 + len(config.front_anchors)
     if config.front_way == "interpolated" and config.epochs < stages:
         raise ValueError(f"an interpolated front of {stages - 1} anchors needs at least {stages} epochs")
+
+
+def _check_compile(config: TrialConfig) -> None:
+    if config.compile and config.mode == "front" and config.front_way != "interpolated":
+        raise ValueError(
+            f"compile must be false with front_way {config.front_way}, whose weights change with the alpha of each "
+            "batch; front_way interpolated can be compiled"
+        )

@@ -18,20 +18,33 @@ from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from taskct_core.contracts.rows import Batch
-from taskct_core.errors import ConfigError, DataError, TrainingError
+from taskct_core.errors import ConfigError, TrainingError
 from taskct_core.losses.mixing import Mixer
-from taskct_core.metrics.slices import to_device
 from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import inputs_of
 from taskct_core.schema import FULL_DOSE, LOSS, LOSS_IMAGE, LOSS_TASK
-from taskct_core.training.step import GRADIENT_NORMS, Means, gradient_norm, measure
+from taskct_core.training.judged import Judged
+from taskct_core.training.measured import Means, Measured
+from taskct_core.training.step import GRADIENT_NORMS, gradient_norm, measure, mixing_weights, raw, weighted
 from taskct_core.training.trial import Training
+from taskct_core.training.trial_networks import RECONSTRUCTOR
+from taskct_core.transfer import Placed, on_device, placed
 
 How = Literal["loop", "vmap"]
 STACKED_MODES = tuple(
     name
     for name, mode in MODES.items()
     if name != "front" and all(p.reconstructor_learns and not p.task_network_learns for p in mode.phases)
+)
+
+
+ALIKE_IN_A_STACK = (
+    "architecture",
+    "architecture_parameters",
+    "batch_size",
+    "precision",
+    "channels_last",
+    "compile",
 )
 
 
@@ -57,33 +70,25 @@ class StackedTraining(Training):
         self.optimiser.zero_grad(set_to_none=True)
 
     def call(self, batch: Batch) -> torch.Tensor:
-        return self._call(self.reconstructor, batch)
+        return self._call(self._learning[RECONSTRUCTOR], batch)
 
-    def judged(self, batch: Batch) -> list[int]:
-        return self._judged(batch)
+    def judged(self, host: Batch) -> Judged:
+        return self._judged(host)
 
-    def task_loss_of(self, logits: torch.Tensor, batch: Batch, judged: list[int]) -> torch.Tensor:
+    def task_loss_of(self, logits: torch.Tensor, batch: Batch, judged: Judged) -> torch.Tensor:
         """The task loss of the task network's answers ``(B, C, H, W)``; 0 where nothing can be judged."""
-        if not judged:
+        if not judged.count:
             return logits.sum() * 0
-        loss: torch.Tensor = self.task_loss(
-            logits[judged], self._truth(batch, self.frozen_task_network)[judged]
-        )
+        truth = self._truth(batch, self.frozen_task_network)
+        loss: torch.Tensor = self.task_loss(judged.of(logits), judged.of(truth))
         return loss
 
-    def measured_first(
-        self, reconstruction: torch.Tensor, batch: Batch, judged: list[int]
-    ) -> dict[str, float]:
+    def measured_first(self, reconstruction: torch.Tensor, batch: Batch, judged: Judged) -> Measured:
         """What the first step of an epoch measures of both losses, whether they train or not."""
-        return measure(reconstruction, self._losses(batch, judged, [self.frozen_task_network]))
+        return measure(reconstruction, self._losses(batch, judged, [self.judge(self.frozen_task_network)]))
 
-    def end_step(self, measured: dict[str, float], step: int) -> None:
-        """Change the weights by the gradients that they have.
-
-        Raises:
-            TrainingError: if what was measured is not finite.
-        """
-        self._require_finite(measured, step)
+    def end_step(self) -> None:
+        """Change the weights by the gradients that they have."""
         self._take_step(self.phase)
 
 
@@ -93,7 +98,7 @@ class _Turn:
 
     training: StackedTraining
     batch: Batch
-    judged: list[int]
+    judged: Judged
     reconstruction: torch.Tensor  # (B, 1, H, W), with its graph
     image: torch.Tensor  # the same, a leaf
 
@@ -102,7 +107,7 @@ class TrainingStack:
     """Trains trials side by side, one step of each after the other.
 
     Args:
-        trainings: of one architecture with the same parameters, with one frozen task network, on one device.
+        trainings: with the same ``ALIKE_IN_A_STACK`` and one frozen task network, on one device.
         how: the reconstructors are called; None: ``vmap`` on a GPU where the architecture allows it, else ``loop``.
 
     Raises:
@@ -113,7 +118,7 @@ class TrainingStack:
         _check(trainings)
         self._how = how or _default_how(trainings[0])
         self._device = trainings[0].device
-        self._network = trainings[0].frozen_task_network
+        self._judge = trainings[0].judge(trainings[0].frozen_task_network).call
 
     def train_epoch(
         self, trainings: Sequence[StackedTraining], batches: Sequence[Iterable[Batch]]
@@ -132,37 +137,35 @@ class TrainingStack:
         """
         for training in trainings:
             training.begin_epoch()
-        means = [Means() for _ in trainings]
+        means = [Means(training.epoch) for training in trainings]
         failed: dict[int, TrainingError] = {}
         forward = _Stacked(trainings) if self._how == "vmap" else None
-        for step, together in enumerate(zip(*batches, strict=True), start=1):
+        moved = [placed(of_trial, self._device) for of_trial in batches]
+        for step, together in enumerate(zip(*moved, strict=True), start=1):
             going = [index for index in range(len(trainings)) if index not in failed]
+            if not going:
+                break
             turns = self._turns([trainings[i] for i in going], [together[i] for i in going], forward, going)
             measured = self._gradients(turns, step)
             if forward is not None:
                 forward.share_out()
             for index, turn, figures in zip(going, turns, measured, strict=True):
+                turn.training.end_step()
                 try:
-                    turn.training.end_step(figures, step)
+                    means[index].add(figures, len(turn.batch[FULL_DOSE]))
                 except TrainingError as error:
                     failed[index] = error
-                    continue
-                means[index].add(figures, len(turn.batch[FULL_DOSE]))
-        if not all(mean.samples for index, mean in enumerate(means) if index not in failed):
-            raise DataError(
-                "an epoch needs training samples", "none", "Give the train split a patient (data.split)."
-            )
-        return [failed.get(index) or mean.result() for index, mean in enumerate(means)]
+        return [failed.get(index) or _result(mean) for index, mean in enumerate(means)]
 
     def _turns(
         self,
         trainings: Sequence[StackedTraining],
-        batches: Sequence[Batch],
+        batches: Sequence[Placed],
         forward: _Stacked | None,
         indices: Sequence[int],
     ) -> list[_Turn]:
-        judged = [training.judged(batch) for training, batch in zip(trainings, batches, strict=True)]
-        moved = [to_device(batch, self._device) for batch in batches]
+        judged = [training.judged(batch.host) for training, batch in zip(trainings, batches, strict=True)]
+        moved = [batch.batch for batch in batches]
         for training in trainings:
             training.begin_step()
         if forward is None:
@@ -174,28 +177,32 @@ class TrainingStack:
             for training, batch, of_loss, image in zip(trainings, moved, judged, images, strict=True)
         ]
 
-    def _gradients(self, turns: Sequence[_Turn], step: int) -> list[dict[str, float]]:
+    def _gradients(self, turns: Sequence[_Turn], step: int) -> list[Measured]:
         """Give all parameters their gradients; returns what each trial measured, as ``Training`` measures it."""
         losses = self._losses(turns)
         weights = [
-            dict(zip(GRADIENT_NORMS, turn.training.mixer.weights(*_plain(of_turn)), strict=True))
-            for turn, of_turn in zip(turns, losses, strict=True)
+            mixing_weights(of_turn, turn.training.mixer) for turn, of_turn in zip(turns, losses, strict=True)
         ]
-        measured = [{name: loss.item() for name, loss in of_turn.items()} for of_turn in losses]
+        measured = [{name: raw(loss) for name, loss in of_turn.items()} for of_turn in losses]
+        totals = [
+            torch.stack([weights[index][name] * loss for name, loss in of_turn.items()]).sum()
+            for index, of_turn in enumerate(measured)
+        ]
         gradients = [torch.zeros_like(turn.image) for turn in turns]
         for name, norm_name in GRADIENT_NORMS.items():
             using = [index for index, of_turn in enumerate(losses) if name in of_turn]
             if not using:
                 continue
-            mixed = torch.stack([weights[index][name] * losses[index][name] for index in using]).sum()
+            mixed = torch.stack(
+                [weighted(weights[index][name], losses[index][name]) for index in using]
+            ).sum()
             found = torch.autograd.grad(mixed, [turns[index].image for index in using], allow_unused=True)
             for index, gradient in zip(using, found, strict=True):
                 gradient = torch.zeros_like(turns[index].image) if gradient is None else gradient
                 gradients[index] += gradient
                 measured[index][norm_name] = gradient_norm(gradient) / weights[index][name]
         for index, turn in enumerate(turns):
-            total = sum(weights[index][name] * loss.item() for name, loss in losses[index].items())
-            figures = {LOSS: total, **measured[index]}
+            figures = {LOSS: totals[index], **measured[index]}
             if step == 1:
                 figures = turn.training.measured_first(turn.reconstruction, turn.batch, turn.judged) | figures
             measured[index] = figures
@@ -208,7 +215,7 @@ class TrainingStack:
         judging = [turn for turn in turns if turn.training.mixer.uses()[1]]
         logits = iter(())
         if judging:
-            answers = self._network(torch.cat([turn.image for turn in judging]))
+            answers = self._judge(torch.cat([turn.image for turn in judging]))
             logits = iter(answers.split([len(turn.image) for turn in judging]))
         for turn in turns:
             uses_image, uses_task = turn.training.mixer.uses()
@@ -228,8 +235,10 @@ class _Stacked:
         modules = [training.reconstructor for training in trainings]
         self._parameters = [dict(module.named_parameters()) for module in modules]
         self._inputs = inputs_of(modules[0])
+        self._in_precision = trainings[0].computing.in_precision
         self._base = deepcopy(modules[0])
-        self._used: Sequence[int] = range(len(modules))
+        self._used: list[int] = []
+        self._chosen: torch.Tensor | None = None  # the same on the device
         self._stacked: dict[str, torch.Tensor] = {}
         for name in self._parameters[0]:
             together = torch.stack([parameters[name].detach() for parameters in self._parameters])
@@ -239,13 +248,17 @@ class _Stacked:
 
     def call(self, batches: Sequence[Batch], indices: Sequence[int]) -> list[torch.Tensor]:
         """Images ``(B, 1, H, W)`` of the reconstructors ``indices``, each of its own batch."""
-        chosen = torch.tensor(list(indices))
-        self._leaves = {name: together[chosen].requires_grad_() for name, together in self._stacked.items()}
-        self._used = indices
+        if self._chosen is None or list(indices) != self._used:
+            self._used = list(indices)
+            self._chosen = on_device(torch.tensor(self._used), batches[0][FULL_DOSE].device)
+        chosen = self._chosen
+        self._leaves = {
+            name: together.index_select(0, chosen).requires_grad_()
+            for name, together in self._stacked.items()
+        }
         tensors = [torch.stack([batch[name] for batch in batches]) for name in self._inputs]  # type: ignore[literal-required]
-        images: torch.Tensor = vmap(
-            lambda parameters, *inputs: functional_call(self._base, parameters, inputs)
-        )(self._leaves, *tensors)
+        called = vmap(lambda parameters, *inputs: functional_call(self._base, parameters, inputs))
+        images = self._in_precision(called)(self._leaves, *tensors)
         return list(images.unbind())
 
     def share_out(self) -> None:
@@ -256,9 +269,11 @@ class _Stacked:
                 self._parameters[index][name].grad = leaf.grad[place]
 
 
-def _plain(losses: dict[str, torch.Tensor]) -> tuple[float, float]:
-    image, task = (losses[name].item() if name in losses else 0.0 for name in (LOSS_IMAGE, LOSS_TASK))
-    return image, task
+def _result(means: Means) -> dict[str, float] | TrainingError:
+    try:
+        return means.result()
+    except TrainingError as error:
+        return error
 
 
 def _check(trainings: Sequence[StackedTraining]) -> None:
@@ -274,7 +289,7 @@ def _check(trainings: Sequence[StackedTraining]) -> None:
             ", ".join(modes),
             "Set execution.stack to 1.",
         )
-    for name in ("architecture", "architecture_parameters", "batch_size"):
+    for name in ALIKE_IN_A_STACK:
         values = [getattr(training.config, name) for training in trainings]
         if any(value != values[0] for value in values):
             raise ConfigError(f"trials of a stack have one {name}", f"{values}", "Stack those that share it.")
@@ -286,6 +301,6 @@ def _check(trainings: Sequence[StackedTraining]) -> None:
 
 def _default_how(training: StackedTraining) -> How:
     """On CPUs grouped convolutions are no faster than one network after the other (docs/front.md)."""
-    is_plain = inputs_of(training.reconstructor) == ("fbp",)
+    is_plain = inputs_of(training.reconstructor) == ("fbp",) and not training.config.compile
     has_statistics = any(isinstance(module, _BatchNorm) for module in training.reconstructor.modules())
     return "vmap" if training.device.type == "cuda" and is_plain and not has_statistics else "loop"

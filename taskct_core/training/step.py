@@ -1,21 +1,21 @@
-"""One training step: both losses, their gradients with respect to the image, and one backward pass; means over steps.
+"""One training step: both losses, their gradients with respect to the image, and one backward pass.
 
 Each loss is differentiated only as far as the reconstructed image; the mixed image gradient then goes
 back through the reconstructor once. That is the gradient of the mixed loss exactly, and it yields both
-gradient norms at no cost.
+gradient norms at no cost. Nothing here reads a value: what is measured stays on the device.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed
 
-from taskct_core.losses.mixing import Mixer
-from taskct_core.schema import GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, LOSS_IMAGE, LOSS_TASK
+from taskct_core.losses.mixing import Mixer, Number
+from taskct_core.schema import GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, LOSS, LOSS_IMAGE, LOSS_TASK
+from taskct_core.training.measured import Measured
 
 LossOfImage = Callable[[torch.Tensor], torch.Tensor]
 GRADIENT_NORMS = {LOSS_IMAGE: GRADIENT_NORM_IMAGE, LOSS_TASK: GRADIENT_NORM_TASK}
@@ -27,13 +27,11 @@ class ImageGradient:
 
     Attributes:
         gradient: ``(B, 1, H, W)``, of the mixed loss with respect to the reconstruction.
-        loss: the mixed loss.
-        measured: raw losses and gradient norms that were computed, by their schema column.
+        measured: the mixed loss, and the raw losses and gradient norms that were computed.
     """
 
     gradient: torch.Tensor
-    loss: float
-    measured: dict[str, float]
+    measured: Measured
 
 
 def differentiate(
@@ -52,31 +50,46 @@ def differentiate(
     image = reconstruction.detach().requires_grad_()
     used_names = [name for name, is_used in zip(GRADIENT_NORMS, mixer.uses(), strict=True) if is_used]
     used = {name: losses[name](image) for name in used_names}
-    means = {name: mean_over_workers(loss) for name, loss in used.items()}
-    both_weights = mixer.weights(means.get(LOSS_IMAGE, 0.0), means.get(LOSS_TASK, 0.0))
-    weights = dict(zip(GRADIENT_NORMS, both_weights, strict=True))
+    weights = mixing_weights(used, mixer)
 
     gradients = []
-    measured: dict[str, float] = {}
+    measured: Measured = {}
     for name, loss in used.items():
-        gradient = image_gradient(weights[name] * loss, image)
+        gradient = image_gradient(weighted(weights[name], loss), image)
         gradients.append(gradient)
-        measured |= {name: loss.item(), GRADIENT_NORMS[name]: gradient_norm(gradient) / weights[name]}
-    mixed = sum(weights[name] * measured[name] for name in used)
-    return ImageGradient(torch.stack(gradients).sum(0), mixed, measured)
+        measured |= {name: raw(loss), GRADIENT_NORMS[name]: gradient_norm(gradient) / weights[name]}
+    mixed = torch.stack([weights[name] * measured[name] for name in used]).sum()
+    return ImageGradient(torch.stack(gradients).sum(0), {LOSS: mixed, **measured})
 
 
-def measure(reconstruction: torch.Tensor, losses: dict[str, LossOfImage]) -> dict[str, float]:
+def mixing_weights(used: dict[str, torch.Tensor], mixer: Mixer) -> dict[str, Number]:
+    """The weight of each loss in this step, from the losses of all workers."""
+    means = {name: mean_over_workers(loss) for name, loss in used.items()}
+    both = mixer.weights(means.get(LOSS_IMAGE, 0.0), means.get(LOSS_TASK, 0.0))
+    return dict(zip(GRADIENT_NORMS, both, strict=True))
+
+
+def weighted(weight: Number, loss: torch.Tensor) -> torch.Tensor:
+    """Their product in the loss's own precision, which a weight on the device has more of."""
+    return loss * (weight.to(loss.dtype) if isinstance(weight, torch.Tensor) else weight)
+
+
+def measure(reconstruction: torch.Tensor, losses: dict[str, LossOfImage]) -> Measured:
     """Both raw losses and gradient norms of an image, with no effect on anything that is trained.
 
     The task loss's network must be frozen: an evaluation in train mode would move its statistics.
     """
     image = reconstruction.detach().requires_grad_()
-    measured: dict[str, float] = {}
+    measured: Measured = {}
     for name, loss_of in losses.items():
         loss = loss_of(image)
-        measured |= {name: loss.item(), GRADIENT_NORMS[name]: gradient_norm(image_gradient(loss, image))}
+        measured |= {name: raw(loss), GRADIENT_NORMS[name]: gradient_norm(image_gradient(loss, image))}
     return measured
+
+
+def raw(loss: torch.Tensor) -> torch.Tensor:
+    """A loss as it is measured: float64, without its graph."""
+    return loss.detach().double()
 
 
 def image_gradient(loss: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -86,40 +99,18 @@ def image_gradient(loss: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(image) if image.grad is None else image.grad
 
 
-def gradient_norm(gradient: torch.Tensor) -> float:
-    """L2 norm over a sample's pixels of the gradient of that sample's own loss, mean over samples.
+def gradient_norm(gradient: torch.Tensor) -> torch.Tensor:
+    """L2 norm over a sample's pixels of the gradient of that sample's own loss, mean over samples; float64.
 
     The loss is a mean over the batch, so times the batch size; the figure does not depend on it.
     """
-    return (gradient.flatten(1).norm(dim=1).mean() * len(gradient)).item()
+    return (gradient.flatten(1).norm(dim=1).mean() * len(gradient)).double()
 
 
-def mean_over_workers(value: torch.Tensor) -> float:
-    """The mean of a scalar over the workers of a distributed run, so that all mix alike; else the scalar."""
+def mean_over_workers(value: torch.Tensor) -> torch.Tensor:
+    """The mean of a scalar over the workers of a distributed run, so that all mix alike; else the scalar; float64."""
     value = value.detach().clone()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(value)
         value /= torch.distributed.get_world_size()
-    return float(value.item())
-
-
-class Means:
-    """Means over samples of what the steps measured; each over the samples it was measured on."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-        self.samples = 0
-
-    def add(self, measured: dict[str, float], samples: int) -> None:
-        """Take in one step's figures, means over its ``samples``."""
-        self.samples += samples
-        for name, value in measured.items():
-            self._sums[name] += samples * value
-            self._counts[name] += samples
-
-    def result(self) -> dict[str, float]:
-        """The means, and ``samples``: how many there were in all."""
-        return {name: self._sums[name] / self._counts[name] for name in self._sums} | {
-            "samples": self.samples
-        }
+    return value.double()

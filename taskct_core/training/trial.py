@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ import torch
 from torch import nn
 
 from taskct_core.contracts.rows import Batch, SliceRow
-from taskct_core.errors import DataError, TrainingError
 from taskct_core.geometry import Geometry
 from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
-from taskct_core.metrics.slices import evaluate, to_device
+from taskct_core.metrics.slices import evaluate
 from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import build_reconstructor, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
@@ -25,19 +23,21 @@ from taskct_core.schema import (
     FULL_DOSE,
     KEPT_EPOCH,
     LABELS,
-    LOSS,
     LOSS_IMAGE,
     LOSS_TASK,
     OWN_NETWORK_SUFFIX,
-    UNLABELLED,
 )
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.computing import Call, Judge
 from taskct_core.training.config import TrialConfig
+from taskct_core.training.judged import Judged
 from taskct_core.training.judges import Judges
 from taskct_core.training.keep import KeptEpoch, ValidationObjective
+from taskct_core.training.measured import Means, Measured
 from taskct_core.training.schedule import SCHEDULES, warmup_share
-from taskct_core.training.step import LossOfImage, Means, differentiate, measure
+from taskct_core.training.step import LossOfImage, differentiate, measure
 from taskct_core.training.trial_networks import OWN_TASK_NETWORK, RECONSTRUCTOR, TrialNetworks, Wrap
+from taskct_core.transfer import placed, to_device
 
 _SINGLE_LOSS = {"image": 0.0, "task": 1.0}  # objective -> the convex alpha that leaves one loss
 
@@ -106,6 +106,7 @@ class Training(TrialNetworks):
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
         self.task_loss = build_task_loss(config.task_loss).to(device)
         self.judges = Judges(config.judges, [task_network, *further_judges], config.seed)
+        self._judges = {network: self.computing.judge(network) for network in self.judges.all}
         self._mixers = [_mixer(phase, config) for phase in MODES[config.mode].phases]
         self._objective = ValidationObjective(self._mixers[-1].mixing, self._mixers[-1].alpha)
 
@@ -122,46 +123,36 @@ class Training(TrialNetworks):
         index = self._phase_index(self.epoch)
         phase, mixer = MODES[self.config.mode].phases[index], self._mixers[index]
         self._put_in_mode(phase)
-        means = Means()
-        for step, batch in enumerate(batches, start=1):
-            judged = self._judged(batch)  # before the labels are on a GPU, which would have to be waited for
-            batch = to_device(batch, self.device)
-            measured = self._step(batch, judged, phase, mixer, step)
+        means = Means(self.epoch)
+        for step, (host, batch) in enumerate(placed(batches, self.device), start=1):
+            measured = self._step(batch, self._judged(host), phase, mixer, step)
             means.add(measured, len(batch[FULL_DOSE]))
-        if not means.samples:
-            raise DataError(
-                "an epoch needs training samples", "none", "Give the train split a patient (data.split)."
-            )
         return means.result()
 
     def _phase_index(self, epoch: int) -> int:
         config = self.config
         return MODES[config.mode].phase_index(epoch, config.epochs, config.first_phase_share)
 
-    def _judged(self, batch: Batch) -> list[int]:
-        """The samples that the task loss takes in: those that have what it compares with."""
+    def _judged(self, host: Batch) -> Judged:
+        """The samples that the task loss takes in, of a batch in this process's memory."""
         if self.config.task_target == "full_dose":
-            return list(range(len(batch[LABELS])))
-        corners = batch[LABELS][:, 0, 0].tolist()  # a slice has all of its labels or none
-        return [index for index, corner in enumerate(corners) if corner != UNLABELLED]
+            return Judged(len(host[LABELS]))
+        return Judged.labelled(host[LABELS], self.device)
 
-    def _step(
-        self, batch: Batch, judged: list[int], phase: Phase, mixer: Mixer, step: int
-    ) -> dict[str, float]:
+    def _step(self, batch: Batch, judged: Judged, phase: Phase, mixer: Mixer, step: int) -> Measured:
         self.steps += 1
         self._set_learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
         if phase.reconstructor_learns:
-            reconstruction = self._call(self._learning_reconstructor, batch)
+            reconstruction = self._call(self._learning[RECONSTRUCTOR], batch)
         else:
             reconstruction = self.reconstruct(batch)
-        losses = self._losses(batch, judged, self._judging_networks(phase))
+        losses = self._losses(batch, judged, self._judges_of_step(phase))
         result = differentiate(reconstruction, losses, mixer)
-        measured = {LOSS: result.loss, **result.measured}
+        measured = result.measured
         if step == 1:
-            frozen = self._losses(batch, judged, [self.frozen_task_network])
+            frozen = self._losses(batch, judged, [self.judge(self.frozen_task_network)])
             measured = measure(reconstruction, frozen) | measured
-        self._require_finite(measured, step)
         if phase.reconstructor_learns:
             reconstruction.backward(result.gradient)
         self._take_step(phase)
@@ -177,51 +168,40 @@ class Training(TrialNetworks):
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * share
 
-    def _judging_networks(self, phase: Phase) -> Sequence[nn.Module]:
-        """Those whose logits give the task loss of this step."""
-        if phase.task_network_learns and self._learning_task_network is not None:
-            return [self._learning_task_network]
-        return self.judges.of_step(self.steps)
+    def judge(self, network: TaskNetwork) -> Judge:
+        """A frozen network that judges, as training steps call it."""
+        return self._judges[network]
 
-    def _losses(
-        self, batch: Batch, judged: list[int], networks: Sequence[nn.Module]
-    ) -> dict[str, LossOfImage]:
-        """Both losses as functions of the image; the task loss is the mean over ``networks``."""
+    def _judges_of_step(self, phase: Phase) -> list[Judge]:
+        """Those whose answers give the task loss of this step; one that learns is held to what the frozen one is."""
+        if phase.task_network_learns:
+            return [Judge(self.frozen_task_network, self._learning[OWN_TASK_NETWORK])]
+        return [self.judge(network) for network in self.judges.of_step(self.steps)]
+
+    def _losses(self, batch: Batch, judged: Judged, judges: Sequence[Judge]) -> dict[str, LossOfImage]:
+        """Both losses as functions of the image; the task loss is the mean over ``judges``."""
 
         def task_loss(image: torch.Tensor) -> torch.Tensor:
-            if not judged:
+            if not judged.count:
                 return image.sum() * 0
-            image = image if len(judged) == len(image) else image[judged]
+            image = judged.of(image)
             losses = [
-                self.task_loss(network(image), self._truth(batch, network)[judged]) for network in networks
+                self.task_loss(judge.call(image), judged.of(self._truth(batch, judge.classes)))
+                for judge in judges
             ]
             return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
         return {LOSS_IMAGE: lambda image: self.image_loss(image, batch[FULL_DOSE]), LOSS_TASK: task_loss}
 
-    def _truth(self, batch: Batch, judge: nn.Module) -> torch.Tensor:
-        """What the task loss compares a judge's answer with, as its classes ``(B, 1, H, W)``.
-
-        A network that learns, which may be wrapped, is held to what the frozen one is.
-        """
-        frozen = judge if isinstance(judge, TaskNetwork) and judge.frozen else self.frozen_task_network
+    def _truth(self, batch: Batch, judge: TaskNetwork) -> torch.Tensor:
+        """What the task loss compares a judge's answer with, as the classes ``(B, 1, H, W)`` of a frozen network."""
         if self.config.task_target == "full_dose":
-            return frozen.predict(batch[FULL_DOSE]).unsqueeze(1)
-        return frozen.targets(batch[LABELS])
+            return judge.predict(batch[FULL_DOSE]).unsqueeze(1)
+        return judge.targets(batch[LABELS])
 
-    def _call(self, reconstructor: nn.Module, batch: Batch) -> torch.Tensor:
+    def _call(self, reconstructor: Call, batch: Batch) -> torch.Tensor:
         inputs = inputs_of(self.reconstructor)
         return reconstruct(reconstructor, inputs, batch, self.config.architecture)
-
-    def _require_finite(self, measured: dict[str, float], step: int) -> None:
-        if all(map(math.isfinite, measured.values())):
-            return
-        values = ", ".join(f"{name} = {value:.6g}" for name, value in measured.items())
-        raise TrainingError(
-            "losses and gradients must stay finite",
-            f"{values} at step {step} of epoch {self.epoch}",
-            "Lower the learning rate, or choose another loss or architecture.",
-        )
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> torch.Tensor:
@@ -248,12 +228,12 @@ class Training(TrialNetworks):
         own_or_first = OWN_NETWORK_SUFFIX if is_own else ""
         further = [] if is_own else self.judges.all[1:]
 
-        def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        def losses(batch: Batch, image: torch.Tensor, logits: Mapping[str, torch.Tensor]) -> Measured:
             image_loss = self.image_loss(image, batch[FULL_DOSE])
             answers = [(self.frozen_task_network, logits[own_or_first])]
             answers += [(network, network(image)) for network in further]
             task_losses = [self.task_loss(found, self._truth(batch, judge)) for judge, found in answers]
-            return {LOSS_IMAGE: float(image_loss), LOSS_TASK: float(torch.stack(task_losses).mean())}
+            return {LOSS_IMAGE: image_loss, LOSS_TASK: torch.stack(task_losses).mean()}
 
         return evaluate(batches, self.reconstruct, networks, self.device, losses)
 
@@ -286,7 +266,7 @@ class Training(TrialNetworks):
             "steps": self.steps,
             "kept": self.kept.state_dict(),
             "objective_scales": self._objective.scales,
-            "loss_scales": [mixer.scales for mixer in self._mixers],
+            "loss_scales": [mixer.plain_scales() for mixer in self._mixers],
             "random": _random_state(self.device),
             **super().state_dict(),
         }

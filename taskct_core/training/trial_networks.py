@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from taskct_core.modes import Phase
 from taskct_core.reconstructors import count_parameters
 from taskct_core.task_networks.network import TaskNetwork
+from taskct_core.training.computing import Computing
 from taskct_core.training.config import TrialConfig
+from taskct_core.training.weight_average import WeightAverage
 
 Wrap = Callable[[nn.Module], nn.Module]
 RECONSTRUCTOR, OWN_TASK_NETWORK = "reconstructor", "own_task_network"  # names in checkpoints
@@ -26,6 +27,7 @@ class TrialNetworks:
         frozen_task_network: the pre-trained network, which never changes.
         own_task_network: the one that the trial trains, in the modes that do.
         optimiser: of all that learns.
+        computing: how networks are called in training steps.
     """
 
     def __init__(
@@ -39,21 +41,28 @@ class TrialNetworks:
         self.reconstructor = reconstructor
         self.frozen_task_network = task_network
         self.own_task_network = own_task_network
-        self._learning_reconstructor = wrap(reconstructor)
-        self._learning_task_network = None if own_task_network is None else wrap(own_task_network)
+        self.computing = Computing.of(config)
         self._learned: dict[str, nn.Module] = {RECONSTRUCTOR: reconstructor}
         if own_task_network is not None:
             self._learned[OWN_TASK_NETWORK] = own_task_network
+        for module in (*self._learned.values(), task_network):
+            self.computing.lay_out(module)
+        self._learning = {name: self.computing.call(wrap(module)) for name, module in self._learned.items()}
         decay = config.weight_average
         self._averages = {
-            name: moving_average(module, decay) for name, module in self._learned.items() if decay
+            name: WeightAverage(module, decay) for name, module in self._learned.items() if decay
         }
         self._gradient_clip = config.gradient_clip
         self._parameters = [
             parameter for module in self._learned.values() for parameter in module.parameters()
         ]
+        # Of a GPU's optimiser, one kernel; on a CPU plain AdamW, whose numbers earlier studies have.
+        is_on_gpu = all(parameter.device.type == "cuda" for parameter in self._parameters)
         self.optimiser = torch.optim.AdamW(
-            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+            self._parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True if is_on_gpu else None,
         )
 
     @property
@@ -80,7 +89,7 @@ class TrialNetworks:
         learns = {RECONSTRUCTOR: phase.reconstructor_learns, OWN_TASK_NETWORK: phase.task_network_learns}
         for name, averaged in self._averages.items():
             if learns[name]:
-                averaged.update_parameters(self._learned[name])
+                averaged.update(self._learned[name])
 
     def _scored(self, name: str) -> nn.Module:
         """The module whose weights count: the average, where there is one."""
@@ -110,20 +119,3 @@ class TrialNetworks:
         if self.own_task_network is not None:
             self.own_task_network.load_state_dict(state["own_task_network"])
         self.optimiser.load_state_dict(state["optimiser"])
-
-
-def moving_average(module: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``module`` whose parameters are an exponential moving average of its own.
-
-    ``update_parameters(module)`` after each step takes it one step further; buffers are copied. The decay of step
-    ``t`` is ``min(decay, (1 + t) / (10 + t))``, so that a short training does not score its random start.
-
-    Args:
-        decay: in (0, 1), of one step once the average has come into its stride.
-    """
-
-    def average(averaged: torch.Tensor, current: torch.Tensor, seen: torch.Tensor | int) -> torch.Tensor:
-        step_decay = min(decay, (1 + float(seen)) / (10 + float(seen)))
-        return averaged.lerp(current, 1 - step_decay)
-
-    return AveragedModel(module, avg_fn=average)

@@ -60,7 +60,7 @@ def test_batches_have_the_contracts_types(feed: TableFeed) -> None:
     assert batch[schema.FULL_DOSE].shape == (4, 1, 64, 64)
     assert batch[schema.FULL_DOSE].dtype == torch.float32
     assert batch[schema.LABELS].shape == (4, 64, 64)
-    assert batch[schema.LABELS].dtype == torch.int64
+    assert batch[schema.LABELS].dtype == torch.uint8
 
 
 def test_order_follows_from_seed_and_epoch(feed: TableFeed) -> None:

@@ -57,7 +57,7 @@ class Conditioned(FrontNetwork):
     def parameters_at(self, alpha: float) -> dict[str, torch.Tensor]:
         parameters: dict[str, torch.Tensor] = dict(self.plain.named_parameters())
         device = next(self.film.parameters()).device
-        changes = self.film(torch.tensor([alpha], device=device)).split(
+        changes = self.film(torch.full((1,), alpha, device=device)).split(
             [size for channels in self._channels for size in (channels.size, channels.size)]
         )
         for channels, scale, shift in zip(self._channels, changes[::2], changes[1::2], strict=True):

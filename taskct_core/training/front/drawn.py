@@ -19,7 +19,9 @@ from taskct_core.schema import KEPT_EPOCH, VALIDATION_LOSS
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.front.base import FrontTraining, Scores, Weights, mean_losses
+from taskct_core.training.judged import Judged
 from taskct_core.training.keep import ValidationObjective
+from taskct_core.training.measured import Measured
 from taskct_core.training.trial import Training
 from taskct_core.training.trial_networks import Wrap
 
@@ -144,9 +146,7 @@ class _DrawingTraining(Training):
         """Keep this epoch if these scores are better than those of the kept one."""
         self.kept.offer(self.epoch, dict(scores), [], self._scored_weights())
 
-    def _step(
-        self, batch: Batch, judged: list[int], phase: Phase, mixer: Mixer, step: int
-    ) -> dict[str, float]:
+    def _step(self, batch: Batch, judged: Judged, phase: Phase, mixer: Mixer, step: int) -> Measured:
         rng = np.random.default_rng([self.config.seed, _STREAM, self.epoch, step])
         mixer.alpha = self.draw(rng)
         self.reconstructor.alpha = mixer.alpha  # type: ignore[assignment]  # a plain attribute of FrontNetwork
