@@ -19,7 +19,7 @@ from taskct_core import schema as S
 from taskct_core.contracts.study_card import StudyCard
 
 HIDDEN = "…"
-_SERVERS = {"storage", "mlflow", "address"}  # keys of an experiment that name servers
+_SERVERS = {"storage", "mlflow", "wandb", "address"}  # keys of an experiment that name servers
 _URL = re.compile(r"\b[a-zA-Z][\w+.-]*://[^\s'\"<>)\]]+")
 _PATH = re.compile(r"(?<![\w:/.~…*])(?:~/|/(?=[\w.~-]))[^\s'\"<>:;,()\[\]{}|]*")
 _IP = re.compile(r"\b(?!127\.0\.0\.1\b)(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b")

@@ -14,11 +14,10 @@ from typing import Protocol
 
 import optuna
 
-from study.monitor.mlflow_log import with_mlflow
-from study.monitor.tensorboard import TensorBoardLog
+from study.monitor.trackers.tracking import tracked
 from study.search.conductor import Conductor, Rules
 from study.search.config import PrunerConfig, StudyConfig, points_of
-from study.search.events import OnEvent, StudyOpened, TrialsEnded, both, ignore
+from study.search.events import OnEvent, StudyOpened, TrialsEnded, ignore
 from study.search.judgement import Judge
 from study.search.lock import study_lock
 from study.search.pruners import make_pruner
@@ -121,6 +120,7 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
     with storage_errors(folder), study_lock(folder) as lock:
         study = _open(plan, folder, space, directions)
         on_event(StudyOpened(folder))
+        tell = tracked(config, folder, on_event)
         rules = _rules(plan, executor, space, study)
         conductor = Conductor(
             study,
@@ -129,11 +129,11 @@ def run_study(plan: StudyPlan, executor: Executor, on_event: OnEvent = ignore) -
             rules,
             pruner,
             lock.check,
-            both(TensorBoardLog(folder), with_mlflow(config.mlflow, folder, on_event)),
+            tell,
             pruner_of,
         )
         _write_plan(study, plan, executor, rules)
-        _conduct(conductor, executor, on_event)
+        _conduct(conductor, executor, tell)
         return StudySummary(
             folder,
             read_records(study),

@@ -57,14 +57,13 @@ def placed(batches: Iterable[Batch], device: torch.device) -> Iterator[Placed]:
         with torch.cuda.stream(copying):
             ahead.append((Placed(batch, to_device(batch, device)), copying.record_event()))
         if len(ahead) > _BATCHES_AHEAD:
-            yield _arrived(*ahead.popleft())
+            yield _arrived(*ahead.popleft(), torch.cuda.current_stream(device))
     while ahead:
-        yield _arrived(*ahead.popleft())
+        yield _arrived(*ahead.popleft(), torch.cuda.current_stream(device))
 
 
-def _arrived(ready: Placed, copied: torch.cuda.Event) -> Placed:
-    """The batch, which what is queued from now on may use."""
-    stream = torch.cuda.current_stream()
+def _arrived(ready: Placed, copied: torch.cuda.Event, stream: torch.cuda.Stream) -> Placed:
+    """The batch, which what is queued on ``stream`` from now on may use."""
     stream.wait_event(copied)
     for value in ready.batch.values():
         if isinstance(value, torch.Tensor):
@@ -73,13 +72,13 @@ def _arrived(ready: Placed, copied: torch.cuda.Event) -> Placed:
 
 
 class ToHost:
-    """Tensors on their way into this process's memory, behind what is queued on their device so far."""
+    """Tensors of one device on their way into this process's memory, behind what is queued there so far."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self._tensors = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-        self._copied = None
-        if any(tensor.device.type == "cuda" for tensor in tensors):
-            self._copied = torch.cuda.current_stream().record_event()
+        device = tensors[0].device
+        is_queued = device.type == "cuda"
+        self._copied = torch.cuda.current_stream(device).record_event() if is_queued else None
 
     def read(self) -> list[torch.Tensor]:
         """The tensors in this process's memory; waits until they are there, but not for what was queued after them."""

@@ -134,8 +134,12 @@ class StudyConfig(StrictModel):
     references: list[ReferenceNetworkConfig] = []
     """Networks made elsewhere that are scored beside the trials: files of TorchScript or ONNX, or
     `package.module:Name`."""
+    tensorboard: bool = True
+    """Whether trials' folders hold curves, values and slices for TensorBoard."""
     mlflow: str | None = None
     """Tracking URI of an MLflow server that trials are logged to."""
+    wandb: str | None = None
+    """Project, or entity/project, of Weights & Biases that trials are logged to."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the sampler."""
 

@@ -89,13 +89,3 @@ OnEvent = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """An ``on_event`` that does nothing."""
-
-
-def both(first: OnEvent, second: OnEvent) -> OnEvent:
-    """An ``on_event`` that calls one after the other."""
-
-    def handle(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return handle

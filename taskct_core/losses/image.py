@@ -52,12 +52,17 @@ class SSIMLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Where the images are: one that is made anew for every batch would have to be copied there.
-        self.register_buffer("window", SSIM(win_size=SSIM_WINDOW, channel=1).win, persistent=False)
+        self.register_buffer("window", gaussian_window(), persistent=False)
 
     def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
         require_window(min(full_dose.shape[-2:]))
         return 1 - ssim(reconstruction, full_dose, data_range=PERCENT, win=self.window)
+
+
+def gaussian_window() -> torch.Tensor:
+    """The window ``(1, 1, 1, 11)`` of pytorch-msssim, to be kept where the images are: it would make one a batch."""
+    window: torch.Tensor = SSIM(win_size=SSIM_WINDOW, channel=1).win
+    return window
 
 
 def require_window(side: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from monai.metrics.regression import compute_ms_ssim
 from torch import nn
 
-from taskct_core.losses.image import PERCENT, SSIM_WINDOW, require_window
+from taskct_core.losses.image import PERCENT, SSIM_WINDOW, gaussian_window, require_window
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
 SMALLEST_SIDES = (SSIM_WINDOW, 22, 44, 99, 161)  # pixels: what MONAI and pytorch-msssim accept
@@ -20,10 +20,16 @@ class MSSSIMLoss(nn.Module):
     divided by their sum.
     """
 
+    window: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", gaussian_window(), persistent=False)
+
     def forward(self, reconstruction: torch.Tensor, full_dose: torch.Tensor) -> torch.Tensor:
         weights = scale_weights(min(full_dose.shape[-2:]))
         if len(weights) == len(WEIGHTS):
-            return 1 - pytorch_msssim.ms_ssim(reconstruction, full_dose, data_range=PERCENT)
+            return 1 - pytorch_msssim.ms_ssim(reconstruction, full_dose, data_range=PERCENT, win=self.window)
         # pytorch-msssim (separable, so faster) insists on room for five scales; MONAI takes fewer.
         return (
             1

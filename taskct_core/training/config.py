@@ -79,6 +79,12 @@ class TrialConfig(StrictModel):
     """How many networks between a front's ends validation chooses from."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of weights, order and fresh samples."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """That networks are called in while they train; losses, weights and scores are float32 in any case."""
+    channels_last: bool = False
+    """Memory layout of the networks' weights and activations."""
+    compile: bool = False
+    """Whether training steps call the networks compiled, by `torch.compile`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

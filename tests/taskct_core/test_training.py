@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from taskct_core.contracts.rows import SliceRow
 from taskct_core.errors import ConfigError, DataError, TrainingError
@@ -34,6 +35,7 @@ from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.measured import READ_EVERY
 from taskct_core.training.trial import Training, build_training
+from taskct_core.training.weight_average import WeightAverage
 
 Batch = dict[str, Any]
 COLUMNS = {LOSS, LOSS_IMAGE, LOSS_TASK, GRADIENT_NORM_IMAGE, GRADIENT_NORM_TASK, "samples"}
@@ -399,6 +401,29 @@ def test_what_is_scored_is_the_moving_average_of_the_weights(
     training.keep(training.evaluate(batches), {})
     for name, value in expected.items():
         torch.testing.assert_close(training.kept.weights["reconstructor"][name], value)
+
+
+def test_the_average_is_pytorchs_own_and_goes_on_from_its_checkpoints() -> None:
+    """Earlier versions kept an ``AveragedModel``, whose state lies in the checkpoints of studies."""
+
+    def average(averaged: torch.Tensor, current: torch.Tensor, seen: torch.Tensor | int) -> torch.Tensor:
+        return averaged.lerp(current, 1 - min(0.4, (1 + float(seen)) / (10 + float(seen))))
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    theirs, ours = AveragedModel(module, avg_fn=average), WeightAverage(module, decay=0.4)
+    for step in range(8):
+        module(torch.rand(2, 1, 8, 8))
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.rand_like(parameter))
+        theirs.update_parameters(module)
+        ours.update(module)
+        assert set(ours.state_dict()) == set(theirs.state_dict())
+        assert equal(ours.state_dict(), theirs.state_dict())
+        if step == 4:
+            ours = WeightAverage(module, decay=0.4)
+            ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
 
 
 @pytest.mark.parametrize(
