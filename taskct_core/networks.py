@@ -35,6 +35,19 @@ class PadToMultiple(nn.Module):
         return output[..., :height, :width]
 
 
+def without_own_padding(network: nn.Module) -> nn.Module:
+    """MONAI's ``BasicUNet``, no longer padding what it joins, for use within :class:`PadToMultiple`, where nothing is left to pad.
+
+    MONAI pads by a width of zero even then, an operation that PyTorch 2.13 compiles to one that fails.
+    """
+    from monai.networks.nets.basic_unet import UpCat  # takes seconds, which not everyone here needs
+
+    for module in network.modules():
+        if isinstance(module, UpCat):
+            module.is_pad = False
+    return network
+
+
 def load_weights(network: nn.Module, path: str, setting: str, architecture_setting: str) -> None:
     """Fill a network with a ``state_dict`` from a ``.safetensors`` file or one that ``torch.save`` wrote.
 

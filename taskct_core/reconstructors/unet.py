@@ -6,7 +6,7 @@ from typing import Literal
 
 from monai.networks.nets import BasicUNet
 
-from taskct_core.networks import PadToMultiple
+from taskct_core.networks import PadToMultiple, without_own_padding
 from taskct_core.reconstructors.residual import Residual
 
 
@@ -21,4 +21,4 @@ class ResidualUNet(Residual):
     def __init__(self, width: int = 16, norm: Literal["instance", "batch"] = "instance") -> None:
         features = (width, width, 2 * width, 4 * width, 8 * width, width)
         network = BasicUNet(2, 1, 1, features=features, norm=(norm, {"affine": True}))
-        super().__init__(PadToMultiple(network, multiple=16), last=network.final_conv)
+        super().__init__(PadToMultiple(without_own_padding(network), multiple=16), last=network.final_conv)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet
 from torch import nn
 
-from taskct_core.networks import PadToMultiple
+from taskct_core.networks import PadToMultiple, without_own_padding
 
 
 def unet(num_classes: int, width: int = 16) -> nn.Module:
@@ -17,8 +17,8 @@ def unet(num_classes: int, width: int = 16) -> nn.Module:
     Not its ``UNet``, whose first convolution strides: that one never sees full resolution, and was seen to
     miss nearly all tumours at 64 pixels where this one finds them.
     """
-    network = BasicUNet(2, 1, num_classes, features=(width, width, 2 * width, 4 * width, 8 * width, width))
-    return PadToMultiple(network, 16)
+    features = (width, width, 2 * width, 4 * width, 8 * width, width)
+    return PadToMultiple(without_own_padding(BasicUNet(2, 1, num_classes, features=features)), 16)
 
 
 def segresnet(num_classes: int, width: int = 16, depth: int = 4) -> nn.Module:

@@ -24,6 +24,11 @@ Batch = dict[str, Any]
 QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 4}
 DEFAULTS: dict[str, Any] = {"precision": "fp32", "channels_last": False, "compile": False}
 
+# PyTorch's own compiler asks for the gradient of an intermediate image where it splits a network in parts.
+_TOLD_BY_TORCH = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
+
 
 @pytest.fixture
 def task_network() -> Any:
@@ -135,6 +140,7 @@ def test_networks_whose_weights_change_with_each_batch_are_not_compiled(way: str
         TrialConfig.parse(values)
 
 
+@_TOLD_BY_TORCH
 @pytest.mark.slow
 def test_a_compiled_training_gives_the_same_numbers(task_network: Any, batches: list[Batch]) -> None:
     plain, compiled = (training_of(task_network, compile=value) for value in (False, True))
@@ -143,6 +149,7 @@ def test_a_compiled_training_gives_the_same_numbers(task_network: Any, batches: 
     assert set(compiled.state_dict()["reconstructor"]) == set(plain.state_dict()["reconstructor"])
 
 
+@_TOLD_BY_TORCH
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", RECONSTRUCTORS)
 def test_every_architecture_can_be_compiled(
