@@ -188,8 +188,8 @@ def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
     gain, seen = gains
     share = max(seen, 0.0) / gain
     if seen >= LEAST_SHARE_SEEN * gain:
-        return f"a second network sees {share:.0%} of it"
-    return f"a second network sees only {share:.0%} of it: the frozen one is being fooled"
+        return f"A second task network sees {100 * share:.0f} % of the gain in Dice"
+    return f"A second task network sees only {100 * share:.0f} % of the gain in Dice: the frozen one is being fooled"
 
 
 def second_opinion(table: ResultsTable, one: Contestant, other: Contestant) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -55,11 +56,16 @@ def _shown_contestants(table: ResultsTable) -> dict[Contestant, str]:
     base = baseline(table)
     reasons: dict[Contestant, list[str]] = {}
     for pick in [*chosen, *([base] if base else [])]:
-        reasons.setdefault(contestant(table, pick.trial), []).append(pick.why)
+        reasons.setdefault(known_as(reasons, contestant(table, pick.trial)), []).append(pick.why)
     if shown_whole(table):
         for trial in _first_trials(table):
             reasons.setdefault(contestant(table, trial), [])
     return {one: "; ".join(dict.fromkeys(why)) for one, why in reasons.items()}
+
+
+def known_as(known: Iterable[Contestant], one: Contestant) -> Contestant:
+    """The one of the known with the same trials, else this one: each seed of a configuration gives it its own label."""
+    return next((other for other in known if other.trials == one.trials), one)
 
 
 def chosen_trials(table: ResultsTable) -> list[int]:

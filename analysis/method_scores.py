@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.contestants import MOST_SHOWN, Contestant, alpha_of, contestant, shown_contestants, shown_whole
+from analysis.contestants import (
+    MOST_SHOWN,
+    Contestant,
+    alpha_of,
+    contestant,
+    known_as,
+    shown_contestants,
+    shown_whole,
+)
 from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
+from analysis.metric_info import metric_range
 from analysis.names import method_name
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample
@@ -58,9 +67,13 @@ def printed_methods(table: ResultsTable, frame: pd.DataFrame | None = None) -> p
         frame: its ``methods_table``, if that is at hand.
     """
     frame = methods_table(table) if frame is None else frame
+    named = shown_whole(table)
     scored = scored_columns(frame, shown_metrics(table))
     texts: dict[str, list[str]] = {
-        "method": frame["name"].tolist(),
+        "method": [
+            name if named or trial < 0 else f"{name}, {_trained_as(table, trial)}"
+            for trial, name in frame["name"].items()
+        ],
         "seeds": [
             str(n) if trials else "–" for n, trials in zip(frame["seeds"], frame["trials"], strict=True)
         ],
@@ -98,7 +111,7 @@ def shown_rows(table: ResultsTable) -> dict[Contestant, str]:
     bound = {one: why for one, why in references.items() if one.trials[0] == table.reference("full_dose")}
     trained = dict(shown_contestants(table))
     for trial in front_trials(table)[:MOST_SHOWN]:
-        trained.setdefault(contestant(table, trial), "on the front")
+        trained.setdefault(known_as(trained, contestant(table, trial)), "on the front")
     if shown_whole(table):
         modes = {mode: place for place, mode in enumerate(MODES)}
 
@@ -195,16 +208,9 @@ def _ends(
     _, draws = method_draws(samples, scored, metric)
     first = [method.trials[0] for method in scored]
     # Few seeds give wide intervals, but none may promise a score that no method can have.
-    ends = np.clip(statistics.percentile_interval(draws), *_range(metric))
+    ends = np.clip(statistics.percentile_interval(draws), *metric_range(metric))
     low, high = (pd.Series(end, index=first) for end in ends)
     return low.reindex(empty.index), high.reindex(empty.index)
-
-
-def _range(metric: str) -> tuple[float, float]:
-    """The values that a metric can have."""
-    if metric.startswith(("dice", "surface_dice", "tumour_recall", "tumour_f1")):
-        return 0.0, 1.0
-    return (0.0 if metric.startswith(("hd95", "volume_error")) else -np.inf), np.inf
 
 
 def _with_gap(
@@ -234,6 +240,12 @@ def _with_gap(
     for column, values in zip(ends[1:], (low, high), strict=True):
         frame[column] = pd.Series(np.where(others, values, np.nan), index=first).reindex(frame.index)
     return frame
+
+
+def _trained_as(table: ResultsTable, trial: int) -> str:
+    """What a trial's number does not say: its mode and alpha."""
+    alpha = alpha_of(table, trial)
+    return _method(table, trial) + ("" if alpha is None else f", alpha {alpha:.3g}")
 
 
 def _method(table: ResultsTable, trial: int) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.contestants import Contestant, contestant, shown_contestants
 from analysis.method_draws import basis, method_draws
+from analysis.metric_info import metric_range
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, patient_scores
 from analysis.selection import baseline
@@ -95,7 +96,9 @@ def _differences(
     one = [sides.index(side) for side, _ in pairs]
     other = [sides.index(side) for _, side in pairs]
     differences = draws[:, one] - draws[:, other]
-    low, high = statistics.percentile_interval(differences)
+    least, most = metric_range(metric)
+    # Few patients give wide intervals, but none may promise a difference that no two scores can have.
+    low, high = np.clip(statistics.percentile_interval(differences), least - most, most - least)
     return pd.DataFrame(
         {
             "name": [one.label for one, _ in pairs],

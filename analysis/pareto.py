@@ -33,9 +33,8 @@ def non_dominated(points: Points, directions: Sequence[str]) -> NDArray[np.bool_
     remaining = remaining[np.lexsort(costs[remaining].T[::-1])]
     while remaining.size:
         best = costs[remaining[0]]
-        difference = costs[remaining] - best
-        front[remaining[(difference == 0).all(axis=1)]] = True
-        remaining = remaining[(difference < 0).any(axis=1)]
+        front[remaining[(costs[remaining] == best).all(axis=1)]] = True
+        remaining = remaining[(costs[remaining] < best).any(axis=1)]
     return front
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
+from analysis.metric_info import metric_range
 from analysis.results_table import ResultsTable
 from analysis.statistics import Array, Resamples
 from analysis.unavailable import Unavailable
@@ -205,7 +206,7 @@ def intervals(
         found = list(dict.fromkeys(samples.trials))
         score = np.stack([score[samples.columns_of([trial])].mean() for trial in found])
         means = [draws[:, samples.columns_of([trial])].mean(axis=1) for trial in found]
-        low, high = statistics.percentile_interval(np.stack(means, axis=1))
+        low, high = np.clip(statistics.percentile_interval(np.stack(means, axis=1)), *metric_range(metric))
         blocks.append(
             pd.DataFrame({"trial": found, "metric": metric, "score": score, "low": low, "high": high})
         )

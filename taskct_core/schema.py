@@ -232,7 +232,7 @@ def _bias_metrics() -> dict[str, Metric]:
     ranges |= {structure: f"pixels labelled {structure}" for structure in STRUCTURES}
     return {
         f"bias_{tissue}": Metric(
-            f"Bias {tissue}",
+            f"Bias {'soft tissue' if tissue == 'soft' else tissue}",
             f"size of the mean error against the full-dose image in {where} that no other tissue touches, all slices "
             "pooled",
             direction="minimize",

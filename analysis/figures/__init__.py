@@ -290,7 +290,7 @@ FIGURES: dict[str, FigureSpec] = {
     "lesions_against_dice": FigureSpec(
         "correlation",
         "Does Dice's winner also see lesions better?",
-        "d' of a channelised Hotelling observer for lesions that were inserted into livers before the scan, at places and "
+        "Detectability d' of a channelised Hotelling observer for lesions that were inserted into livers before the scan, at places and "
         "of a look that it knows; whiskers are 95 % intervals over the places. Up: lesions are easier to tell from none. What is "
         "named best was best on validation.",
         compute_lesions_against_dice,
@@ -299,7 +299,8 @@ FIGURES: dict[str, FigureSpec] = {
     "image_quality_profile": FigureSpec(
         "correlation",
         "Detectability, noise and sharpness in the liver",
-        "Measured on the inserted lesions and discs, method by method. Less noise with a lower mean frequency or a lower "
+        "Measured on the inserted lesions and discs, method by method; lines of d' are 95 % intervals over places and training "
+        "runs. Less noise with a lower mean frequency or a lower "
         "TTF is noise that was smoothed away together with detail.",
         compute_image_quality_profile,
         draw_method_profiles,

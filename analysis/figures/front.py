@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -18,6 +19,7 @@ from analysis.figures.points import (
 from analysis.names import method_name
 
 _FEW_POINTS = 300  # more are drawn smaller
+_LABEL_ROOM = (0.5, 0.15)  # shares of the points' spans in which a label beside a point may meet another
 
 
 def draw_front(data: FrontData) -> go.Figure:
@@ -57,13 +59,17 @@ def draw_front(data: FrontData) -> go.Figure:
     return figure
 
 
-def _label_sides(named: pd.Series, every: pd.Series) -> list[str]:
-    """Towards the middle of the chart, below and above by turns."""
-    middle = (every.min() + every.max()) / 2
-    return [
-        f"{'bottom' if k % 2 == 0 else 'top'} {'left' if x > middle else 'right'}"
-        for k, x in enumerate(named)
-    ]
+def _label_sides(named: pd.DataFrame, data: FrontData) -> list[str]:
+    """Away from the dominated points; on the other side of its point where the label before it is near."""
+    side = "right" if data.directions[0] == "maximize" else "left"
+    outside, inside = ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top")
+    spans = [float(np.ptp(data.points[axis].astype(float))) or 1.0 for axis in (data.x, data.y)]
+    places = named[[data.x, data.y]].astype(float).to_numpy() / spans
+    sides: list[str] = []
+    for k, place in enumerate(places):
+        is_near = k > 0 and bool((abs(place - places[k - 1]) < _LABEL_ROOM).all())
+        sides.append(inside if is_near and sides[-1] == outside else outside)
+    return [f"{height} {side}" for height in sides]
 
 
 def _show_points(figure: go.Figure, data: FrontData) -> None:
@@ -76,16 +82,19 @@ def _show_points(figure: go.Figure, data: FrontData) -> None:
         ]
     ).astype(float)
     bound = [] if data.upper_bound is None else [data.upper_bound]
-    for update, values in (
-        (figure.update_xaxes, shown[data.x].tolist()),
-        (figure.update_yaxes, [*shown[data.y].tolist(), *bound]),
+    for update, values, direction in (
+        (figure.update_xaxes, shown[data.x].tolist(), data.directions[0] if data.labels else None),
+        (figure.update_yaxes, [*shown[data.y].tolist(), *bound], None),
     ):
         margin = 0.1 * (max(values) - min(values)) or 0.01 * abs(values[0]) or 1.0
-        update(range=[min(values) - margin, max(values) + margin])
+        low, high = (
+            3 if direction == better else 1 for better in ("minimize", "maximize")
+        )  # room for labels
+        update(range=[min(values) - low * margin, max(values) + high * margin])
 
 
 def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
-    """Texts beside the named trials, above and below by turns so that neighbours do not meet; a ring round one."""
+    """Texts beside the named trials, where the front has no points; a ring round one."""
     named = by_trial.loc[list(data.labels)].sort_values([data.x, data.y])
     traces = []
     if len(named):
@@ -96,9 +105,7 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 customdata=named.index.tolist(),
                 mode="text",
                 text=[data.labels[int(trial)] for trial in named.index],
-                textposition=_label_sides(
-                    named[data.x], pd.concat([data.points[data.x], data.references[data.x]])
-                ),
+                textposition=_label_sides(named, data),
                 textfont={"size": 12},
                 hoverinfo="skip",
                 cliponaxis=False,

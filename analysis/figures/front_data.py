@@ -158,7 +158,7 @@ def _alpha_scale(points: pd.DataFrame, continuous: dict[int, pd.DataFrame]) -> A
 
 
 def _labels(table: ResultsTable, shown: set[int]) -> tuple[dict[int, str], int | None]:
-    """What is written beside the trials that the text names, with their alpha, and which is recommended."""
+    """What is written beside the trials that the text names, and which is recommended; its alpha stands above the chart."""
     best = recommended(table)
     base = baseline(table)
     labels: dict[int, str] = {}
@@ -166,8 +166,7 @@ def _labels(table: ResultsTable, shown: set[int]) -> tuple[dict[int, str], int |
         alpha = alpha_of(table, pick.trial)
         labels[pick.trial] = short_why(table, pick) if alpha is None else f"alpha {alpha:.3g}"
     if best is not None:
-        alpha = alpha_of(table, best.trial)
-        labels[best.trial] = "recommended" if alpha is None else f"recommended, alpha {alpha:.3g}"
+        labels[best.trial] = "recommended"
     labels = {trial: text for trial, text in labels.items() if trial in shown}
     return labels, best.trial if best is not None and best.trial in shown else None
 

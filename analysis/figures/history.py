@@ -19,6 +19,7 @@ from analysis.unavailable import Unavailable
 from taskct_core import schema as S
 
 _MOST_POINTS_A_CURVE = 40
+_EACH_EPOCH_NAMED = 10  # at most so many epochs have a tick each
 _MOST_CURVES = 300  # of more trials, those of the front and the best by the metric
 
 
@@ -139,6 +140,8 @@ def draw_learning_curves(data: LearningCurveData) -> go.Figure:
     """One line a trial; a cross ends those that were pruned, a ring those still running."""
     colours = style.colours_of(data.curves)
     figure = style.figure(x="epoch", y=style.metric_label(data.metric), height=380)
+    if data.curves["epoch"].max() <= _EACH_EPOCH_NAMED:
+        figure.update_xaxes(dtick=1)  # there is no epoch 1.5
     for architecture, group in data.curves.groupby("architecture"):
         figure.add_trace(_lines(group, str(architecture), colours[str(architecture)]))
     ends = data.curves.groupby("trial").last().reset_index()

@@ -54,7 +54,7 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
         hovertemplate="%{y:.3g} at %{x:.4g} photons<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(type="log")
+    _write_doses(figure, data)
     if what == "gain":
         figure.add_annotation(
             text=words_of(data), xref="paper", yref="paper", x=0, y=1.08, showarrow=False, xanchor="left"
@@ -63,6 +63,13 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
             line = {"color": style.OKABE_ITO["vermillion"], "dash": "dash", "width": 1.5}
             figure.add_vline(x=data.starts_to_pay, line=line)
     return figure
+
+
+def _write_doses(figure: go.Figure, data: OverDose) -> None:
+    """The doses themselves along the axis, which a grid of decades would leave a reader to guess."""
+    doses = data.rows[S.PHOTONS_PER_RAY].tolist()
+    texts = [f"{dose:,.0f}" if dose >= 100 else f"{dose:.3g}" for dose in doses]
+    figure.update_xaxes(type="log", tickvals=doses, ticktext=texts)
 
 
 def words_of(data: OverDose) -> str:
@@ -80,7 +87,7 @@ def draw_alpha_over_dose(data: OverDose) -> go.Figure:
     figure.add_scatter(
         x=data.rows[S.PHOTONS_PER_RAY].tolist(),
         y=_ALPHA_SCALE.positions(data.rows["alpha"]).tolist(),
-        text=[f"{alpha:.4g}" for alpha in data.rows["alpha"]],
+        text=[f"{alpha:.3g}" for alpha in data.rows["alpha"]],
         mode="lines+markers+text",
         textposition="top center",
         line={"color": style.OKABE_ITO["blue"], "width": 2},
@@ -88,7 +95,7 @@ def draw_alpha_over_dose(data: OverDose) -> go.Figure:
         hovertemplate="alpha %{text} at %{x:.4g} photons<extra></extra>",
         showlegend=False,
     )
-    figure.update_xaxes(type="log")
+    _write_doses(figure, data)
     positions, texts = zip(*_ALPHA_SCALE.ticks(), strict=True)
     figure.update_yaxes(tickvals=positions, ticktext=texts)
     return figure

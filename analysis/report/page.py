@@ -20,7 +20,7 @@ from analysis.report.chart_key import trial_key
 from analysis.report.front_slider import front_sliders
 from analysis.report.methods_prose import methods_prose
 from analysis.report.methods_text import methods_text
-from analysis.report.table_html import front_html, methods_html
+from analysis.report.table_html import front_html, methods_html, with_minus_signs
 from analysis.report.trial_store import filters, trial_store
 from analysis.results_table import ResultsTable
 from analysis.selection import baseline, recommended
@@ -73,7 +73,7 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             table=table,
             reload_seconds=reload_seconds,
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            summary=summarise(table),
+            summary=[with_minus_signs(sentence) for sentence in summarise(table)],
             sections=SECTIONS,
             figures=figures,
             view=view,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -28,7 +29,7 @@ def methods_html(table: ResultsTable) -> dict[str, Any]:
     printed = printed_methods(table, frame)
     return {
         "head": list(printed),
-        "rows": printed.to_numpy().tolist(),
+        "rows": [list(map(with_minus_signs, row)) for row in printed.to_numpy().tolist()],
         "basis": interval_basis(table),
         "own": any(column.endswith(S.OWN_NETWORK_SUFFIX) for column in frame),
         "audit": any(column.endswith(S.AUDIT_NETWORK_SUFFIX) for column in frame),
@@ -54,6 +55,11 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
             }
         )
     return {"head": [column_title(c) for c in columns], "rows": rows}
+
+
+def with_minus_signs(text: str) -> str:
+    """A text to be read, in which a hyphen before a number that is no part of a name is a minus sign."""
+    return re.sub(r"(?<![\w-])-(?=[\d.])", "\N{MINUS SIGN}", text)
 
 
 def _cell(column: str, value: object) -> dict[str, Any]:

@@ -39,10 +39,15 @@ def _without(folder: Path, *names: str) -> Path:
 
 
 def _strange_names(folder: Path) -> Path:
-    write_study(folder, Recipe(trials=4, name="</script><b>&"))
+    return _renamed(folder, "my.package:<script>alert(1)</script>", name="</script><b>&")
+
+
+def _renamed(folder: Path, architecture: str, **values: object) -> Path:
+    """A study in which the U-Net has another name."""
+    write_study(folder, Recipe(trials=4, **values))
     table = pd.read_parquet(folder / StudyFolder.results)
     is_unet = table["config_architecture"] == "unet"
-    table.loc[is_unet, "config_architecture"] = "my.package:<script>alert(1)</script>"
+    table.loc[is_unet, "config_architecture"] = architecture
     write_table(folder / StudyFolder.results, table)
     return folder
 
@@ -88,6 +93,8 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
     "no panel slices": lambda folder: _without(folder, StudyFolder.panel_slices),
     "broken panel": lambda folder: _broken_panel(folder),
     "strange names": _strange_names,
+    "names of 300 characters": lambda folder: _renamed(folder, f"my_package.{'deep_' * 57}:Net"),
+    "infinite scores": _edited(lambda rows: _infinite_scores(rows), trials=4, panels=False, configs=False),
     "own objective": _own_objective,
     "samples of references only": lambda folder: _samples_of_references(folder),
 }
@@ -96,6 +103,13 @@ STUDIES: dict[str, Callable[[Path], Path]] = {
 def _blank_every_third(rows: pd.DataFrame) -> pd.DataFrame:
     metrics = [name for name in S.METRICS if name in rows]
     rows.loc[rows.index % 3 == 0, metrics] = np.nan
+    return rows
+
+
+def _infinite_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """As a network that gives the full-dose image back, or that divides by zero, is scored."""
+    rows.loc[rows[S.TRIAL] == 0, S.PRIMARY_PSNR] = np.inf
+    rows.loc[rows[S.TRIAL] == 1, [S.PRIMARY_PSNR, S.PRIMARY_DICE]] = -np.inf
     return rows
 
 

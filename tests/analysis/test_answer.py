@@ -167,6 +167,10 @@ def test_the_front_is_coloured_by_alpha_and_names_what_the_text_names(told: Any)
     for trace in markers:
         alphas = told.trials.loc[list(trace.customdata), "config_alpha"]
         assert list(trace.marker.color) == pytest.approx(data.alpha.positions(alphas).tolist())
+    texts = next(trace for trace in figure.data if trace.mode == "text")
+    assert all(place.endswith("right") for place in texts.textposition)  # where a front has no points
+    low, high = figure.layout.xaxis.range
+    assert (high - max(texts.x)) / (high - low) > 0.2  # and room for the words
     axis = figure.layout.coloraxis
     every = [colour for trace in markers for colour in trace.marker.color]
     assert axis.cmin <= min(every) and max(every) <= axis.cmax

@@ -10,7 +10,15 @@ from study_factory import Recipe, plain_scores, write_study
 import analysis
 from analysis import paired_differences, sample_scores, selection
 from analysis.contestants import contestant
-from analysis.method_scores import GAP_CLOSED, interval_basis, methods_table, with_interval
+from analysis.method_scores import (
+    GAP_CLOSED,
+    interval_basis,
+    methods_table,
+    printed_methods,
+    shown_rows,
+    with_interval,
+)
+from analysis.report.table_html import with_minus_signs
 from analysis.statistics import as_observed
 from analysis.summary import summarise
 from analysis.unavailable import Unavailable
@@ -77,6 +85,27 @@ def test_seeds_of_a_configuration_count_together_and_repeats_of_a_seed_once(many
     repeated = many_patients.rows.assign(config_seed=0.0)
     again = analysis.ResultsTable(many_patients.folder, repeated, many_patients.samples, many_patients.study)
     assert contestant(again, 0).trials == (0,)
+
+
+def test_a_configuration_is_one_row_whichever_of_its_seeds_was_chosen(many_patients):
+    trials = [one.trials for one in shown_rows(many_patients)]
+    assert any(len(of_one) == 3 for of_one in trials) and len(set(trials)) == len(trials)
+    named = [name for name in printed_methods(many_patients)["method"] if name.startswith("trial ")]
+    assert named and all("task-adaptive, alpha " in name or "reconstruction-only" in name for name in named)
+
+
+def test_no_interval_promises_a_difference_that_scores_cannot_have(tmp_path):
+    table = analysis.load(write_study(tmp_path, Recipe(patients=2, slices=1, noise=6.0, panels=False)))
+    rows = analysis.compare_methods(table).rows
+    widths = {S.PRIMARY_DICE: 1, S.PRIMARY_SSIM: 2}
+    for metric, most in widths.items():
+        found = rows[rows["metric"] == metric]
+        assert len(found) and found["low"].min() >= -most and found["high"].max() <= most
+    assert rows.loc[rows["metric"] == S.PRIMARY_DICE, "high"].max() == 1  # which it would otherwise pass
+
+
+def test_minus_signs_are_for_numbers_and_not_for_names():
+    assert with_minus_signs("volume-4: -3.2 to -1 dB (-12 %)") == "volume-4: −3.2 to −1 dB (−12 %)"
 
 
 def test_choices_are_made_on_validation_not_on_test(tmp_path):

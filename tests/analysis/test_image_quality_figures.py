@@ -15,6 +15,7 @@ import analysis
 from analysis.attainment import attainment
 from analysis.figures import FIGURES
 from analysis.figures.across_tasks import BETTER, MIDDLE, compute_across_tasks, draw_across_tasks
+from analysis.figures.image_quality import _ends_over_runs
 from analysis.figures.over_dose import compute_studies_over_dose, draw_over_dose, words_of
 from analysis.over_dose import starts_to_pay
 from analysis.report.page import _figures
@@ -65,6 +66,18 @@ def test_the_winner_in_dice_need_not_be_the_one_in_lesions(measured: ResultsTabl
     assert {"FBP", "Full dose"} <= set(data.rows["name"])
     sentence = next(text for text in analysis.summarise(measured) if "inserted" in text)
     assert "has d' 2.00 (1.60 to 2.50), the one with the best d' there 3.00" in sentence
+
+
+def test_ends_of_a_mean_over_runs_hold_places_and_runs() -> None:
+    """The half width is the root of the sum of squares of what places leave open and of Student's t over runs."""
+    ends = {f"{S.DPRIME}_low": [1.6, 1.6, 1.6], f"{S.DPRIME}_high": [2.5, 2.5, 2.5]}
+    equal = pd.DataFrame({S.DPRIME: [2.0, 2.0, 2.0], **ends})
+    assert _ends_over_runs(equal, S.DPRIME) == pytest.approx((1.6, 2.5))
+    assert _ends_over_runs(equal[:1], S.DPRIME) == pytest.approx((1.6, 2.5))
+    reach = 4.302653 * 0.3 / np.sqrt(3)  # t of two degrees of freedom times the error of the mean
+    low, high = _ends_over_runs(equal.assign(**{S.DPRIME: [1.7, 2.0, 2.3]}), S.DPRIME)
+    assert (low, high) == pytest.approx((2 - np.hypot(0.4, reach), 2 + np.hypot(0.5, reach)))
+    assert all(map(np.isnan, _ends_over_runs(equal, S.NOISE_HU)))
 
 
 def test_bias_has_its_sign(measured: ResultsTable) -> None:
@@ -120,7 +133,9 @@ def test_studies_of_several_doses_show_gain_gap_and_alpha(doses: list[Path]) -> 
     assert data.starts_to_pay == np.inf and "every dose" in words_of(data)
     assert data.rows["alpha"].between(0.01, 1).all() and data.rows["gap"].between(0, 1).all()
     for what in ("gain", "gap", "cost"):
-        assert draw_over_dose(data, what).data[0].x == (500, 2000, 8000)
+        figure = draw_over_dose(data, what)
+        assert figure.data[0].x == figure.layout.xaxis.tickvals == (500, 2000, 8000)
+        assert figure.layout.xaxis.ticktext == ("500", "2,000", "8,000")
 
 
 def test_methods_with_three_seeds_are_compared_across_studies(doses: list[Path]) -> None:

@@ -108,3 +108,9 @@ def test_gap_closed_is_the_share_of_the_way_and_nan_without_a_gap():
     assert pareto.gap_closed(0.75, 0.5, 1.0) == 0.5
     assert np.isnan(pareto.gap_closed(0.7, 0.5, 0.5))
     assert np.isnan(pareto.gap_closed(30.0, 25.0, np.inf))
+
+
+def test_infinite_scores_are_compared_like_others():
+    """As of a network that gives the full-dose image back, whose PSNR is infinite."""
+    points = np.array([[np.inf, 1], [np.inf, 2], [0, 3], [-np.inf, -np.inf]])
+    assert pareto.non_dominated(points, ["maximize"] * 2).tolist() == [False, True, True, False]

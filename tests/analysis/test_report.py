@@ -103,6 +103,13 @@ def check_page(page: str) -> None:
     assert "<script>alert(1)" not in page and "</script><b>&" not in page and page.count("</html>") == 1
     sections = re.findall(r'<section id="([^"]+)"(.*?)</section>', body, flags=re.S)
     assert len(sections) == 11
+    data = "".join(re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.S))
+    assert "&lt;" not in data.replace("&lt;script", "").replace("&lt;/script", ""), (
+        "our own tags shown as text"
+    )
+    assert not re.search(r"[a-z]\.(?:<[^>]+>)*[A-Z]", dict(sections)["answer"]), (
+        "sentences run into each other"
+    )
     for section, content in sections:
         assert len(re.sub(r"<[^>]+>", "", content).split()) > 5, f"section {section} says nothing"
 

@@ -57,7 +57,7 @@
         const cell = cells[k][row];
         grid.append(figure(`${trial.title}, ${patients[row]}`, cell.scores.join(" · "), element("img", undefined, { src: cell.picture, alt: `${trial.title}, ${patients[row]}` })));
       });
-      const words = `blue ${-LIMIT_HU} HU, white 0, red +${LIMIT_HU} HU`;
+      const words = `blue −${LIMIT_HU} HU, white 0, red +${LIMIT_HU} HU`;
       grid.append(figure(`${a.title} minus ${b.title}`, words, await difference(cells[0][row].grey, cells[1][row].grey, "Difference of the two images")));
     }
     return grid;
