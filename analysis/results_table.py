@@ -181,9 +181,9 @@ class ResultsTable:
         return 0 if self.runs.empty else int(self.runs[S.FOLD].nunique())
 
     def complete_scores(self, split: str, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """``scores`` of the complete trials only: what a front may be made of."""
+        """``scores`` of the complete trials only: what a front may be made of. An infinite one is none: NaN."""
         scores = self.scores(split, metrics)
-        return scores.loc[scores.index.intersection(self._complete)]
+        return scores.loc[scores.index.intersection(self._complete)].replace([np.inf, -np.inf], np.nan)
 
     @cached_property
     def _complete(self) -> pd.Index:

@@ -19,6 +19,7 @@ from analysis.figures.points import (
 from analysis.names import method_name
 
 _FEW_POINTS = 300  # more are drawn smaller
+_GAP = "\N{NO-BREAK SPACE}" * 2  # between a point, which may be ringed, and its label
 _LABEL_ROOM = (0.5, 0.15)  # shares of the points' spans in which a label beside a point may meet another
 
 
@@ -104,7 +105,7 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 y=named[data.y].tolist(),
                 customdata=named.index.tolist(),
                 mode="text",
-                text=[data.labels[int(trial)] for trial in named.index],
+                text=[f"{_GAP}{data.labels[int(trial)]}{_GAP}" for trial in named.index],
                 textposition=_label_sides(named, data),
                 textfont={"size": 12},
                 hoverinfo="skip",

@@ -42,7 +42,15 @@ def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
         "interval": f"{effect.low:+.{digits}f} to {effect.high:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
         "scores": f"{effect.score:.{digits}f} instead of {effect.other:.{digits}f}",
         "kind": "gain" if effect.is_gain else "cost",
-        "verdict": "; ".join(filter(None, [effect.verdict if found.enough_patients else "", effect.needed])),
+        "verdict": "; ".join(
+            filter(
+                None,
+                [
+                    effect.verdict if found.enough_patients else "",
+                    effect.needed.replace("needs", "a claim needs", 1),
+                ],
+            )
+        ),
     }
 
 
