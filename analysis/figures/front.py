@@ -20,7 +20,7 @@ from analysis.names import method_name
 
 _FEW_POINTS = 300  # more are drawn smaller
 _GAP = "\N{NO-BREAK SPACE}" * 2  # between a point, which may be ringed, and its label
-_LABEL_ROOM = (0.5, 0.15)  # shares of the points' spans in which a label beside a point may meet another
+_LABEL_ROOM = (0.5, 0.15)  # shares of what is shown in which a label beside a point may meet another
 
 
 def draw_front(data: FrontData) -> go.Figure:
@@ -64,7 +64,8 @@ def _label_sides(named: pd.DataFrame, data: FrontData) -> list[str]:
     """Away from the dominated points; on the other side of its point where the label before it is near."""
     side = "right" if data.directions[0] == "maximize" else "left"
     outside, inside = ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top")
-    spans = [float(np.ptp(data.points[axis].astype(float))) or 1.0 for axis in (data.x, data.y)]
+    shown = pd.concat([data.points, data.references])[[data.x, data.y]].astype(float).to_numpy()
+    spans = np.where(np.ptp(shown, axis=0) > 0, np.ptp(shown, axis=0), 1.0)
     places = named[[data.x, data.y]].astype(float).to_numpy() / spans
     sides: list[str] = []
     for k, place in enumerate(places):

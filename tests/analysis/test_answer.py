@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,17 @@ def test_the_front_is_coloured_by_alpha_and_names_what_the_text_names(told: Any)
     axis = figure.layout.coloraxis
     every = [colour for trace in markers for colour in trace.marker.color]
     assert axis.cmin <= min(every) and max(every) <= axis.cmax
+
+
+def test_labels_of_near_points_stand_above_and_below(told: Any) -> None:
+    data = compute_front(told, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    first, second = data.points["trial"].tolist()[:2]
+    points = data.points.set_index("trial")
+    for axis in (data.x, data.y):  # as near as no label is high, where references lie far away
+        points.loc[second, axis] = points.loc[first, axis] + 1e-3
+    near = replace(data, points=points.reset_index(), labels={first: "one", second: "other"})
+    texts = next(trace for trace in draw_front(near).data if trace.mode == "text")
+    assert sorted(texts.textposition) == ["bottom right", "top right"]
 
 
 def test_names_of_a_study_make_no_links_in_charts(tmp_path: Path) -> None:
