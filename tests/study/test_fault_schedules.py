@@ -9,7 +9,7 @@ import optuna
 import pytest
 from fault_schedules import SETTINGS, reference, run_schedule
 
-from study.search import conductor
+from study.search.duplicates import Twins
 from study.search.lock import StudyLock
 from study.search.storage import opening
 from study.trials import epoch_log
@@ -34,7 +34,7 @@ DEFECTS = {
     "a torn journal is not mended": (opening, "mend_journal", lambda path: None),
     "a lost lock is not noticed": (StudyLock, "check", lambda self: None),
     "a torn epoch log is appended to": (epoch_log, "_ends_torn", lambda file: False),
-    "duplicates are not told from storage": (conductor, "twin_of", lambda number, trials: None),
+    "duplicates are not told from storage": (Twins, "of", lambda self, number, trials: None),
 }
 
 

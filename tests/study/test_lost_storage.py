@@ -190,10 +190,13 @@ def test_a_study_in_a_database_is_rebuilt_there(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finished_is_continued_with_its_own_values(tmp_path: Path) -> None:
-    experiment = experiment_of(trials=8, pruner={"name": "pareto_asha", "reduction_factor": 2})
+    experiment = experiment_of(trials=12, pruner={"name": "pareto_asha", "reduction_factor": 2})
+
+    killed: list[int] = []
 
     def kill(event: Event) -> None:
-        if isinstance(event, EpochReported) and event.trial == 7 and event.row["epoch"] == 2:
+        if isinstance(event, EpochReported) and event.trial >= 7 and event.row["epoch"] == 2:
+            killed.append(event.trial)
             raise Killed
 
     with pytest.raises(Killed):
@@ -202,13 +205,13 @@ def test_what_is_not_finished_is_continued_with_its_own_values(tmp_path: Path) -
     pruned = [record.trial for record in before if record.status == PRUNED]
     (tmp_path / StudyFolder.journal).unlink()
     rebuilt = rebuild_study(tmp_path)
-    assert pruned and rebuilt.left_running == sorted([*pruned, 7])
+    assert pruned and rebuilt.left_running == sorted([*pruned, *killed])
     after = read_records(load_study(tmp_path))
     assert [record.values for record in after] == [record.values for record in before]
     assert {after[trial].status for trial in rebuilt.left_running} == {RUNNING}
     records = run_experiment(experiment, tmp_path).trials
-    assert len(records) == 8 and {record.status for record in records} <= {COMPLETE, PRUNED}
-    assert [record.values for record in records] == [record.values for record in before]
+    assert len(records) == 12 and {record.status for record in records} <= {COMPLETE, PRUNED}
+    assert [record.values for record in records[: len(before)]] == [record.values for record in before]
 
 
 def test_a_trial_without_a_readable_configuration_is_set_aside_and_run_anew(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,16 +86,10 @@ def mlflow_runs(folder: Path) -> dict[int, Run]:
 
 def wandb_runs(folder: Path) -> dict[int, Run]:
     """From the offline files; those of one id are one run once they are synchronised, of equal steps the last counts."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
-    from wandb.sdk.internal.datastore import DataStore
-
     runs: dict[int, Run] = {}
-    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(path))
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_ctime_ns):
         alpha, trial, curve, status = 0.0, -1, {}, None
-        while (data := store.scan_data()) is not None:
-            record = Record.FromString(data)
+        for record in wandb_records(path):
             if record.HasField("run"):
                 config = {item.key: json.loads(item.value_json) for item in record.run.config.update}
                 alpha, trial = config["alpha"], config["trial"]
@@ -106,6 +101,23 @@ def wandb_runs(folder: Path) -> dict[int, Run]:
         earlier = dict(runs[trial].curve) if trial in runs else {}
         runs[trial] = Run(alpha, sorted((earlier | curve).items()), status)
     return runs
+
+
+def wandb_records(path: Path) -> list[Any]:
+    """All records of a run, once the last is there: W&B's own process writes them, and may be behind."""
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
+    from wandb.sdk.internal.datastore import DataStore
+
+    end = time.monotonic() + 30
+    while True:
+        store = DataStore()
+        store.open_for_scan(str(path))
+        records = []
+        while (data := store.scan_data()) is not None:
+            records.append(Record.FromString(data))
+        if (records and records[-1].HasField("exit")) or time.monotonic() > end:
+            return records
+        time.sleep(0.2)
 
 
 def named(items: Any) -> dict[str, Any]:
