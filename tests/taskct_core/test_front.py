@@ -173,6 +173,18 @@ def test_a_front_that_bends_inwards_is_reached_everywhere() -> None:
     assert {path.at(alpha / 1000).position for alpha in range(1001)} == {0, 0.25, 0.5, 0.75, 1}
 
 
+@pytest.mark.parametrize("broken", [(math.nan, math.nan), (1.0, math.nan), (math.inf, 0.5), (math.nan, 0.1)])
+def test_a_candidate_without_finite_losses_answers_for_no_alpha(broken: tuple[float, float]) -> None:
+    losses = [(2.0, 40.0), broken, (4.0, 20.0)]
+    path = FrontPath([Candidate(number / 2, *pair, {}) for number, pair in enumerate(losses)])
+    assert {path.at(alpha / 100).position for alpha in range(101)} == {0.0, 1.0}
+
+
+def test_candidates_that_have_no_loss_in_common_are_alike() -> None:
+    path = FrontPath([Candidate(0.0, math.nan, 1.0, {}), Candidate(1.0, 2.0, math.nan, {})])
+    assert [path.at(alpha).position for alpha in (0, 0.5, 1)] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("unknown", [math.nan, math.inf, 0.0])
 def test_losses_without_a_value_leave_the_choice_to_the_others(unknown: float) -> None:
     path = FrontPath([Candidate(0.0, 2.0, unknown, {}), Candidate(1.0, 1.0, unknown, {})])

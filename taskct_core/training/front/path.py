@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 _LEAST_LOSS = 1e-12  # below which losses are alike
-_WORST = 700.0  # the logarithm of a loss that is infinite
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,16 @@ class FrontPath:
     gets a larger task loss or a smaller image loss.
 
     Args:
-        candidates: in the order of their positions. A loss that is not known (NaN) is as good as any other.
+        candidates: in the order of their positions. One whose losses are not finite answers for no alpha; a loss that no
+            candidate has, such as the task loss of slices without labels, is left out of the choice.
     """
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = list(candidates)
-        losses = np.array([(c.loss_image, c.loss_task) for c in self.candidates])
-        logarithms = np.nan_to_num(
-            np.log(np.maximum(losses, _LEAST_LOSS)), nan=0.0, posinf=_WORST, neginf=-_WORST
-        )
-        self._on_front = [c for c, on in zip(self.candidates, _unbeaten(logarithms), strict=True) if on]
-        self._costs = _spread(logarithms[_unbeaten(logarithms)])
+        logarithms, has_all = _logarithms(np.array([(c.loss_image, c.loss_task) for c in self.candidates]))
+        places = np.flatnonzero(has_all)[_unbeaten(logarithms[has_all])]
+        self._on_front = [self.candidates[place] for place in places]
+        self._costs = _spread(logarithms[places])
 
     def at(self, alpha: float) -> Candidate:
         """The network for ``alpha`` in [0, 1]; of equals, the one nearer to position 0."""
@@ -65,6 +63,14 @@ class FrontPath:
     def restored(cls, state: Sequence[dict[str, Any]]) -> FrontPath:
         """The path of ``state()``."""
         return cls([Candidate(**values) for values in state])
+
+
+def _logarithms(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ``(candidates, 2)``, and which candidates have both; all are alike where none has."""
+    logarithms: np.ndarray = np.log(np.maximum(losses, _LEAST_LOSS))
+    logarithms[:, ~np.isfinite(logarithms).any(axis=0)] = 0.0
+    has_all: np.ndarray = np.isfinite(logarithms).all(axis=1)
+    return (logarithms, has_all) if has_all.any() else (np.zeros_like(losses), ~has_all)
 
 
 def _unbeaten(costs: np.ndarray) -> np.ndarray:
