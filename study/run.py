@@ -15,7 +15,7 @@ from typing import Protocol
 import optuna
 
 from study.monitor.trackers.tracking import tracked
-from study.search.conductor import Conductor, Rules
+from study.search.conductor import Conductor
 from study.search.config import PrunerConfig, StudyConfig, points_of
 from study.search.events import OnEvent, StudyOpened, TrialsEnded, ignore
 from study.search.judgement import Judge
@@ -35,6 +35,7 @@ from study.search.storage.opening import (
 from study.search.storage.queue import enqueue_failed, enqueue_points, front_of
 from study.search.storage.records import PLAN, TrialRecord, best_records, read_records
 from study.search.storage.warm_start import warm_start
+from study.search.trial_state import Rules
 from study.trials.plugins import metric_directions
 from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from study.config import ExperimentConfig
 from study.experiment.search import study_fingerprint
-from study.search.conductor import Conductor, Rules
+from study.search.conductor import Conductor
 from study.search.config import points_of
 from study.search.judgement import Judge
 from study.search.lock import study_lock
@@ -31,6 +31,7 @@ from study.search.storage.fingerprint import check_fingerprint, search_fingerpri
 from study.search.storage.opening import name_objectives, reopen_or_begin, storage_errors, unknown_trials
 from study.search.storage.queue import enqueue_matching
 from study.search.storage.records import REBUILT, VALUES, read_records
+from study.search.trial_state import Rules
 from study.trials import epoch_log
 from study.trials.trial_config import read_trial_config
 from taskct_core.contracts.folders import StudyFolder, TrialFolder

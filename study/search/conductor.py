@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
 from study.search.budget import Ledger, read_spent
-from study.search.config import BudgetConfig, PrunerConfig
+from study.search.config import PrunerConfig
 from study.search.control import ControlFollower
 from study.search.duplicates import Twins
 from study.search.events import (
@@ -33,7 +32,6 @@ from study.search.events import (
     TrialStarted,
     ignore,
 )
-from study.search.judgement import Judge
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace
 from study.search.storage.following import FollowedTrials
@@ -48,81 +46,14 @@ from study.search.storage.records import (
     TrialRecord,
     read_records,
 )
+from study.search.trial_state import Proposal, Rules, TrialState
 from study.trials import epoch_log
-from taskct_core.contracts.folders import StudyFolder, TrialFolder
+from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.redaction import redacted
 from taskct_core.schema import EPOCH
 
 _Optuna = optuna.trial.TrialState
-
-
-@dataclass(frozen=True)
-class Rules:
-    """By what a study's trials are proposed and ended.
-
-    Attributes:
-        judge: of ended trials.
-        trials: how many the study shall have, retried ones not counted twice.
-        epochs: of a trial whose values name no other number; its last epoch is no ground to stop it.
-        runs: of a trial that is repeated: it reports as many times, whatever number of epochs its values name.
-        max_retries: of a trial, however many drivers it has seen.
-        replaces_duplicates: whether a trial that would repeat an earlier one gives way to another proposal.
-        reports_wait: whether a trial waits for the decision on each epoch before it trains on.
-        timeout: seconds after which nothing more is proposed by this driver.
-        trial_timeout: seconds that one attempt at a trial may take; it fails then.
-        budget: of the study, over all of its drivers.
-        gpus: that a trial holds.
-        max_concurrent: trials that run at a time; None: as many as the executor asks for.
-    """
-
-    judge: Judge
-    trials: int
-    epochs: int | None = None
-    runs: int | None = None
-    max_retries: int = 0
-    replaces_duplicates: bool = True
-    reports_wait: bool = True
-    timeout: float | None = None
-    trial_timeout: float | None = None
-    budget: BudgetConfig = BudgetConfig()
-    gpus: float = 0.0
-    max_concurrent: int | None = None
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to run."""
-
-    trial: int
-    folder: TrialFolder
-    values: dict[str, Any]  # overrides of the trial's configuration
-
-
-@dataclass
-class TrialState:
-    """What is known of a trial that has begun and has no final state."""
-
-    optuna: optuna.Trial
-    is_out: bool = False  # whether it was proposed to be run, by this driver
-    values: dict[str, Any] = field(
-        default_factory=dict
-    )  # overrides of its configuration; none before it is proposed
-    logged: int = 0  # epochs that it had logged under earlier drivers
-    decided: int = 0  # the last epoch that was decided on
-    pruned: str | None = (
-        None  # why it was stopped at that epoch: a worker that does not wait trains on meanwhile
-    )
-    is_pausing: bool = False  # whether it is being stopped after an epoch, to go on later
-    errors: int = 0  # that it met, under earlier drivers as well
-    error: str | None = None  # the last of them
-    is_fatal: bool = False  # whether it would meet it again
-    is_restarting: bool = False  # whether it met an error and has not reported since
-    started: float | None = None  # when the attempt that runs began, by the conductor's clock
-
-    @property
-    def number(self) -> int:
-        return self.optuna.number
 
 
 class Conductor:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from study.cluster.ray_session import ray_session
-from study.search.conductor import Conductor, Proposal
+from study.search.conductor import Conductor
+from study.search.trial_state import Proposal
 from study.trials.config import ExecutionConfig
 from study.trials.inputs import TrialInputs
 from study.trials.resources import worker_resources

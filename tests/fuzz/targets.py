@@ -25,7 +25,7 @@ from study.experiment.preflight import check_space
 from study.experiment.rebuild import rebuild_study
 from study.monitor.status import study_status
 from study.results import export_results
-from study.search.conductor import Conductor, Rules
+from study.search.conductor import Conductor
 from study.search.config import StudyConfig
 from study.search.control import read_control
 from study.search.judgement import Judge
@@ -34,6 +34,7 @@ from study.search.space import SearchSpace
 from study.search.storage.opening import create_study, open_study
 from study.search.storage.records import read_records
 from study.search.storage.warm_start import warm_start
+from study.search.trial_state import Rules
 from study.trials import epoch_log
 from study.trials.trial_config import read_trial_config
 from taskct_core import schema as S

@@ -23,7 +23,7 @@ from typing import Any
 from unittest import mock
 
 from study.search import lock as lock_module
-from study.search.conductor import Conductor, Proposal, Rules
+from study.search.conductor import Conductor
 from study.search.config import StudyConfig
 from study.search.events import Event, TrialFinished, TrialStarted
 from study.search.judgement import Judge
@@ -32,6 +32,7 @@ from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.storage.opening import LostStorageError, create_study, open_study, storage_errors
 from study.search.storage.records import TrialRecord, read_records
+from study.search.trial_state import Proposal, Rules
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import epoch_row

@@ -8,7 +8,7 @@ from typing import Any
 from lookup_trainable import SPACE, row_at
 from studies import EPOCHS
 
-from study.search.conductor import Conductor, Proposal, Rules
+from study.search.conductor import Conductor
 from study.search.config import SamplerConfig
 from study.search.events import Event
 from study.search.judgement import Judge
@@ -17,6 +17,7 @@ from study.search.samplers import make_sampler
 from study.search.space import SearchSpace
 from study.search.storage.opening import begin_study, open_study
 from study.search.storage.records import TrialRecord, read_records
+from study.search.trial_state import Proposal, Rules
 from study.trials import epoch_log
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import StudyError

@@ -16,9 +16,10 @@ from lookup_trainable import DIRECTIONS, SPACE, row_at
 
 from study.config import StudyConfig
 from study.run import Executor, StudyPlan, StudySummary, run_study
-from study.search.conductor import Conductor, Proposal
+from study.search.conductor import Conductor
 from study.search.events import OnEvent, ignore
 from study.search.storage.records import TrialRecord
+from study.search.trial_state import Proposal
 from study.trials import epoch_log
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import EPOCH

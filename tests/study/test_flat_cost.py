@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from studies import InThisProcess, study_config
 
-from study.search.conductor import Conductor, Rules
+from study.search.conductor import Conductor
 from study.search.duplicates import Twins
 from study.search.judgement import Judge
 from study.search.pruners import make_pruner
@@ -35,6 +35,7 @@ from study.search.storage.records import (
     FollowedRecords,
     best_records,
 )
+from study.search.trial_state import Rules
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.schema import EPOCH, PRIMARY_DICE, PRIMARY_PSNR
 

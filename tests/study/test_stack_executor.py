@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from study.search.conductor import Conductor, Rules
+from study.search.conductor import Conductor
 from study.search.config import SamplerConfig
 from study.search.judgement import Judge
 from study.search.pruners.pruner import Pruner
@@ -18,6 +18,7 @@ from study.search.space import SearchSpace
 from study.search.stack import Runner, RunnerDied, StackExecutor, drive
 from study.search.storage.opening import begin_study, open_study
 from study.search.storage.records import TrialRecord, read_records
+from study.search.trial_state import Rules
 from study.trials import epoch_log
 from study.trials.config import ExecutionConfig
 from study.trials.executors import check_execution

@@ -9,8 +9,7 @@ the same part.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from study.search.dominance import crowding_distances, non_domination_ranks
+from study.search.samplers.seen_study import SeenStudy
 from study.search.storage.following import FollowedTrials
 
 
@@ -36,7 +36,7 @@ class BoundedHistory:
         self._limit = limit
         self._kept: list[FrozenTrial] = []  # in the order in which they ended
         self._followed: FollowedTrials | None = None
-        self._seen: tuple[int, _BoundedStudy] | None = None  # by which proposal
+        self._seen: tuple[int, SeenStudy] | None = None  # by which proposal
 
     def of(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
         """The study with what the sampler may see of it; the same all through the proposal of a trial."""
@@ -44,7 +44,7 @@ class BoundedHistory:
             self._seen = (trial.number, self._look(study))
         return self._seen[1]
 
-    def _look(self, study: optuna.Study) -> _BoundedStudy:
+    def _look(self, study: optuna.Study) -> SeenStudy:
         self._followed = self._followed or FollowedTrials(study)
         for ended in self._followed.look():
             if ended.state != TrialState.FAIL:
@@ -52,7 +52,8 @@ class BoundedHistory:
                 if len(self._kept) > 2 * self._limit:
                     self._kept = thinned(self._kept, study.directions, self._limit)
         running = [self._followed.all[place] for place in self._followed.open]
-        return _BoundedStudy(study, sorted([*self._kept, *running], key=lambda trial: trial.number))
+        seen = sorted([*self._kept, *running], key=lambda trial: trial.number)
+        return SeenStudy(study, lambda _use_cache: seen)
 
 
 class BoundedSampler(BaseSampler):
@@ -86,27 +87,6 @@ class BoundedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         self._sampler.after_trial(study, trial, state, values)
-
-
-class _BoundedStudy(optuna.Study):
-    """A study of which samplers see some trials. They read them by Optuna's private way."""
-
-    def __init__(self, study: optuna.Study, trials: list[FrozenTrial]) -> None:
-        super().__init__(study.study_name, study._storage, sampler=study.sampler)
-        self._shown = trials
-
-    @override
-    def get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        return self._get_trials(deepcopy, states)
-
-    @override
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        shown = [trial for trial in self._shown if states is None or trial.state in states]
-        return copy.deepcopy(shown) if deepcopy else shown
 
 
 def thinned(trials: list[FrozenTrial], directions: Sequence[StudyDirection], limit: int) -> list[FrozenTrial]:

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from study.search.samplers.past import StudyWithPast
+from study.search.samplers.seen_study import SeenStudy, with_past
 
 MakeSampler = Callable[[int], BaseSampler]  # seed of a proposal -> the sampler that makes it
 
@@ -31,7 +31,7 @@ class ReseededSampler(BaseSampler):
     def __init__(self, make: MakeSampler, study_seed: int, past: Sequence[FrozenTrial] = ()) -> None:
         self._make = make
         self._past = past  # trials of another study, which are seen before those of the study
-        self._shown: StudyWithPast | None = None
+        self._shown: SeenStudy | None = None
         self._study_seed = study_seed
         self._together: tuple[int, BaseSampler] | None = None  # (trial, sampler of its joint draw)
 
@@ -40,7 +40,7 @@ class ReseededSampler(BaseSampler):
         if not self._past:
             return study
         if self._shown is None:
-            self._shown = StudyWithPast(study, self._past)
+            self._shown = with_past(study, self._past)
         return self._shown
 
     def _fresh(self, trial: FrozenTrial, purpose: str) -> BaseSampler:
