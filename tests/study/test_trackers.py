@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +137,26 @@ SUITE: dict[str, tuple[Callable[[Path], Any], Callable[[Path], dict[int, Run]]]]
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def test_weights_and_biases_is_told_no_whereabouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would send the host, the folders, the command line with a password in it, and the commit of this repository."""
+    monkeypatch.setattr(sys, "argv", ["taskct", "--set", "study.storage=postgresql://me:secret-word@db/x"])
+    folder = tmp_path / "mine" / "study"
+    folder.mkdir(parents=True)
+    run_here(study_config(trials=1, tensorboard=False, wandb="lab/low-dose"), folder)
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    sent = "".join(str(record) for record in wandb_records(path))
+    assert "lab" in sent and "alpha" in sent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    for whereabouts in (
+        "secret-word",
+        str(tmp_path),
+        socket.gethostname(),
+        sys.executable,
+        commit or "no commit",
+    ):
+        assert whereabouts not in sent, whereabouts
 
 
 @pytest.mark.parametrize("key", TRACKERS)

@@ -25,6 +25,18 @@ _ENVIRONMENT = {
     "WANDB_SILENT": "true",  # the console is the study's
     "WANDB_ERROR_REPORTING": "false",  # it would tell its makers what fails
 }
+_SETTINGS: dict[str, Any] = {
+    "console": "off",
+    "x_disable_stats": True,
+    # Else it would tell the host, folders, the commit of whatever repository this is run in, and the command line, where
+    # a storage's password may stand.
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "host": "",
+}
 
 
 class WandbLog:
@@ -72,7 +84,7 @@ class WandbLog:
             reinit="create_new",  # trials run side by side
             config=flat(values) | {"trial": trial},
             dir=None if is_remote(self._folder) else str(self._folder),
-            settings=self._wandb.Settings(console="off", x_disable_stats=True, save_code=False),
+            settings=self._wandb.Settings(**_SETTINGS),
         )
         self._runs[trial] = run
         return max(int(run.step) - 1, 0)  # its steps are epochs
