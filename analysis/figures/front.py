@@ -20,7 +20,8 @@ from analysis.names import method_name
 
 _FEW_POINTS = 300  # more are drawn smaller
 _GAP = "\N{NO-BREAK SPACE}" * 2  # between a point, which may be ringed, and its label
-_LABEL_ROOM = (0.5, 0.15)  # shares of what is shown in which a label beside a point may meet another
+# A label's letter and line as shares of what is shown: of the chart on a phone.
+_LETTER, _LINE = 0.03, 0.12
 
 
 def draw_front(data: FrontData) -> go.Figure:
@@ -60,18 +61,43 @@ def draw_front(data: FrontData) -> go.Figure:
     return figure
 
 
-def _label_sides(named: pd.DataFrame, data: FrontData) -> list[str]:
-    """Away from the dominated points; on the other side of its point where the label before it is near."""
-    side = "right" if data.directions[0] == "maximize" else "left"
-    outside, inside = ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top")
+def _label_corners(named: pd.DataFrame, data: FrontData) -> list[str]:
+    """Beside its point, away from the dominated ones where that meets no other label."""
+    sides = ("right", "left") if data.directions[0] == "maximize" else ("left", "right")
+    heights = ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top")
     shown = pd.concat([data.points, data.references])[[data.x, data.y]].astype(float).to_numpy()
     spans = np.where(np.ptp(shown, axis=0) > 0, np.ptp(shown, axis=0), 1.0)
     places = named[[data.x, data.y]].astype(float).to_numpy() / spans
-    sides: list[str] = []
-    for k, place in enumerate(places):
-        is_near = k > 0 and bool((abs(place - places[k - 1]) < _LABEL_ROOM).all())
-        sides.append(inside if is_near and sides[-1] == outside else outside)
-    return [f"{height} {side}" for height in sides]
+    taken: list[np.ndarray] = []
+    corners = []
+    for place, trial in zip(places, named.index, strict=True):
+        width, height = _LETTER * len(data.labels[int(trial)]), _LINE
+        boxes = {
+            f"{vertical} {side}": np.array(
+                [
+                    place[0] - width * (side == "left"),
+                    place[1] - height * (vertical == "bottom"),
+                    place[0] + width * (side == "right"),
+                    place[1] + height * (vertical == "top"),
+                ]
+            )
+            for side in sides
+            for vertical in heights
+        }
+        hidden = {
+            corner: round(sum(_overlap(box, other) for other in taken) / (width * height), 1)
+            for corner, box in boxes.items()
+        }
+        chosen = min(hidden, key=lambda corner: hidden[corner])
+        corners.append(chosen)
+        taken.append(boxes[chosen])
+    return corners
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Area that two boxes (left, low, right, high) share."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    return float(np.prod(np.maximum(sides, 0)))
 
 
 def _show_points(figure: go.Figure, data: FrontData) -> None:
@@ -97,7 +123,9 @@ def _show_points(figure: go.Figure, data: FrontData) -> None:
 
 def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
     """Texts beside the named trials, where the front has no points; a ring round one."""
-    named = by_trial.loc[list(data.labels)].sort_values([data.x, data.y])
+    named = by_trial.loc[list(data.labels)].sort_values(
+        [data.y, data.x], ascending=data.directions[1] == "minimize"
+    )
     traces = []
     if len(named):
         traces.append(
@@ -107,7 +135,7 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 customdata=named.index.tolist(),
                 mode="text",
                 text=[f"{_GAP}{data.labels[int(trial)]}{_GAP}" for trial in named.index],
-                textposition=_label_sides(named, data),
+                textposition=_label_corners(named, data),
                 textfont={"size": 12},
                 hoverinfo="skip",
                 cliponaxis=False,
