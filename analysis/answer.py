@@ -110,7 +110,7 @@ def _opponent(table: ResultsTable, one: Contestant) -> tuple[Contestant | None, 
     base, fbp = baseline(table), table.reference("fbp")
     if base is not None and contestant(table, base.trial).trials != one.trials:
         other = contestant(table, base.trial)
-        return other, f"{method_name(str(table.trials.at[base.trial, S.METHOD]))} ({table.label(base.trial)})"
+        return other, _training_words(table, base.trial)
     if fbp is not None:
         return contestant(table, fbp), "FBP, the low-dose image"
     return None, ""
@@ -177,7 +177,14 @@ def _lower(table: ResultsTable) -> str:
     words = gap_words(table)
     if lower is None or lower < 0 or words != table.label(lower):
         return words
-    return f"{method_name(str(table.trials.at[lower, S.METHOD]))} ({words})"
+    return _training_words(table, lower)
+
+
+def _training_words(table: ResultsTable, trial: int) -> str:
+    """``task-adaptive, alpha 0 (trial 3)``: an alpha of 0 makes another training of the same mode."""
+    alpha = alpha_of(table, trial)
+    mixed = "" if alpha is None else f", alpha {alpha:g}"
+    return f"{method_name(str(table.trials.at[trial, S.METHOD]))}{mixed} ({table.label(trial)})"
 
 
 def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
