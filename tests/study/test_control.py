@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 from lookup_trainable import row_at
 from searches import Search, StopAt
-from studies import EPOCHS, run_here, study_config, table
+from studies import EPOCHS, Killed, run_here, study_config, table
 from typer.testing import CliRunner
 
 from study.cli.app import app
 from study.experiment.change import change_settings, pause_trials, resume_trials
+from study.experiment.rebuild import rebuild_study
 from study.monitor.status import study_status
 from study.search import control
 from study.search.config import BudgetConfig, PrunerConfig
@@ -24,7 +26,8 @@ from study.trials import epoch_log
 from study.trials.preemption import PREEMPTED, telling_of_preemption
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
-from taskct_core.errors import ConfigError, StudyError
+from taskct_core.contracts.study_card import StudyCard
+from taskct_core.errors import ConfigError, StudyError, TaskctError
 from taskct_core.schema import COMPLETE, EPOCH, PRUNED, RUNNING
 
 
@@ -260,3 +263,39 @@ def test_a_trial_tells_of_the_notice_of_its_node(tmp_path: Path) -> None:
     report(EpochRow({EPOCH: 2}))
     telling_of_preemption(told.append, None)(EpochRow({EPOCH: 3}))
     assert told == [{EPOCH: 1}, {EPOCH: 2, PREEMPTED: True}, {EPOCH: 3}]
+
+
+def test_steering_a_study_imports_nothing_that_its_card_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`study set`, `pause`, `resume`, `status` and `rebuild` read the configuration in a folder's study.json."""
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "attack_of_a_card.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(modules))
+    folder, theirs, config = tmp_path / "study", "attack_of_a_card:Network", study_config(trials=2)
+
+    def kill(event: Event) -> None:
+        if isinstance(event, EpochReported) and event.trial == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_here(config, folder, on_event=kill)
+    named = config.model_dump(mode="json") | {
+        "sampler": {"name": theirs},
+        "references": [{"name": "theirs", "network": theirs}],
+        "space": {"architecture": {"kind": "choice", "values": {theirs: {}, "unet": {}}}},
+    }
+    trial = {"architecture": theirs, "task_loss": theirs, "image_loss": f"mse + 2*{theirs}"}
+    values = {"data": {"source": {"kind": theirs}}, "trial": trial, "study": named}
+    StudyCard(objectives=config.objectives, config=values).write(StudyFolder(folder).card)
+    change_settings(folder, ["concurrent=2", "pruner=asha"])
+    pause_trials(folder, [1])
+    resume_trials(folder, [1])
+    assert study_status(folder).control.concurrent == 2
+    StudyFolder(folder).journal.unlink()
+    with pytest.raises(TaskctError):
+        rebuild_study(folder)
+    assert not (tmp_path / "imported").exists()
+    importlib.import_module("attack_of_a_card")
+    assert (tmp_path / "imported").exists()  # as it would have been

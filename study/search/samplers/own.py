@@ -58,7 +58,7 @@ def _of_hub(name: str) -> Callable[..., BaseSampler]:
         raise ConfigError(
             f"a sampler of OptunaHub ({name}) needs the package optunahub",
             "no such package here",
-            "Install it: pip install optunahub",
+            "pip install 'taskct[optunahub]'",
         ) from None
     try:
         factory: Callable[..., BaseSampler] = getattr(optunahub.load_module(package), attribute)
