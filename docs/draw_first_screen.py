@@ -29,9 +29,9 @@ def draw(report: Path) -> None:
         assert box is not None
         clip = {
             "x": box["x"] - MARGIN,
-            "y": box["y"] - MARGIN,
+            "y": box["y"],  # right below the page's title
             "width": box["width"] + 2 * MARGIN,
-            "height": box["height"] + 2 * MARGIN,
+            "height": box["height"] + MARGIN,
         }
         picture = page.screenshot(clip=clip, full_page=True)
         browser.close()
