@@ -49,9 +49,8 @@ def export_scan(card: DatasetCard, dataset: Path, output: Path, patient: str | N
     order = np.argsort(samples[schema.SLICE_INDEX])
     hu = mu_to_hu(samples[schema.FBP][order] * MU_MAX).round().astype(np.int16)
     pixel = float(samples[schema.PIXEL_SPACING_MM][0])
-    affine = np.diag(
-        [-pixel, -pixel, SLICE_DISTANCE_MM, 1.0]
-    )  # columns to the left, rows to the back, slices up
+    # Columns run to the left, rows to the back, slices up.
+    affine = np.diag([-pixel, -pixel, SLICE_DISTANCE_MM, 1.0])
     grid = VoxelGrid(hu.shape[::-1], affine)
     write_nifti(output, grid.from_canonical(hu), grid, None, f"taskct simulation of {patient}, low dose, FBP")
     return patient

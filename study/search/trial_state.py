@@ -60,14 +60,12 @@ class TrialState:
 
     optuna: optuna.Trial
     is_out: bool = False  # whether it was proposed to be run, by this driver
-    values: dict[str, Any] = field(
-        default_factory=dict
-    )  # overrides of its configuration; none before it is proposed
+    # Overrides of its configuration; none before it is proposed.
+    values: dict[str, Any] = field(default_factory=dict)
     logged: int = 0  # epochs that it had logged under earlier drivers
     decided: int = 0  # the last epoch that was decided on
-    pruned: str | None = (
-        None  # why it was stopped at that epoch; a worker that does not wait trains on meanwhile
-    )
+    # Why it was stopped at that epoch: a worker that does not wait trains on meanwhile.
+    pruned: str | None = None
     is_pausing: bool = False  # whether it is being stopped after an epoch, to go on later
     errors: int = 0  # that it met, under earlier drivers as well
     error: str | None = None  # the last of them

@@ -103,9 +103,8 @@ class OnnxNetwork(nn.Module):
             )
         self._input = inputs[0].name
         batch = inputs[0].shape[0] if inputs[0].shape else None
-        self._batch = (
-            batch if isinstance(batch, int) else None
-        )  # a number: it was exported for so many images
+        # A number: the network was exported for so many images at a time.
+        self._batch = batch if isinstance(batch, int) else None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Float32 ``(B, 1, H, W)`` to the same."""

@@ -32,9 +32,8 @@ class MedianRule:
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._grace_epochs = grace_epochs
         self._curves: dict[int, dict[int, float]] = {}  # trial -> epoch -> value, maximized
-        self._means: dict[
-            int, list[float]
-        ] = {}  # epoch -> means until then of the trials that came as far, sorted
+        # Epoch -> running means until then of the trials that came as far, sorted.
+        self._means: dict[int, list[float]] = {}
 
     def observe(self, trial: int, row: Mapping[str, Any]) -> None:
         value = self._sign * float(row.get(self._metric, math.nan))
