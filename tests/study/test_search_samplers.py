@@ -132,5 +132,5 @@ def test_a_sampler_that_cannot_be_made_is_refused(settings: dict[str, Any], mess
 @pytest.mark.skipif(importlib.util.find_spec("optunahub") is not None, reason="optunahub is installed")
 def test_a_sampler_of_optunahub_says_what_to_install() -> None:
     config = SamplerConfig(name="optunahub:samplers/auto_sampler:AutoSampler")
-    with pytest.raises(ConfigError, match="pip install optunahub"):
+    with pytest.raises(ConfigError, match=r"pip install .taskct\[optunahub\]"):
         make_sampler(config, SearchSpace.parse(SPACE), 0)
