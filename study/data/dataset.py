@@ -167,7 +167,7 @@ def _check_records(card: DatasetCard, path: Path) -> None:
 
     Raises:
         ConfigError: if a setting of the simulation has a value that it cannot have.
-        DataError: if a split, the size of the sinograms or the record of the source's splits is missing.
+        DataError: if a split, the size of the sinograms or how folds choose their validation slices is missing.
     """
     known = SimulationConfig.model_fields.keys() & card.simulation.keys()
     SimulationConfig.of_dataset({name: card.simulation[name] for name in known})
@@ -177,7 +177,7 @@ def _check_records(card: DatasetCard, path: Path) -> None:
     missing += [f"counts.{split}.samples" for split, counts in card.counts.items() if "samples" not in counts]
     sizes = ("num_angles", "num_bins") if card.has_sinogram else ()
     missing += [f"geometry.{name}" for name in sizes if not _is_count(card.geometry.get(name))]
-    if not isinstance(card.source.get("split"), dict):
+    if card.folds and not isinstance(card.source.get("split"), dict):
         missing.append("source.split")
     if missing:
         raise DataError(

@@ -114,7 +114,7 @@ def test_other_format_version_is_refused(dataset: Path) -> None:
         ({"simulation": {"field_of_view": 3}}, "field_of_view"),
         ({"simulation": {"photons_per_ray": "many"}}, "photons_per_ray"),
         ({"simulation": []}, "simulation"),
-        ({"source": {}}, r"without a valid source\.split"),
+        ({"source": {}, "folds": {"a": 0}}, r"without a valid source\.split"),
         ({"shards": {}}, r"shards\.train, shards\.validation"),
         ({"counts": {"train": {}}}, r"counts\.train\.samples"),
         ({"has_sinogram": True, "geometry": {"num_angles": [], "num_bins": 5}}, r"geometry\.num_angles"),
@@ -136,6 +136,12 @@ def test_a_card_may_lack_or_have_settings_of_another_version(dataset: Path) -> N
     del card["simulation"]["field_of_view"]
     path.write_text(json.dumps(card))
     assert "field of view scanner" in load_card(dataset).scanner_text
+
+
+def test_a_card_of_slices_that_were_never_split_by_a_configuration_opens(dataset: Path) -> None:
+    path = dataset / DatasetFolder.card
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"source": {"kind": "JPEG slices"}}))
+    assert load_card(dataset).source == {"kind": "JPEG slices"}
 
 
 def test_unfinished_dataset_is_refused(dataset: Path) -> None:
