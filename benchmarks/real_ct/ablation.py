@@ -80,6 +80,7 @@ WAYS = {
     CONTROL: Way({"alpha": 0.0}),
     "task_loss": Way({"alpha": 0.5}),
     "task_loss_without_lesions": Way({"alpha": 0.5}, lesion_share=0.0),
+    "full_dose_target": Way({"alpha": 0.5, "task_target": "full_dose"}),
     "focal_tversky": Way({"alpha": 0.5, "task_loss": "focal_tversky"}),
     "lesion_dice_ce": Way({"alpha": 0.5, "task_loss": "lesion_dice_ce"}),
     "alpha_0.8": Way({"alpha": 0.8}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from studies import EPOCHS, Killed, run_here, study_config
 
 from analysis.pareto import hypervolume
 from study.monitor.console import study_console
+from study.monitor.score_line import score_line
 from study.monitor.status import StatusReader, StudyStatus, study_status
 from study.monitor.status_view import draw_status
 from study.search.events import EpochReported, Event, TrialStarted
@@ -148,3 +150,9 @@ def test_a_terminal_shows_the_study_live(tmp_path: Path) -> None:
     assert sum(isinstance(event, TrialStarted) for event in events) == 3
     shown = out.getvalue()
     assert "3 of 3 trials ended" in shown and "Front so far" in shown
+
+
+def test_images_that_are_the_full_dose_ones_are_not_praised_for_it() -> None:
+    row = {PRIMARY_DICE: 0.5, PRIMARY_PSNR: 31.25}
+    assert score_line(row) == "Dice mean (patient, nnunet) 0.500, PSNR (lodopab) 31.250"
+    assert score_line(row | {PRIMARY_PSNR: math.inf}) == "Dice mean (patient, nnunet) 0.500"
