@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.mean_dice import means_alike
+from analysis.metric_info import means_alike
 from analysis.results_table import LIVER_DICE, ResultsTable
 from taskct_core import schema as S
 

@@ -141,6 +141,14 @@ def read_panel(table: ResultsTable, key: str, slices: PanelSlices) -> Panel | No
     return Panel(key, image[:count].astype(np.float32), prediction[:count].astype(np.uint8))
 
 
+def find_panel(table: ResultsTable, trial: int, slices: PanelSlices) -> Panel | None:
+    """The panel of a trial or reference, None where it is not stored or cannot be read."""
+    try:
+        return read_panel(table, panel_key(table, trial), slices)
+    except DataError:
+        return None
+
+
 def title(key: str) -> str:
     """A panel's heading, from its ``panel_key``."""
     return f"trial {int(key.removeprefix('trial-'))}" if key.startswith("trial-") else reference_name(key)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from taskct_core import dominance
 from taskct_core.errors import ConfigError
 
 Points = NDArray[np.floating[Any]]
@@ -26,16 +27,7 @@ def non_dominated(points: Points, directions: Sequence[str]) -> NDArray[np.bool_
     >>> non_dominated(dice_and_psnr, ["maximize", "maximize"]).tolist()
     [True, True, False]
     """
-    costs = as_costs(points, directions)
-    front = np.zeros(len(costs), dtype=bool)
-    remaining = np.flatnonzero(~np.isnan(costs).any(axis=1))
-    # The lexicographically smallest of the points left cannot be dominated by any of the others.
-    remaining = remaining[np.lexsort(costs[remaining].T[::-1])]
-    while remaining.size:
-        best = costs[remaining[0]]
-        front[remaining[(costs[remaining] == best).all(axis=1)]] = True
-        remaining = remaining[(costs[remaining] < best).any(axis=1)]
-    return front
+    return dominance.non_dominated(as_costs(points, directions))
 
 
 def hypervolume(points: Points, reference: Sequence[float], directions: Sequence[str]) -> float:

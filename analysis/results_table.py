@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from analysis.mean_dice import means_alike, structures_alike
+from analysis.metric_info import means_alike, structures_alike
 from analysis.names import format_value, parameter_name, reference_name
 from taskct_core import schema as S
 from taskct_core.contracts.folders import StudyFolder

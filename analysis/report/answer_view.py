@@ -14,7 +14,6 @@ from analysis.selection import best_trial, front_trials, picks
 from analysis.shown_patients import ShownPatient, shown_patients
 from analysis.unavailable import attempt
 from taskct_core import schema as S
-from taskct_core.errors import DataError
 
 MOST_TRIALS_WITH_IMAGES = 40
 
@@ -118,10 +117,7 @@ def _cells(
     table: ResultsTable, slices: panels.PanelSlices, rows: list[ShownPatient], number: int
 ) -> list[dict[str, Any]]:
     """One source's picture and scores on each shown patient's slice; empty where its images are not kept."""
-    try:
-        panel = panels.read_panel(table, panels.panel_key(table, number), slices)
-    except DataError:
-        return []
+    panel = panels.find_panel(table, number, slices)
     if panel is None:
         return []
     cells = []

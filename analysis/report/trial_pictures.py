@@ -6,7 +6,6 @@ from analysis import panels
 from analysis.results_table import ResultsTable
 from analysis.selection import front_trials, picks
 from analysis.unavailable import attempt
-from taskct_core.errors import DataError
 
 MOST_CARDS_WITH_IMAGES = 60
 MOST_SLICES = 2
@@ -26,10 +25,7 @@ def trial_pictures(table: ResultsTable) -> dict[int, list[dict[str, str]]]:
 
 
 def _trial_pictures(table: ResultsTable, trial: int, slices: panels.PanelSlices) -> list[dict[str, str]]:
-    try:
-        panel = panels.read_panel(table, panels.panel_key(table, trial), slices)
-    except DataError:
-        return []
+    panel = panels.find_panel(table, trial, slices)
     if panel is None:
         return []
     return [

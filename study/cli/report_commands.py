@@ -12,52 +12,61 @@ from study.cli.study_commands import StudyFolder
 from taskct_core.contracts import folders
 from taskct_core.contracts.files import check_file_writable, check_writable, is_remote, open_folder
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        parser=open_folder,
+        help="Dataset folder to score on, a path or URL. Default: the study's own.",
+    ),
+]
+ScoredOption = Annotated[
+    list[int] | None, typer.Option(help="Trial to score; may be repeated. Default: the front.")
+]
+SplitOption = Annotated[str, typer.Option(help="Split of the dataset: train, validation or test.")]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        parser=open_folder,
+        help="Folder of a second task network, which took no part in training, to judge as well.",
+    ),
+]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A reconstructor trained elsewhere, to be scored as well: its weights, .safetensors or a "
+        "state_dict that torch.save wrote. Needs --architecture.",
+    ),
+]
+ArchitectureOption = Annotated[
+    str | None,
+    typer.Option(help="That reconstructor's architecture: a built-in one, or package.module:Name."),
+]
+ParametersOption = Annotated[str, typer.Option(metavar="YAML", help="Its parameters, e.g. '{width: 16}'.")]
+BackgroundsOption = Annotated[
+    int,
+    typer.Option(
+        help="Measure image quality, too: places in livers that lesions are inserted in before the scan, such as 40."
+    ),
+]
+DiameterOption = Annotated[float, typer.Option(help="Diameter of those lesions in mm.")]
+ContrastOption = Annotated[float, typer.Option(help="Their contrast in HU.")]
+
 
 def evaluate(
     folder: StudyFolder,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            parser=open_folder,
-            help="Dataset folder to score on, a path or URL. Default: the study's own.",
-        ),
-    ] = None,
-    trial: Annotated[
-        list[int] | None, typer.Option(help="Trial to score; may be repeated. Default: the front.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the dataset: train, validation or test.")] = "test",
-    audit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            parser=open_folder,
-            help="Folder of a second task network, which took no part in training, to judge as well.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A reconstructor trained elsewhere, to be scored as well: its weights, .safetensors or a "
-            "state_dict that torch.save wrote. Needs --architecture.",
-        ),
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(help="That reconstructor's architecture: a built-in one, or package.module:Name."),
-    ] = None,
-    architecture_parameters: Annotated[
-        str, typer.Option(metavar="YAML", help="Its parameters, e.g. '{width: 16}'.")
-    ] = "{}",
-    backgrounds: Annotated[
-        int,
-        typer.Option(
-            help="Measure image quality, too: places in livers that lesions are inserted in before the scan, such as 40."
-        ),
-    ] = 0,
-    lesion_mm: Annotated[float, typer.Option(help="Diameter of those lesions in mm.")] = 10.0,
-    lesion_hu: Annotated[float, typer.Option(help="Their contrast in HU.")] = -30.0,
+    data: DataOption = None,
+    trial: ScoredOption = None,
+    split: SplitOption = "test",
+    audit: AuditOption = None,
+    checkpoint: CheckpointOption = None,
+    architecture: ArchitectureOption = None,
+    architecture_parameters: ParametersOption = "{}",
+    backgrounds: BackgroundsOption = 0,
+    lesion_mm: DiameterOption = 10.0,
+    lesion_hu: ContrastOption = -30.0,
     trust: TrustOption = False,
 ) -> None:
     """Score trained trials, and the full-dose and FBP references, on any dataset: another dose, other patients.

@@ -22,7 +22,6 @@ import optuna
 from study.search.budget import Ledger, read_spent
 from study.search.config import PrunerConfig
 from study.search.control import ControlFollower
-from study.search.duplicates import Twins
 from study.search.events import (
     EpochReported,
     OnEvent,
@@ -32,18 +31,16 @@ from study.search.events import (
     TrialStarted,
     ignore,
 )
+from study.search.known_trials import KnownTrials
 from study.search.pruners.pruner import NeverPrune, Pruner
 from study.search.space import SearchSpace
-from study.search.storage.following import FollowedTrials
 from study.search.storage.queue import begin_queued
 from study.search.storage.records import (
     DUPLICATE_OF,
     ERRORS,
     PAUSED,
     REASON,
-    RETRY_OF,
     VALUES,
-    TrialRecord,
     read_records,
 )
 from study.search.trial_state import Proposal, Rules, TrialState
@@ -94,27 +91,23 @@ class Conductor:
         self._clock = clock
         self._began = clock()
         self._is_exhausted = False
-        self._followed = FollowedTrials(study)
-        self._twins = Twins()
-        self._replaced = 0  # ended trials that do not count towards `trials`
-        self._look()
-        trials = [self._followed.all[number] for number in self._followed.open]
-        self._begun = {t.number: self._state_of(t) for t in trials if t.state == _Optuna.RUNNING}
+        self._known = KnownTrials(study, folder)
+        self._begun = self._known.left_running(reports_wait=rules.reports_wait)
         self._cut: str | None = None  # what of the budget ended a trial early
         self._follower = ControlFollower(folder.path, clock)
         changed = self._follower.control.pruner
         self._pruner = make_pruner(changed) if make_pruner and changed else pruner or NeverPrune()
-        self._replay()
+        self._show_past()
         self._ledger = self._open_ledger()
 
     def remaining(self) -> int:
         """How many trials are still to be proposed: adopted, waiting and new."""
-        return len(self._waiting()) + self._affordable(self._unbegun())
+        return len(self._waiting()) + self._affordable(self._known.unbegun(self.rules.trials))
 
     @property
     def ended_by(self) -> str | None:
         """What of ``study.budget`` ended the study before all its trials were run to their end; None if nothing did."""
-        if self._begun or self._cut is not None or not self._unbegun():
+        if self._begun or self._cut is not None or not self._known.unbegun(self.rules.trials):
             return self._cut
         return self._ledger.used_up() or f"study.budget.trials = {self.rules.budget.trials} is used up"
 
@@ -169,7 +162,7 @@ class Conductor:
                 self._is_exhausted = True
                 return None
             state.values = self._draw(state)
-            twin = self._twin_of(state.number) if self.rules.replaces_duplicates else None
+            twin = self._known.twin_of(state.number) if self.rules.replaces_duplicates else None
             if twin is not None:
                 self._give_way(state, twin)
                 continue
@@ -291,14 +284,6 @@ class Conductor:
             return False
         return self._clock() - state.started >= limit
 
-    def _look(self) -> None:
-        """See what has become of the study's trials; those that had ended before are not looked at again."""
-        self._replaced += sum(map(_is_beyond, self._followed.look()))
-
-    def _twin_of(self, number: int) -> int | None:
-        self._look()
-        return self._twins.of(number, self._followed.all)
-
     def _waiting(self) -> list[TrialState]:
         """Begun trials that nobody runs and that are not paused, in the order of their numbers."""
         paused = self._follower.control.paused
@@ -328,14 +313,6 @@ class Conductor:
         state.is_out = state.is_pausing = state.is_restarting = False
         state.started = None
         self._is_exhausted = False
-
-    def _unbegun(self) -> int:
-        """How many trials the study shall have that have not begun, whatever its budget."""
-        self._look()
-        trials = self._followed.all
-        beyond = self._replaced + sum(_is_beyond(trials[number]) for number in self._followed.open)
-        waiting = self._followed.count(_Optuna.WAITING)
-        return waiting + max(0, self.rules.trials + beyond - len(trials))
 
     def _affordable(self, trials: int) -> int:
         if not trials or self._ledger.used_up() is not None:
@@ -400,14 +377,6 @@ class Conductor:
         self._ledger.spent.trials -= 1
         del self._begun[state.number]
 
-    def _state_of(self, trial: optuna.trial.FrozenTrial) -> TrialState:
-        known = trial.user_attrs
-        return TrialState(
-            optuna.Trial(self._study, trial._trial_id),
-            values=known.get(VALUES, {}),
-            errors=known.get(ERRORS, 0),
-        )
-
     def _open_ledger(self) -> Ledger:
         per_report = self.rules.epochs if self.rules.runs else None
         logged = {number: state.logged for number, state in self._begun.items()}
@@ -422,34 +391,7 @@ class Conductor:
             check_lock=self._check_lock,
         )
 
-    def _replay(self) -> None:
-        """Take up from the epoch logs what earlier drivers left."""
-        for record in read_records(self._study):
-            if record.trial in self._begun:
-                self._take_up(record)
-        self._show_past()
-
-    def _take_up(self, record: TrialRecord) -> None:
-        """Which epochs a trial left RUNNING has logged, and on which there was a decision for certain.
-
-        It reports the others again when it is adopted, and they are judged then.
-        """
-        state = self._begun[record.trial]
-        rows = epoch_log.read(self.folder.trial(record.trial))
-        state.logged = len(rows)
-        decided = rows[:-1] if self.rules.reports_wait else []
-        state.decided = decided[-1][EPOCH] if decided else 0
-
     def _show_past(self) -> None:
         """Show the pruner all epochs on which there was a decision."""
-        for record in read_records(self._study):
-            state = self._begun.get(record.trial)
-            for row in epoch_log.read(
-                self.folder.trial(record.trial), state.decided if state else record.last_epoch
-            ):
-                self._pruner.observe(record.trial, row)
-
-
-def _is_beyond(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial does not count towards a study's number of trials: another stands for it, or it for another."""
-    return not {RETRY_OF, DUPLICATE_OF}.isdisjoint(trial.user_attrs)
+        for trial, row in self._known.decided_epochs(self._begun):
+            self._pruner.observe(trial, row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pareto import non_dominated
+from taskct_core.dominance import non_dominated
 
 Points = NDArray[np.float64]  # (point, objective), all maximized
 
@@ -19,7 +19,7 @@ def non_domination_ranks(points: Points) -> NDArray[np.int64]:
     left = np.flatnonzero(~np.isnan(points).any(axis=1))
     rank = 0
     while left.size:
-        front = non_dominated(points[left], ["maximize"] * points.shape[1])
+        front = non_dominated(-points[left])
         ranks[left[front]] = rank
         left = left[~front]
         rank += 1

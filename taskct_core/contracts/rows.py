@@ -21,9 +21,6 @@ from taskct_core.schema import METRICS, NETWORK_SUFFIXES
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LARGEST = 2**63  # of a whole number in a table
-
-
 ImageColumn = Literal["full_dose", "fbp"]
 
 
@@ -161,12 +158,15 @@ def is_row(row: Mapping[str, object]) -> bool:
     return all(_fits(value, _kind_of(name)) for name, value in row.items())
 
 
+def fits_a_table(value: object) -> bool:
+    """Whether a table's 64 bits hold a value, which every one does but a whole number of 2^63 and beyond."""
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
 def _fits(value: object, kind: type | None) -> bool:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    if (isinstance(value, int) and abs(value) >= _LARGEST) or (
-        isinstance(value, str) and not is_unicode(value)
-    ):
+    if not fits_a_table(value) or (isinstance(value, str) and not is_unicode(value)):
         return False
     if kind is None:  # of a version, or of the user's own
         return True

@@ -17,6 +17,7 @@ import numpy as np
 from study.search.config import StudyConfig
 from study.search.dominance import Points
 from study.search.pruners.pruner import watched_metric
+from taskct_core.dominance import dominates
 from taskct_core.schema import EPOCH
 
 
@@ -29,11 +30,11 @@ class Rung:
 
     def __init__(self, objectives: int) -> None:
         self._places: dict[int, int] = {}  # trial -> its row below
-        self._points: Points = np.empty((0, objectives))
+        self._costs: Points = np.empty((0, objectives))
         self._dominated_by = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._points)
+        return len(self._costs)
 
     def add(self, trial: int, point: Points) -> None:
         """Take note of a trial's values, all to be maximized; one with a NaN is dominated by all without.
@@ -42,11 +43,10 @@ class Rung:
         """
         if trial in self._places:
             return
-        point = np.full_like(point, -np.inf) if np.isnan(point).any() else point
-        no_worse, no_better = (self._points >= point).all(axis=1), (self._points <= point).all(axis=1)
-        self._dominated_by[no_better & ~no_worse] += 1
-        self._dominated_by = np.append(self._dominated_by, np.count_nonzero(no_worse & ~no_better))
-        self._points = np.vstack([self._points, point])
+        cost = np.full_like(point, np.inf) if np.isnan(point).any() else -point
+        self._dominated_by[dominates(cost, self._costs)] += 1
+        self._dominated_by = np.append(self._dominated_by, np.count_nonzero(dominates(self._costs, cost)))
+        self._costs = np.vstack([self._costs, cost])
         self._places[trial] = len(self._places)
 
     def better_than(self, trial: int) -> int:

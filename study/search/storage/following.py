@@ -10,6 +10,8 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from taskct_core.dominance import dominates
+
 
 class FollowedTrials:
     """A study's trials as they were when last looked at.
@@ -42,21 +44,20 @@ class Front:
     """Points that no other dominates, kept while points come; equal ones stay beside each other.
 
     Args:
-        signs: 1 for an objective to be maximized, -1 for one to be minimized.
+        signs: -1 for an objective to be maximized, 1 for one to be minimized.
     """
 
     def __init__(self, signs: Sequence[float]) -> None:
         self._signs = np.array(signs)
-        self._points: NDArray[np.float64] = np.empty((0, len(signs)))
+        self._costs: NDArray[np.float64] = np.empty((0, len(signs)))
         self.numbers: list[int] = []  # whose the points are
 
     def add(self, number: int, values: Sequence[float]) -> None:
         """Take note of the point of trial ``number``."""
-        point = self._signs * np.array(values, dtype=float)
-        difference = self._points - point
-        if ((difference >= 0).all(axis=1) & (difference > 0).any(axis=1)).any():
+        cost = self._signs * np.array(values, dtype=float)
+        if dominates(self._costs, cost).any():
             return
-        stays = ~((difference <= 0).all(axis=1) & (difference < 0).any(axis=1))
-        self._points = np.vstack([self._points[stays], point])
+        stays = ~dominates(cost, self._costs)
+        self._costs = np.vstack([self._costs[stays], cost])
         self.numbers = [kept for kept, is_kept in zip(self.numbers, stays, strict=True) if is_kept]
         self.numbers.append(number)

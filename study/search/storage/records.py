@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.search.storage.following import FollowedTrials, Front
 from taskct_core.contracts.files import HALF_A_LETTER, is_unicode
+from taskct_core.contracts.rows import fits_a_table
 from taskct_core.errors import StudyError
 
 # User attributes of an Optuna trial.
@@ -41,7 +42,6 @@ SPENT = "spent"  # {"seconds": ..., "gpu_hours": ..., "ended_by": ...}
 # What its latest driver set out to do.
 PLAN = "plan"  # {"trials": ..., "max_concurrent": ..., "epochs": ..., "timeout": ..., "trial_timeout": ..., "budget": ..., "epochs_per_report": ...}
 
-_LARGEST = 2**63  # of a whole number
 _Check = Callable[[Any], bool]
 
 
@@ -51,8 +51,7 @@ def _is(kind: type | UnionType) -> _Check:
 
 def _is_number(value: object) -> bool:
     """One that a table can hold."""
-    is_small = not isinstance(value, int) or abs(value) < _LARGEST
-    return isinstance(value, int | float) and not isinstance(value, bool) and is_small
+    return isinstance(value, int | float) and not isinstance(value, bool) and fits_a_table(value)
 
 
 def _list_of(check: _Check) -> _Check:
@@ -199,9 +198,11 @@ def _record(trial: FrozenTrial, objectives: int) -> TrialRecord:
     )
 
 
-def is_replaced(record: TrialRecord) -> bool:
+def is_replaced(trial: TrialRecord | FrozenTrial) -> bool:
     """Whether a trial does not count towards ``study.trials``: it repeats a failed one, or is a duplicate."""
-    return record.retry_of is not None or record.duplicate_of is not None
+    if isinstance(trial, TrialRecord):
+        return trial.retry_of is not None or trial.duplicate_of is not None
+    return not {RETRY_OF, DUPLICATE_OF}.isdisjoint(trial.user_attrs)
 
 
 def planned_count(records: Sequence[TrialRecord]) -> int:
@@ -219,7 +220,7 @@ class FollowedRecords:
     def __init__(self, study: optuna.Study) -> None:
         self._objectives = len(study.directions)
         self._followed = FollowedTrials(study)
-        self._front = Front([1.0 if way == StudyDirection.MAXIMIZE else -1.0 for way in study.directions])
+        self._front = Front([-1.0 if way == StudyDirection.MAXIMIZE else 1.0 for way in study.directions])
         self._best: dict[int, TrialRecord] = {}  # those on the front
 
     @property

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from taskct_core.dominance import non_dominated
+
 _LEAST_LOSS = 1e-12  # below which losses are alike
 
 
@@ -46,7 +48,7 @@ class FrontPath:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = list(candidates)
         logarithms, has_all = _logarithms(np.array([(c.loss_image, c.loss_task) for c in self.candidates]))
-        places = np.flatnonzero(has_all)[_unbeaten(logarithms[has_all])]
+        places = np.flatnonzero(has_all)[non_dominated(logarithms[has_all])]
         self._on_front = [self.candidates[place] for place in places]
         self._costs = _spread(logarithms[places])
 
@@ -71,14 +73,6 @@ def _logarithms(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     logarithms[:, ~np.isfinite(logarithms).any(axis=0)] = 0.0
     has_all: np.ndarray = np.isfinite(logarithms).all(axis=1)
     return (logarithms, has_all) if has_all.any() else (np.zeros_like(losses), ~has_all)
-
-
-def _unbeaten(costs: np.ndarray) -> np.ndarray:
-    """Whether no other row of ``(candidates, 2)`` is as small in both columns and smaller in one."""
-    smaller_or_equal = (costs[:, None] <= costs[None]).all(axis=2)
-    smaller = (costs[:, None] < costs[None]).any(axis=2)
-    unbeaten: np.ndarray = np.logical_not((smaller_or_equal & smaller).any(axis=0))
-    return unbeaten
 
 
 def _spread(costs: np.ndarray) -> np.ndarray:
