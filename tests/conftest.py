@@ -64,22 +64,23 @@ class Small:
     workspace: Any  # study.experiment.workspace.Workspace
     card: Any  # study.data.dataset.DatasetCard
 
-    def feed(self, split: str) -> Any:
-        """A split's feed read straight from its shards, without Ray."""
-        return _table_feed(self.workspace.dataset, self.card, split)
+    def feed(self, split: str, slices: int | None = None) -> Any:
+        """A split's feed read straight from its shards, without Ray: of all its slices, or of so many."""
+        return _table_feed(self.workspace.dataset, self.card, split, slices)
 
-    def trial_inputs(self, *, shown: bool = False, **changes: Any) -> Any:
+    def trial_inputs(self, *, shown: bool = False, slices: int | None = None, **changes: Any) -> Any:
         """What its trials share, read without Ray: a ``study.trials.inputs.TrialInputs``.
 
         Args:
             shown: whether slices are chosen that a report would show.
+            slices: how many of each split's, where a trial need not learn much; all of them if not given.
             changes: what differs.
         """
         from study.trials.inputs import TrialInputs
         from study.trials.panels import choose_panel
         from taskct_core.geometry import geometry_from_dict
 
-        feeds = changes.pop("feeds", None) or {split: self.feed(split) for split in self.card.shards}
+        feeds = changes.pop("feeds", None) or {split: self.feed(split, slices) for split in self.card.shards}
         settings: dict[str, Any] = {
             "geometry": geometry_from_dict(self.card.geometry),
             "task_network": str(self.workspace.task_network),
@@ -122,8 +123,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     return Small(experiment, workspace, card)
 
 
-def _table_feed(folder: Path, card: Any, split: str) -> Any:
+def _table_feed(folder: Path, card: Any, split: str, slices: int | None = None) -> Any:
+    import pyarrow as pa
+
     from study.data.feed import TableFeed
     from study.data.shards import read_shard
 
-    return TableFeed([read_shard(path) for path in card.shard_paths(folder, split)])
+    tables = [read_shard(path) for path in card.shard_paths(folder, split)]
+    return TableFeed(tables if slices is None else [pa.concat_tables(tables)[:slices]])

@@ -121,12 +121,12 @@ def test_a_stranger_denoises_a_scan_in_two_commands(taskct: Path, tmp_path: Path
     )
     nib.save(scan, tmp_path / "scan.nii.gz")
     small = [
-        "data.source={kind: phantom, patients: 5, slices_per_patient: 3, pixels: 96}",
+        "data.source={kind: phantom, patients: 5, slices_per_patient: 2, pixels: 96}",
         "simulation.num_angles=24",
         "task_network.epochs=1",
         "trial.epochs=2",
-        "study.trials=2",
-        "study.enqueue=[{alpha: 0.0}, {alpha: 0.9}]",
+        "study.trials=1",
+        "study.enqueue=[{alpha: 0.0}]",
         "execution.executor=actor",
     ]
     settings = [word for setting in small for word in ("--set", setting)]

@@ -38,7 +38,6 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "another thing": lambda content: b"[1, 2]\n",
 }
 TRIAL_FILES = ("config.yaml", "final.json", "samples.parquet", "metrics.jsonl", "panel.npz", "checkpoint.pt")
-READ_BY_REPORTS = ("config.yaml", "panel.npz")  # the other files' contents they have from results.parquet
 STUDY_FILES = (
     "study.json",
     "references.json",
@@ -55,7 +54,7 @@ STUDY_FILES = (
 
 @pytest.fixture(scope="module")
 def inputs(small: Any) -> TrialInputs:
-    return small.trial_inputs(shown=True)
+    return small.trial_inputs(shown=True, slices=2)
 
 
 def record(trial: int) -> TrialRecord:
@@ -89,6 +88,12 @@ def whole(small: Any, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
+@pytest.fixture(scope="module")
+def complete(whole: Path) -> pd.DataFrame:
+    """What its trials gave."""
+    return read_frame(whole / StudyFolder.results)
+
+
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "study")
@@ -100,8 +105,9 @@ def spoil(path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", TRIAL_FILES)
-def test_a_damaged_file_of_a_trial_costs_no_other_trial(name: str, damage: str, folder: Path) -> None:
-    complete = export_results(folder, "damaged", RECORDS)
+def test_a_damaged_file_of_a_trial_costs_no_other_trial(
+    name: str, damage: str, folder: Path, complete: pd.DataFrame
+) -> None:
     path = StudyFolder(folder).trial(0).path / name
     spoil(path, damage)
     told: list[DataError] = []
@@ -116,12 +122,15 @@ def test_a_damaged_file_of_a_trial_costs_no_other_trial(name: str, damage: str, 
     if name == "config.yaml":  # what the search drew is known to the storage
         trial = results[results[schema.TRIAL] == 0]
         assert (trial[f"{schema.CONFIG_PREFIX}alpha"] == 0.1).all()
-    if damage == "zeroed":  # the slow part, once a file
-        if name in READ_BY_REPORTS:
-            assert analysis.write_report(folder).is_file()
-        assert len(evaluate_study(folder, trials=[1])) == 3
     if name in ("config.yaml", "checkpoint.pt"):
         score(folder, trial=0)
+
+
+def test_a_trial_without_a_whole_file_costs_no_report_and_no_score_of_another(folder: Path) -> None:
+    for name in TRIAL_FILES:
+        spoil(StudyFolder(folder).trial(0).path / name, "zeroed")
+    assert analysis.write_report(folder).is_file()
+    assert len(evaluate_study(folder, trials=[1])) == 3
 
 
 def score(folder: Path, trial: int) -> None:

@@ -68,7 +68,7 @@ def test_a_kill_after_any_write_changes_nothing(tmp_path: Path, sampler: str) ->
     config = few(sampler={"name": sampler, "startup_trials": 2})
     expected = table(run_here(config, tmp_path / "whole").trials)
     assert PRUNED in {row[1] for row in expected}
-    for write in range(1, 1000, 3):
+    for write in range(1, 1000, 7):
         folder = tmp_path / f"killed-{write}"
         try:
             with killed_at_write(write):

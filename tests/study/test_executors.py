@@ -94,12 +94,14 @@ def test_several_workers_score_every_slice_once_as_one_does(small, local_ray: No
 
 
 @pytest.mark.ray
-def test_a_workers_error_arrives_as_it_was_raised(small, inputs: TrialInputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["actor", pytest.param("train", marks=pytest.mark.slow)])
+def test_a_workers_error_arrives_as_it_was_raised(
+    executor: Any, small, inputs: TrialInputs, tmp_path: Path
+) -> None:
     config = small.experiment.trial.model_copy(update={"learning_rate": 1e30})
-    for executor in ("train", "actor"):
-        with pytest.raises(TrainingError, match="must stay finite"):
-            task = TrialTask(config, TrialFolder(tmp_path / executor), 0)
-            train_trial(task, inputs, ExecutionConfig(executor=executor), lambda row: None)
+    with pytest.raises(TrainingError, match="must stay finite"):
+        task = TrialTask(config, TrialFolder(tmp_path), 0)
+        train_trial(task, inputs, ExecutionConfig(executor=executor), lambda row: None)
 
 
 def test_a_proposal_overrides_the_base_and_is_checked() -> None:

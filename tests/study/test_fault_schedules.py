@@ -25,8 +25,17 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def test_no_schedule_of_faults_violates_what_is_promised(tmp_path: Path) -> None:
-    found = {seed: problems for seed in range(SCHEDULES) if (problems := run_schedule(seed, tmp_path))}
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where schedules run; what their studies come to without faults and defects is known there."""
+    room = tmp_path_factory.mktemp("schedules")
+    for setting in SETTINGS:
+        reference(setting, room)
+    return room
+
+
+def test_no_schedule_of_faults_violates_what_is_promised(room: Path) -> None:
+    found = {seed: problems for seed in range(SCHEDULES) if (problems := run_schedule(seed, room))}
     assert found == {}
 
 
@@ -40,14 +49,12 @@ DEFECTS = {
 
 @pytest.mark.parametrize(("place", "name", "defect"), DEFECTS.values(), ids=DEFECTS)
 def test_a_defect_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str, defect: object
+    room: Path, monkeypatch: pytest.MonkeyPatch, place: object, name: str, defect: object
 ) -> None:
-    for setting in SETTINGS:
-        reference(setting, tmp_path)  # without the defect
     monkeypatch.setattr(place, name, defect)
     for seed in range(10 * SCHEDULES):
         try:
-            if run_schedule(seed, tmp_path):
+            if run_schedule(seed, room):
                 return
         except Exception:  # what a defect leads to need be no error of ours
             return

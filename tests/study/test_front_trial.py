@@ -40,7 +40,7 @@ VOLATILE = {schema.SECONDS, schema.SECONDS_PER_SLICE, schema.PEAK_MEMORY_MB, sch
 
 @pytest.fixture(scope="module")
 def inputs(small: Any) -> TrialInputs:
-    return small.trial_inputs(shown=True)
+    return small.trial_inputs(shown=True, slices=2)
 
 
 def config_of(small: Any, **changes: Any) -> TrialConfig:

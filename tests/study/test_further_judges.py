@@ -44,7 +44,7 @@ def experiment_of(small: Any, **changes: Any) -> ExperimentConfig:
 
 def inputs_of(small: Any, judges: list[str]) -> TrialInputs:
     return TrialInputs(
-        feeds={split: small.feed(split) for split in ("train", "validation")},
+        feeds={split: small.feed(split, slices=8) for split in ("train", "validation")},
         geometry=ParallelBeam.from_dict(small.card.geometry),
         task_network=str(small.workspace.task_network),
         data_hash=small.card.data_hash,

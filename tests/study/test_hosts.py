@@ -84,6 +84,7 @@ def test_without_the_clusters_token_nobody_joins(
 ) -> None:
     head, address, _ = cluster
     path = experiment(small, tmp_path, address)
-    done = head.run("taskct", "study", "run", str(path), RAY_AUTH_TOKEN="0" * 64)
+    patience = ("--set", "execution.start_timeout=20")
+    done = head.run("taskct", "study", "run", str(path), *patience, RAY_AUTH_TOKEN="0" * 64)
     assert done.returncode == 2
     assert "RAY_AUTH_TOKEN" in done.stderr and "Traceback" not in done.stderr

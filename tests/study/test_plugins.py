@@ -60,7 +60,7 @@ def test_an_objective_that_raises_says_why() -> None:
 
 
 def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path) -> None:
-    inputs = small.trial_inputs()
+    inputs = small.trial_inputs(slices=2)
     run_trial(
         small.experiment.trial,
         tmp_path,
@@ -74,6 +74,7 @@ def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path)
     assert row[WORST_PSNR] == pytest.approx(samples[samples[schema.SPLIT] == "test"][PRIMARY_PSNR].min())
 
 
+@pytest.mark.slow  # a whole experiment: trials and references in processes of their own, scored again, a report
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> None:

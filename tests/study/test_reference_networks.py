@@ -116,7 +116,7 @@ def test_it_is_scored_as_every_reference_and_again_when_it_changes(small: Any, t
     folder, files = tmp_path / "study", tmp_path / "files"
     files.mkdir()
     config = config_of(torchscript, files)
-    inputs = dataclasses.replace(small.trial_inputs(shown=True), references=(config,))
+    inputs = dataclasses.replace(small.trial_inputs(shown=True, slices=2), references=(config,))
     write_references(folder, inputs)
     rows = rows_of(folder)
     batches = list(inputs.feeds["test"].ordered(16, share=Share()))
@@ -137,7 +137,7 @@ def test_it_is_scored_as_every_reference_and_again_when_it_changes(small: Any, t
     write_references(folder, inputs, scored.append)
     assert {row[schema.METHOD] for row in scored} == {"window"}
     assert rows_of(folder)["window", "test"]["psnr_lodopab"] != rows["window", "test"]["psnr_lodopab"]
-    write_references(folder, small.trial_inputs())  # it is no longer named
+    write_references(folder, small.trial_inputs(slices=2))  # it is no longer named
     assert {method for method, _ in rows_of(folder)} == {"full_dose", "fbp"}
 
 
@@ -162,7 +162,7 @@ def test_one_that_cannot_run_is_told_before_anything_is_trained(
     values: dict[str, Any], message: str, small: Any
 ) -> None:
     inputs = dataclasses.replace(
-        small.trial_inputs(), references=located([ReferenceNetworkConfig(name="theirs", **values)])
+        small.trial_inputs(slices=2), references=located([ReferenceNetworkConfig(name="theirs", **values)])
     )
     (problem,) = reference_problems(inputs)
     assert problem.startswith("reference theirs: ")

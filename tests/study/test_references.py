@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import math
@@ -45,26 +44,58 @@ from taskct_core.geometry import ParallelBeam
 
 
 @pytest.fixture(scope="module")
-def rows(small, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], EpochRow]:
-    """Of a dataset like the small one, with sinograms."""
-    folder = tmp_path_factory.mktemp("references")
-    _, jobs = plan(small.experiment, folder / "data")
+def dataset(small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like the small one, with sinograms and more noise, and one slice a patient."""
+    values = experiment_values(small, tmp_path_factory.mktemp("references"))
+    experiment = ExperimentConfig.parse(values)
+    folder = Workspace.of(experiment).dataset
+    patients, jobs = plan(experiment, folder)
     jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
-    tables: dict[str, list] = {split: [] for split in schema.SPLITS}
-    for job in jobs:
-        simulation = job.simulation.model_copy(update={"store_sinogram": True, "photons_per_ray": 300.0})
-        for shard in simulate_patient(dataclasses.replace(job, simulation=simulation))["shards"]:
-            tables[job.split].append(pq.read_table(folder / "data" / shard["path"]))
-    inputs = TrialInputs(
-        feeds={split: TableFeed(parts) for split, parts in tables.items()},
-        geometry=ParallelBeam.from_dict(small.card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash="with sinograms",
-    )
-    write_references(folder, inputs)
-    return {
-        (row[schema.METHOD], row[schema.SPLIT]): row for row in read_rows(folder / StudyFolder.references)
+    write_card(folder, dataset_card(experiment, patients, [simulate_patient(job) for job in jobs]))
+    return folder
+
+
+def experiment_values(small, output: Path) -> dict[str, Any]:
+    """Of an experiment on such a dataset; its trial takes all CPUs of the session."""
+    values: dict[str, Any] = small.experiment.model_dump() | {
+        "output": str(output),
+        "pretrained": str(small.workspace.task_network),
+        "execution": {"executor": "actor", "cpus_per_worker": 2},
     }
+    values["data"]["source"] |= {"slices_per_patient": 1}
+    values["simulation"] |= {"store_sinogram": True, "fresh": False, "photons_per_ray": 300.0}
+    values["trial"] |= {"epochs": 1}
+    values["study"] |= {"trials": 1}
+    return values
+
+
+@pytest.fixture(scope="module")
+def inputs(small, dataset: Path) -> TrialInputs:
+    """What the study's trials share, read into this process."""
+    card = load_card(dataset)
+    return TrialInputs(
+        feeds={
+            split: TableFeed([pq.read_table(path) for path in card.shard_paths(dataset, split)])
+            for split in schema.SPLITS
+        },
+        geometry=ParallelBeam.from_dict(card.geometry),
+        task_network=str(small.workspace.task_network),
+        data_hash=card.data_hash,
+        objectives=tuple(small.experiment.study.objectives),
+    )
+
+
+@pytest.fixture(scope="module")
+def scored(inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochRow]:
+    """The references' rows, scored in this process."""
+    folder = tmp_path_factory.mktemp("scored")
+    write_references(folder, inputs)
+    return read_rows(StudyFolder(folder).references)
+
+
+@pytest.fixture(scope="module")
+def rows(scored: list[EpochRow]) -> dict[tuple[str, str], EpochRow]:
+    return {(row[schema.METHOD], row[schema.SPLIT]): row for row in scored}
 
 
 def test_every_reference_on_both_splits(rows: dict) -> None:
@@ -83,7 +114,7 @@ def test_full_dose_is_perfect_and_iterative_beats_noisy_fbp(rows: dict) -> None:
 
 
 def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
-    inputs = small.trial_inputs()
+    inputs = small.trial_inputs(slices=2)
     write_references(tmp_path, inputs)
     methods = [row[schema.METHOD] for row in read_rows(tmp_path / StudyFolder.references)]
     assert list(dict.fromkeys(methods)) == ["full_dose", "fbp"]
@@ -102,46 +133,6 @@ def test_without_sinograms_there_is_fbp_alone(small, tmp_path: Path) -> None:
     assert np.isfinite([row["psnr_fixed"] for row in read_rows(tmp_path / StudyFolder.references)][2:]).all()
 
 
-@pytest.fixture
-def config(small, tmp_path: Path) -> ExperimentConfig:
-    """An experiment whose dataset has sinograms, in a folder of its own; its trial takes all CPUs of the session."""
-    values = small.experiment.model_dump() | {
-        "output": str(tmp_path),
-        "pretrained": str(small.workspace.task_network),
-        "execution": {"executor": "actor", "cpus_per_worker": 2},
-    }
-    values["data"]["source"] |= {"slices_per_patient": 1}
-    values["simulation"] |= {"store_sinogram": True, "fresh": False, "num_angles": 16}
-    values["trial"] |= {"epochs": 1}
-    values["study"] |= {"trials": 1}
-    config = ExperimentConfig.parse(values)
-    simulate_here(config)
-    return config
-
-
-def simulate_here(config: ExperimentConfig) -> None:
-    folder = Workspace.of(config).dataset
-    patients, jobs = plan(config, folder)
-    jobs = in_one_field(jobs, lambda jobs: map(measure_patient, jobs))
-    write_card(folder, dataset_card(config, patients, [simulate_patient(job) for job in jobs]))
-
-
-def inputs_of(small, config: ExperimentConfig) -> TrialInputs:
-    """What the study's trials share, read into this process."""
-    folder = Workspace.of(config).dataset
-    card = load_card(folder)
-    return TrialInputs(
-        feeds={
-            split: TableFeed([pq.read_table(path) for path in card.shard_paths(folder, split)])
-            for split in schema.SPLITS
-        },
-        geometry=ParallelBeam.from_dict(card.geometry),
-        task_network=str(small.workspace.task_network),
-        data_hash=card.data_hash,
-        objectives=tuple(config.study.objectives),
-    )
-
-
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row without what has no value, such as the bias of a tissue that no slice has: no NaN equals another."""
     return {name: value for name, value in row.items() if value == value}
@@ -150,8 +141,10 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
-    small, config: ExperimentConfig, local_ray: None
+    small, dataset: Path, scored: list[EpochRow], local_ray: None, tmp_path: Path
 ) -> None:
+    values = experiment_values(small, tmp_path) | {"dataset": str(dataset)}
+    config = ExperimentConfig.parse(values)
     stage = SearchStage(Experiment(config))
     events: list[Event] = []
     stage.make(events.append)
@@ -163,9 +156,7 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     rows = read_rows(folder.references)
     assert [row[schema.METHOD] for row in rows[::2]] == ["full_dose", "fbp", "tv", "sirt"]
     assert not folder.reference_progress.exists() and study_status(stage.folder).state == "finished"
-    here = folder.path.parent / "here"
-    write_references(here, inputs_of(small, config))
-    for one, other in zip(rows, read_rows(StudyFolder(here).references), strict=True):
+    for one, other in zip(rows, scored, strict=True):
         ours, theirs = _numbers(one), _numbers(other)
         differing = {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
         assert differing <= {schema.SECONDS, schema.FINISHED_AT}
@@ -174,14 +165,14 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     assert not resumed.is_done
     events.clear()
     resumed.make(events.append)
-    scored = [event.row[schema.METHOD] for event in events if isinstance(event, ReferenceScored)]
-    assert scored == ["sirt", "sirt"] and not any(isinstance(event, TrialStarted) for event in events)
+    again = [event.row[schema.METHOD] for event in events if isinstance(event, ReferenceScored)]
+    assert again == ["sirt", "sirt"] and not any(isinstance(event, TrialStarted) for event in events)
     assert len(read_rows(folder.references)) == 8 and SearchStage(Experiment(config)).is_done
     torch.jit.script(Window()).save(
         folder.path / "window.pt"
     )  # a finished study is compared with another's network
     reference = {"name": "window", "network": str(folder.path / "window.pt")}
-    values = config.model_dump() | {"study": {**config.study.model_dump(), "references": [reference]}}
+    values["study"] |= {"references": [reference]}
     compared = SearchStage(Experiment(ExperimentConfig.parse(values)))
     assert not compared.is_done
     events.clear()
@@ -193,11 +184,11 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
     assert "window" in analysis.write_report(folder.path).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # kills its actors
 @pytest.mark.ray
 def test_stopped_references_are_finished_by_the_next_driver(
-    small, config: ExperimentConfig, local_ray: None, tmp_path: Path
+    inputs: TrialInputs, local_ray: None, tmp_path: Path
 ) -> None:
-    inputs = inputs_of(small, config)
     advanced = threading.Event()
     first = ReferencesBeside(tmp_path / "study", inputs, lambda event: advanced.set())
     assert not first.finish(until=time.monotonic())
@@ -214,9 +205,9 @@ def test_stopped_references_are_finished_by_the_next_driver(
 
 @pytest.mark.ray
 def test_what_ended_the_references_is_told_to_who_waits_for_them(
-    small, config: ExperimentConfig, local_ray: None, tmp_path: Path
+    small, local_ray: None, tmp_path: Path
 ) -> None:
-    inputs = dataclasses.replace(inputs_of(small, config), objectives=("own_plugins:no_such_score",))
+    inputs = small.trial_inputs(slices=1, objectives=("own_plugins:no_such_score",))
     with pytest.raises(ConfigError, match="no_such_score"):
         ReferencesBeside(tmp_path / "study", inputs, lambda event: None).finish()
 

@@ -123,7 +123,7 @@ def test_a_remote_study_continues_after_its_driver_died(s3_bucket: str, tmp_path
 def test_a_killed_trial_continues_exactly_from_its_checkpoint_in_the_bucket(
     small, s3_bucket: str, tmp_path: Path
 ) -> None:
-    inputs = small.trial_inputs()
+    inputs = small.trial_inputs(slices=4)
     config = small.experiment.trial
     run_trial(config, tmp_path, inputs, Worker(), lambda row: None)
     folder = open_folder(f"{s3_bucket}/trial")
@@ -154,6 +154,7 @@ def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str)
     assert (folder.results.stat().st_size, folder.results.stat().st_mtime) > (seen.st_size, 0)
 
 
+@pytest.mark.slow  # kills a worker
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Path) -> None:

@@ -81,8 +81,11 @@ def mlflow_runs(folder: Path) -> dict[int, Run]:
     for run in client.search_runs([experiment.experiment_id]):
         points = client.get_metric_history(run.info.run_id, PRIMARY_DICE)
         curve = [(point.step, point.value) for point in points]
-        number = int(run.data.tags["taskct.trial"])
-        runs[number] = Run(float(run.data.params["alpha"]), curve, run.data.tags["taskct.status"])
+        number, status = int(run.data.tags["taskct.trial"]), run.data.tags["taskct.status"]
+        assert number not in runs
+        assert run.info.status == {COMPLETE: "FINISHED", PRUNED: "KILLED"}[status]
+        assert any(name.startswith("architecture_parameters.") for name in run.data.params)
+        runs[number] = Run(float(run.data.params["alpha"]), curve, status)
     return runs
 
 
@@ -165,7 +168,7 @@ def test_each_trial_is_one_run_however_often_the_driver_died(key: str, tmp_path:
     folder = tmp_path / "mine" / "study"
     folder.mkdir(parents=True)
     pruner = {"name": "pareto_asha", "reduction_factor": 2}
-    config = study_config(trials=3, pruner=pruner, **{"tensorboard": False, key: setting(folder)})
+    config = study_config(trials=4, pruner=pruner, **{"tensorboard": False, key: setting(folder)})
 
     def kill(event: Event) -> None:
         if isinstance(event, EpochReported) and event.trial == 1 and event.row["epoch"] == 2:
@@ -175,14 +178,14 @@ def test_each_trial_is_one_run_however_often_the_driver_died(key: str, tmp_path:
         run_here(config, folder, on_event=kill)
     summary = run_here(config, folder)
     runs = read(folder)
-    assert set(runs) == {record.trial for record in summary.trials} == {0, 1, 2}
+    assert set(runs) == {record.trial for record in summary.trials} == {0, 1, 2, 3}
     for record in summary.trials:
         run = runs[record.trial]
         assert run.alpha == pytest.approx(record.values["alpha"])
         assert [epoch for epoch, _ in run.curve] == list(range(1, record.last_epoch + 1))
         assert run.curve[-1][1] == pytest.approx(record.objectives[PRIMARY_DICE])
         assert run.status in (None, record.status)
-    assert {record.status for record in summary.trials} <= {COMPLETE, PRUNED}
+    assert {record.status for record in summary.trials} == {COMPLETE, PRUNED}
 
 
 def test_a_study_without_trackers_leaves_nothing_of_them(tmp_path: Path) -> None:

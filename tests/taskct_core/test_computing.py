@@ -142,7 +142,11 @@ def test_networks_whose_weights_change_with_each_batch_are_not_compiled(way: str
 
 @_TOLD_BY_TORCH
 @pytest.mark.slow
-def test_a_compiled_training_gives_the_same_numbers(task_network: Any, batches: list[Batch]) -> None:
+def test_a_compiled_training_gives_the_same_numbers(batches: list[Batch]) -> None:
+    """Of networks with few layers: the compiler takes most of the time, for each of their kernels."""
+    parameters = {"width": 4, "depth": 2}
+    task_config = TaskNetworkConfig(architecture="dynunet", architecture_parameters=parameters)
+    task_network = build_task_network(task_config).freeze()
     plain, compiled = (training_of(task_network, compile=value) for value in (False, True))
     for _ in range(2):
         assert compiled.train_epoch(batches) == pytest.approx(plain.train_epoch(batches), rel=1e-3)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # two workers in processes of their own
+
 WORKER = Path(__file__).with_name("distributed_worker.py")
 WORLD_SIZE = 2
 
