@@ -130,8 +130,8 @@ def test_a_trial_that_hangs_is_killed_when_its_time_is_up(tmp_path: Path) -> Non
 
 
 def test_a_study_stops_when_its_time_is_up_and_goes_on_later(tmp_path: Path) -> None:
-    slow = lookup_trainable(EPOCHS, seconds_per_epoch=0.5)
-    summary, _ = run(tmp_path, slow, trials=3, timeout=3.0)
+    slow = lookup_trainable(EPOCHS, seconds_per_epoch=1.0)
+    summary, _ = run(tmp_path, slow, trials=3, timeout=8.0)
     assert summary.timed_out and summary.interrupted
     assert summary.trials and len([r for r in summary.trials if r.status == COMPLETE]) < 3
     continued, _ = run(tmp_path, trials=3)

@@ -144,7 +144,7 @@ def test_networks_whose_weights_change_with_each_batch_are_not_compiled(way: str
 @pytest.mark.slow
 def test_a_compiled_training_gives_the_same_numbers(batches: list[Batch]) -> None:
     """Of networks with few layers: the compiler takes most of the time, for each of their kernels."""
-    parameters = {"width": 4, "depth": 2}
+    parameters = {"width": 4, "depth": 3}
     task_config = TaskNetworkConfig(architecture="dynunet", architecture_parameters=parameters)
     task_network = build_task_network(task_config).freeze()
     plain, compiled = (training_of(task_network, compile=value) for value in (False, True))
