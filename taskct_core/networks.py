@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from taskct_core.errors import DataError, first_line
+
+# Where a checkpoint keeps its network, by Lightning's custom and by that of PyTorch's tutorials, ldct-benchmark and LION.
+_CHECKPOINT_KEYS = ("state_dict", "model_state_dict")
 
 
 class PadToMultiple(nn.Module):
@@ -49,7 +53,7 @@ def without_own_padding(network: nn.Module) -> nn.Module:
 
 
 def load_weights(network: nn.Module, path: str, setting: str, architecture_setting: str) -> None:
-    """Fill a network with a ``state_dict`` from a ``.safetensors`` file or one that ``torch.save`` wrote.
+    """Fill a network with a ``state_dict`` from a ``.safetensors`` file or one that ``torch.save`` wrote, a checkpoint too.
 
     Args:
         network: filled in place.
@@ -75,9 +79,10 @@ def load_weights(network: nn.Module, path: str, setting: str, architecture_setti
 def _read_state(path: str) -> dict[str, torch.Tensor]:
     if path.endswith(".safetensors"):
         return safetensors.torch.load_file(path)
-    # weights_only: a pickle from elsewhere must not run code here.
+    # weights_only: a pickle from elsewhere must not run code here. What a training script was called with holds values alone.
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # its text advises to run the code
         raise ValueError("it holds no tensors, or more than tensors") from None
-    return state.get("state_dict", state)
+    return next((state[key] for key in _CHECKPOINT_KEYS if key in state), state)

@@ -62,6 +62,7 @@ class Trust:
 
 
 BUILT_IN_ONLY = Trust()
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def known_name(name: str, family: Collection[str], kind: str, *, own: bool = True) -> str:
@@ -193,7 +194,8 @@ def _call(
     except ValueError:  # of some functions written in C
         raise _not_a_module(name, kind, f"is {factory!r}") from None
     takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
-    valid = sorted(set(arguments) - set(offered) - {"args", "kwargs"})
+    variadic = {name for name, argument in arguments.items() if argument.kind in _VARIADIC}
+    valid = sorted(set(arguments) - set(offered) - variadic)
     unknown = sorted(set(parameters) - set(valid))
     if unknown and not takes_any:
         raise ConfigError(

@@ -87,6 +87,16 @@ def test_build_names_the_valid_parameters(own_scale: str) -> None:
         build_module(own_scale, {}, "thing", {"faktor": 2}, channels=3)
 
 
+def test_a_parameter_may_be_called_args(own_module: Path) -> None:
+    (own_module / "own_named.py").write_text(
+        "from torch import nn\n\n\nclass Model(nn.Module):\n"
+        "    def __init__(self, args, *rest):\n        super().__init__()\n        self.given = args\n"
+    )
+    assert build_module("own_named:Model", {}, "thing", {"args": {"lr": 1}}).given == {"lr": 1}
+    with pytest.raises(ConfigError, match="must be of: args; received rest"):
+        build_module("own_named:Model", {}, "thing", {"args": None, "rest": 1})
+
+
 @pytest.mark.parametrize("parameters", [{"factor": -1}, {}, {"factor": "x"}])
 def test_build_reports_rejected_values(own_scale: str, parameters: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="must accept its parameters"):

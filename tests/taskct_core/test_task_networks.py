@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -175,14 +176,14 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "users_networks:small"
 
 
-@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
-def test_a_users_weights_load_into_their_architecture(user_module: str, ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_as", ["state_dict", "model_state_dict", "safetensors"])
+def test_a_users_weights_load_into_their_architecture(user_module: str, kept_as: str, tmp_path: Path) -> None:
     trained = nn.Conv2d(1, 3, 3, padding=1)
-    path = tmp_path / f"weights{ending}"
-    if ending == ".pt":
-        torch.save({"state_dict": trained.state_dict()}, path)
-    else:
+    path = tmp_path / ("weights.safetensors" if kept_as == "safetensors" else "checkpoint.pt")
+    if kept_as == "safetensors":
         safetensors.torch.save_file(trained.state_dict(), path)
+    else:
+        torch.save({kept_as: trained.state_dict(), "epoch": 3, "args": argparse.Namespace(lr=0.001)}, path)
     config = TaskNetworkConfig(architecture=user_module, weights=str(path))
     assert config.is_imported
     network = build_task_network(config)
