@@ -53,6 +53,11 @@ class SourceConfig(StrictModel):
     """Phantom only: slices of each."""
     pixels: Annotated[int, Field(ge=32)] = 256
     """Phantom only: height and width."""
+    lesions: Annotated[int, Field(ge=1)] | None = None
+    """Phantom only: of each patient who has any, as far as the liver has room; None: 1 to 8, drawn."""
+    lesion_diameter_mm: tuple[Positive, Positive] | None = None
+    """Phantom only: of the smallest and the largest lesion; None: 5 and 50. Each patient's first has 32 mm or more
+    where the largest may."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Phantom only: of the patients' anatomy."""
 
@@ -60,6 +65,8 @@ class SourceConfig(StrictModel):
     def _check(self) -> Self:
         if self.kind != "phantom" and ":" not in self.kind and self.path is None:
             raise ValueError(f"source.path must name the folder of {self.kind} volumes")
+        if self.lesion_diameter_mm is not None and self.lesion_diameter_mm[0] > self.lesion_diameter_mm[1]:
+            raise ValueError("lesion_diameter_mm must be (smallest, largest) with smallest <= largest")
         return self
 
     def keywords(self) -> dict[str, Any]:

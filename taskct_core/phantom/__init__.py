@@ -12,7 +12,7 @@ import numpy as np
 from taskct_core.phantom.appearance import render_hu
 from taskct_core.phantom.body import Build, draw_body
 from taskct_core.phantom.grid import Array, Grid
-from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
+from taskct_core.phantom.lesions import DIAMETER_MM, draw_lesion_count, draw_lesions, place_lesions
 from taskct_core.phantom.organs import draw_organs
 from taskct_core.phantom.tissues import Tissue
 from taskct_core.phantom.vessels import draw_liver_vessels
@@ -28,6 +28,7 @@ def make_phantom(
     pixels: int = 256,
     lesions: int | None = None,
     patient: str = "phantom",
+    lesion_diameter_mm: tuple[float, float] = DIAMETER_MM,
 ) -> Volume:
     """Make one random patient.
 
@@ -37,6 +38,7 @@ def make_phantom(
         pixels: height and width of a slice; the pixel spacing follows from the body's width.
         lesions: how many to place (fewer where the liver is full); None draws 1 to 8.
         patient: the volume's name.
+        lesion_diameter_mm: of the smallest and the largest lesion.
 
     Returns:
         int16 HU in [-1024, 3071] and exact labels, ``(num_slices, pixels, pixels)``.
@@ -54,7 +56,8 @@ def make_phantom(
     draw_organs(tissue, grid, build, frame, organ_rng)
     draw_liver_vessels(tissue, grid, build, vessel_rng)
     count = draw_lesion_count(count_rng) if lesions is None else lesions
-    tumour, lesion_hu = draw_lesions(tissue, grid, place_lesions(tissue, grid, count, lesion_rng), lesion_rng)
+    placed = place_lesions(tissue, grid, count, lesion_rng, diameter_mm=lesion_diameter_mm)
+    tumour, lesion_hu = draw_lesions(tissue, grid, placed, lesion_rng)
 
     labels = np.isin(tissue, (Tissue.LIVER, Tissue.LIVER_VESSEL)).astype(np.uint8) * LIVER
     labels[tumour] = TUMOUR

@@ -9,7 +9,7 @@ import numpy as np
 from taskct_core.phantom.grid import Array, Grid, Mask, Point, TissueMap, smooth_field
 from taskct_core.phantom.tissues import Tissue
 
-MIN_DIAMETER_MM, MAX_DIAMETER_MM = 5.0, 50.0
+DIAMETER_MM = (5.0, 50.0)  # of the smallest and the largest
 DARKER_BY_HU, BRIGHTER_BY_HU = (25.0, 60.0), (25.0, 40.0)  # than the liver; fainter ones are hardly seen
 BRIGHTER_SHARE = 0.12
 # A patient's first lesion is large and dark, so that one can be found at every resolution.
@@ -33,21 +33,29 @@ def draw_lesion_count(rng: np.random.Generator) -> int:
 
 
 def place_lesions(
-    tissue: TissueMap, grid: Grid, count: int, rng: np.random.Generator, *, large_first: bool = True
+    tissue: TissueMap,
+    grid: Grid,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    large_first: bool = True,
+    diameter_mm: tuple[float, float] = DIAMETER_MM,
 ) -> list[Lesion]:
     """Choose lesions inside the liver, apart from each other, each crossing the plane of a slice.
 
     Args:
         large_first: whether the first is large and dark, as a patient's is; a slice of many has any.
+        diameter_mm: of the smallest and the largest; even the first is not larger.
     """
+    smallest_mm, largest_mm = diameter_mm
     candidates = np.argwhere(tissue == Tissue.LIVER)
     lesions: list[Lesion] = []
     for _ in range(40 * count):
         if len(lesions) == count or not len(candidates):
             break
         is_large = large_first and not lesions
-        smallest = FIRST_MIN_DIAMETER_MM if is_large else MIN_DIAMETER_MM
-        diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(MAX_DIAMETER_MM))))
+        smallest = min(max(FIRST_MIN_DIAMETER_MM, smallest_mm), largest_mm) if is_large else smallest_mm
+        diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(largest_mm))))
         voxel = candidates[rng.integers(len(candidates))]
         centre = _beside_slice(voxel, grid, diameter, rng)
         apart = all(

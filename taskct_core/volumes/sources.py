@@ -33,6 +33,8 @@ def list_patients(
     slices_per_patient: int = 12,
     pixels: int = 256,
     seed: int = 0,
+    lesions: int | None = None,
+    lesion_diameter_mm: tuple[float, float] | None = None,
 ) -> list[VolumeReference]:
     """List a source's patients without reading a voxel. The keywords are those of the ``source`` config.
 
@@ -48,7 +50,8 @@ def list_patients(
         classes: numbers in label files -> "liver" or "tumour"; None: 1 and 2, and no others.
         unlabelled: take patients without labels, too.
         parameters: of a source of one's own.
-        patients: phantom only, as are ``slices_per_patient``, ``pixels`` (height and width) and ``seed``.
+        patients: phantom only, as are ``slices_per_patient``, ``pixels`` (height and width), ``seed``, ``lesions`` and
+            ``lesion_diameter_mm``; see ``phantom_patients``.
 
     Raises:
         ConfigError: if the kind is unknown, the path is missing or a pattern fits nothing.
@@ -58,7 +61,7 @@ def list_patients(
     if kind == "phantom":
         from taskct_core.phantom.patients import phantom_patients
 
-        return list(phantom_patients(patients, seed, slices_per_patient, pixels))
+        return list(phantom_patients(patients, seed, slices_per_patient, pixels, lesions, lesion_diameter_mm))
     if ":" in kind:
         return own_patients(kind, path, parameters or {})
     if kind not in SOURCE_KINDS:

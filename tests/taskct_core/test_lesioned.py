@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, label
 
 from taskct_core.phantom import make_phantom
-from taskct_core.phantom.lesions import BRIGHTER_BY_HU, DARKER_BY_HU, MAX_DIAMETER_MM, MIN_DIAMETER_MM
+from taskct_core.phantom.lesions import BRIGHTER_BY_HU, DARKER_BY_HU, DIAMETER_MM
 from taskct_core.schema import LIVER, TUMOUR
 from taskct_core.volumes import Volume, list_patients
 from taskct_core.volumes.lesioned import insert_lesions, with_lesions
@@ -90,7 +90,7 @@ def test_a_slice_gets_small_lesions_as_often_as_large_ones() -> None:
             hu, labels, (3.0, 1.0, 1.0), np.random.default_rng(seed), 1, large_first=large_first
         )
         diameters[large_first].append(2 * float(np.sqrt((where == TUMOUR).sum() / np.pi)))
-    assert np.median(diameters[False]) == pytest.approx(np.sqrt(MIN_DIAMETER_MM * MAX_DIAMETER_MM), rel=0.3)
+    assert np.median(diameters[False]) == pytest.approx(np.sqrt(np.prod(DIAMETER_MM)), rel=0.3)
     assert min(diameters[True]) > 18
 
 

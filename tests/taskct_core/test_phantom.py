@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from taskct_core.phantom import make_phantom
 from taskct_core.phantom.grid import Grid, smooth_cut, smooth_field, smooth_union
-from taskct_core.phantom.lesions import MAX_DIAMETER_MM, Lesion, draw_lesions
+from taskct_core.phantom.lesions import DIAMETER_MM, Lesion, draw_lesions
 from taskct_core.phantom.tissues import APPEARANCE, Tissue
 from taskct_core.volumes import Volume, list_patients, read_volume
 
@@ -215,7 +215,25 @@ def test_lesions_are_no_larger_than_declared() -> None:
         ]
         assert len(extents) == count
         # Axes vary by 15 %, lobulation by a few mm, voxels by one slice.
-        assert max(extents, default=0) < 1.4 * MAX_DIAMETER_MM + 10
+        assert max(extents, default=0) < 1.4 * DIAMETER_MM[1] + 10
+
+
+def test_lesions_are_as_many_and_as_large_as_asked_for() -> None:
+    references = list_patients(
+        "phantom", patients=8, pixels=96, seed=3, lesions=3, lesion_diameter_mm=(14.0, 15.0)
+    )
+    volumes = [read_volume(reference) for reference in references]
+    for volume in volumes[:7]:
+        parts, count = ndimage.label(volume.labels == 2)
+        assert 1 <= count <= 3
+        pixels = max(
+            ndimage.sum_labels(volume.labels[z] == 2, parts[z], n)
+            for n in range(1, count + 1)
+            for z in range(12)
+        )
+        diameter_mm = 2 * np.sqrt(pixels * volume.spacing_mm[1] ** 2 / np.pi)
+        assert 8 < diameter_mm < 19
+    assert not (volumes[7].labels == 2).any()  # every eighth patient has none
 
 
 @pytest.mark.parametrize("radii", [(20.0, 20.0, 20.0), (30.0, 15.0, 22.0)])
