@@ -46,7 +46,6 @@ def quickstart(
     Run it again and it continues, or says where the report is.
     """
     experiment = _load(QUICKSTART_CONFIG, [*(overrides or []), f"output={output}"])
-    say_loading()
     from study.cli import stages
 
     stages.run_all(experiment)
@@ -58,7 +57,6 @@ def run(config: ConfigArgument, overrides: SetOption = None, trust: TrustOption 
     Stages that are done are not repeated, and an interrupted one continues.
     """
     experiment = _load(config, overrides, trust)
-    say_loading()
     from study.cli import stages
 
     stages.run_all(experiment)
@@ -85,7 +83,6 @@ def simulate(
     Run it again to check the dataset: what is missing or damaged is made again, what is whole is kept.
     """
     experiment = _load(config, overrides)
-    say_loading()
     from study.cli import stages
 
     stages.simulate_dataset(experiment, changed_source)
@@ -98,7 +95,6 @@ def pretrain(config: ConfigArgument, overrides: SetOption = None) -> None:
     safetensors with a card of its architecture, window, scores and hashes.
     """
     experiment = _load(config, overrides)
-    say_loading()
     from study.cli import stages
 
     stages.pretrain_task_network(experiment)
@@ -110,13 +106,13 @@ def train(config: ConfigArgument, overrides: SetOption = None, trust: TrustOptio
     For a first look, or to train again what a study found, e.g. `--set trial.alpha=0.9`.
     """
     experiment = _load(config, overrides, trust)
-    say_loading()
     from study.cli import stages
 
     stages.train_one(experiment)
 
 
 def _load(config: Path, overrides: list[str] | None, trust: bool = False) -> ExperimentConfig:
+    say_loading()
     from study.config import load_experiment
 
     return load_experiment(config, overrides, trust=trust)

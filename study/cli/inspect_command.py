@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.cli.options import SetOption
+from study.cli.options import SetOption, say_loading
 
 if TYPE_CHECKING:
     from study.config import SourceConfig
@@ -36,6 +36,7 @@ def inspect(
     The layout is found by itself (LiTS, DICOM, imagesTr/labelsTr); `--set` names it, with the keys of `data.source`:
     `--set kind=nifti --set 'images=*/ct.nii.gz' --set 'classes={5: liver}'`. Exits with 1 if a patient is refused.
     """
+    say_loading()
     from study.inspection import inspect_source, write_page
     from study.inspection.layout import source_of
     from study.monitor.progress import console, progress

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import TrustOption
+from study.cli.options import TrustOption, say_loading
 from taskct_core.contracts.files import open_folder
 
 StudyArgument = Annotated[
@@ -59,6 +59,7 @@ def reconstruct(
     A scan that is unlike the training data (pixel size, noise, body) is told with both numbers; one that is not in
     HU is refused. Research only: not for diagnosis.
     """
+    say_loading()
     from study.cli.study_actions import apply_network
 
     apply_network(folder, scan, output, (trial, alpha, best), masks, device, trust)
@@ -76,6 +77,7 @@ def export_model(
 
     ONNX needs `pip install taskct[onnx]`.
     """
+    say_loading()
     from study.cli.study_actions import write_model
 
     write_model(folder, output, (trial, alpha, best), trust)

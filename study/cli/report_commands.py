@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import TrustOption
+from study.cli.options import TrustOption, say_loading
 from study.cli.study_commands import StudyFolder
 from taskct_core.contracts import folders
 from taskct_core.contracts.files import check_file_writable, check_writable, is_remote, open_folder
@@ -74,6 +74,7 @@ def evaluate(
     Nothing is trained. The scores are printed and appended to evaluations.parquet in the study's folder, with
     the dataset's hash and dose in every row, so that results on different data never mix silently.
     """
+    say_loading()
     from study.cli import study_actions
 
     outside = None if checkpoint is None else (checkpoint, architecture, architecture_parameters)
@@ -97,6 +98,7 @@ def report(
 
     It opens without a network, and works on a study that is still running.
     """
+    say_loading()
     from study.cli import study_actions
 
     study = study_actions.find_study(folder)
@@ -125,6 +127,7 @@ def compare(
     Studies on different data, dose or metric policy are refused, naming the difference, unless they are asked
     for side by side.
     """
+    say_loading()
     from study.cli import study_actions
 
     check_file_writable(open_folder(out))
@@ -162,6 +165,7 @@ def export(
 
     png, svg and pdf need kaleido (`pip install taskct[export]`) and an installed Chromium or Chrome.
     """
+    say_loading()
     from study.cli import study_actions
 
     study = study_actions.find_study(folder)

@@ -21,7 +21,7 @@ from study.experiment.train import TrainStage
 from study.interruption import Unfinished
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
-from study.monitor.score_line import score_line
+from study.monitor.score_line import dice_line, score_line
 from taskct_core.schema import ALPHA, COMPLETE, FAIL, PRUNED, SPLIT, SPLITS
 from taskct_core.task_networks import load_task_network_card
 
@@ -159,9 +159,9 @@ def _simulate(stage: SimulateStage) -> None:
 
 def _pretrain(stage: PretrainStage) -> None:
     with progress("Pre-training the task network", stage.experiment.config.task_network.epochs) as advance:
-        complete(stage, lambda row: advance(1, score_line(row)), lambda: _session(stage.experiment))
+        complete(stage, lambda row: advance(1, dice_line(row)), lambda: _session(stage.experiment))
     network = load_task_network_card(stage.folder)
-    console.print(f"Task network: {stage.folder}  (full dose, validation: {score_line(network.scores)})")
+    console.print(f"Task network: {stage.folder}  (full dose, validation: {dice_line(network.scores)})")
 
 
 def _search(stage: SearchStage) -> None:

@@ -44,11 +44,11 @@ def run(
     go on after their last epoch. A larger `study.trials` extends a finished study. What must not change within
     a study (data, task network, search space, objectives) is refused with the difference shown.
     """
+    say_loading()
     from study.config import load_experiment
 
     limits = [] if timeout is None else [f"study.timeout={timeout}"]
     experiment = load_experiment(config, [*(overrides or []), *limits], trust=trust)
-    say_loading()
     from study.cli import stages  # takes seconds, which a mistake in the configuration need not wait for
 
     folder = stages.run_search(experiment)
