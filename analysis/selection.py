@@ -187,9 +187,9 @@ def _best(table: ResultsTable, metric: str) -> int:
     trial = best_trial(scores, table.direction(metric)) if len(scores) else None
     if trial is None:
         raise ConfigError(
-            f"--best must name a metric of the study: {', '.join(table.metrics)}",
+            "--best must name a metric of the study",
             repr(metric),
-            "Choose one of them.",
+            f"Choose one of {', '.join(table.metrics)}.",
         )
     return trial
 

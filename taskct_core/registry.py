@@ -80,8 +80,10 @@ def known_name(name: str, family: Collection[str], kind: str, *, own: bool = Tru
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """``"; did you mean 'unet'?"`` where a valid name is like the one received, else nothing."""
-    nearest = difflib.get_close_matches(name, list(valid), n=1)
+    """``"; did you mean 'unet'?"`` where a valid name is like the one received, or begins with it; else nothing."""
+    valid = list(valid)
+    nearest = difflib.get_close_matches(name, valid, n=1)
+    nearest = nearest or [known for known in valid if name and known.startswith(name)]
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.nifti import is_nifti_name
 
 SINOGRAM_SUFFIX = ".npy"
+_FILE_ENDING = re.compile(r"\.[A-Za-z]\w*")  # not that of a folder such as series-1.2
 Progress = Callable[[int], AbstractContextManager[OnSlices]]  # number of slices -> shows them being done
 
 
@@ -39,8 +41,18 @@ class Output:
 
     def check(self) -> None:
         """Raises:
-        ConfigError: if something is there already, or nothing can be written.
+        ConfigError: if a name is of another format, something is there already, or nothing can be written.
         """
+        if not is_nifti_name(self.image) and _FILE_ENDING.fullmatch(self.image.suffix):
+            raise ConfigError(
+                "images are written as .nii or .nii.gz, or as a DICOM series in a folder, whose name has no ending",
+                str(self.image),
+                "Correct its name.",
+            )
+        if self.masks == self.image:
+            raise ConfigError(
+                "images and masks are two files", str(self.masks), "Name another for the masks."
+            )
         for path in (self.image, self.masks):
             if path is not None and path.exists():
                 raise ConfigError(

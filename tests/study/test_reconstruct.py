@@ -100,7 +100,7 @@ def test_the_trial_is_the_one_that_is_meant(study: StudyFolder) -> None:
     assert chosen_trial(study, Choice()) in (0, 1)
     for wrong, words in (
         (Choice(trial=7), "Complete ones: 0, 1"),
-        (Choice(best="psnr"), "psnr_lodopab"),
+        (Choice(best="psnr"), "Choose one of psnr_lodopab"),
         (Choice(trial=1, alpha=0.5), "--trial and --alpha"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -313,3 +313,23 @@ def test_a_card_is_kept_as_it_was_written(tmp_path: Path) -> None:
 
     assert read_card(tmp_path).model_dump(mode="json") == written.model_dump(mode="json")
     assert dataclasses.is_dataclass(GEOMETRY) and written.geometry["pixel_spacing_mm"] == PIXEL_MM
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["made.nii.gzz"], "whose name has no ending"),
+        (["made.mha"], "whose name has no ending"),
+        (["made.nii.gz", "masks.png"], "masks are written as"),
+        (["made.nii.gz", "made.nii.gz"], "two files"),
+    ],
+)
+def test_an_output_of_no_known_format_is_refused(names: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Output(*(tmp_path / name for name in names)).check()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["made.nii", "made.nii.gz", "series", "series-1.2"])
+def test_an_output_is_a_nifti_file_or_a_folder(name: str, tmp_path: Path) -> None:
+    Output(tmp_path / name).check()

@@ -11,7 +11,7 @@ import pytest
 
 from taskct_core.errors import ConfigError, DataError, TaskctError
 from taskct_core.modes import MODES, Mode, Phase
-from taskct_core.registry import BUILT_IN_ONLY, Trust, build_module, known_name, load
+from taskct_core.registry import BUILT_IN_ONLY, Trust, build_module, did_you_mean, known_name, load
 from taskct_core.training.config import TrialConfig
 
 FAMILY = {"ordered": "collections:OrderedDict", "fraction": "fractions:Fraction", "gone": "collections:Gone"}
@@ -26,6 +26,13 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_known_names_and_own_names_pass() -> None:
     assert known_name("ordered", FAMILY, "thing") == "ordered"
     assert known_name("my.package:Thing", FAMILY, "thing") == "my.package:Thing"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("unett", "unet"), ("red", "red_cnn"), ("", None), ("transformer", None)]
+)
+def test_a_name_is_answered_with_the_one_that_may_be_meant(name: str, meant: str | None) -> None:
+    assert did_you_mean(name, ["dncnn", "unet", "red_cnn"]) == (f"; did you mean {meant!r}?" if meant else "")
 
 
 def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
