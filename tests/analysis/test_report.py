@@ -103,7 +103,10 @@ def check_page(page: str) -> None:
     assert "<script>alert(1)" not in page and "</script><b>&" not in page and page.count("</html>") == 1
     sections = re.findall(r'<section id="([^"]+)"(.*?)</section>', body, flags=re.S)
     assert len(sections) == 11
-    data = "".join(re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.S))
+    embedded = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.S)
+    for text in embedded:
+        json.loads(text)
+    data = "".join(embedded)
     assert "&lt;" not in data.replace("&lt;script", "").replace("&lt;/script", ""), (
         "our own tags shown as text"
     )
@@ -125,7 +128,6 @@ def check_figures(watched: dict[str, Watched], study: Path) -> None:
             continue
         assert isinstance(spec.figure, go.Figure) and spec.figure.layout.height
         assert any(_has_points(trace) for trace in spec.figure.data), f"{key} is empty"
-        json.loads(spec.figure.to_json())
 
 
 def test_the_page_names_no_foreign_address_to_load(page):

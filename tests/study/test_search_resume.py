@@ -16,7 +16,7 @@ from taskct_core.schema import EPOCH, PRUNED, STATUS, TRIAL
 
 MOST_WRITES = 1000
 # Fitting a Gaussian process takes most of a second. The numbers share no factor with a trial's writes.
-STRIDES = {"tpe": 1, "gp": 29}
+STRIDES = {"tpe": 1, "gp": 47}
 STRIDE = 11  # of the others, which differ from TPE in what they propose alone
 
 
