@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self, cast, get_args
 
 from pydantic import (
@@ -19,6 +20,15 @@ from taskct_core.registry import did_you_mean
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+# What pydantic finds wrong with a value -> what it must be.
+_WANTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list, such as [a, b]"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping, such as {key: value}"),
+    "string_type": "must be a text",
+    "missing": "a value is missing",
+}
 
 
 class StrictModel(BaseModel):
@@ -68,13 +78,17 @@ def _takes_truth(annotation: object) -> bool:
     return any(map(_takes_truth, get_args(annotation)))
 
 
+def _in_plain_words(message: str) -> str:
+    return re.sub(r"^[A-Z][a-z]+ should ", "must ", message.removeprefix("Value error, "))
+
+
 def _as_config_error(model: type[BaseModel], values: object, error: ValidationError) -> ConfigError:
     rules: dict[str, list[str]] = {}  # key -> what it must be, one rule a choice of a union
     received: dict[str, str] = {}
     for problem in error.errors():
         place = _place_in(values, problem["loc"])
         path = ".".join(map(str, place)) or model.__name__
-        rule = problem["msg"].removeprefix("Value error, ")
+        rule = _WANTED.get(problem["type"]) or _in_plain_words(problem["msg"])
         if problem["type"] == "extra_forbidden":
             rule = _unknown_key(path, sorted(_fields_at(model, place[:-1])))
         else:

@@ -108,6 +108,6 @@ def _say_what_can_be_said() -> None:
 
 def _show(error: TaskctError) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    console.print(f"Error: {error.rule}.", style="bold red")
+    console.print(f"Error: {error.rule}{'' if error.rule.endswith('?') else '.'}", style="bold red")
     console.print(f"  received: {error.received}")
     console.print(f"  next: {error.next_step}")

@@ -174,3 +174,29 @@ def test_a_mistyped_name_gets_the_nearest_and_a_strange_one_none() -> None:
     with pytest.raises(ConfigError) as caught:
         TrialConfig.parse({"zzz": 1, "architecture": "qqq"})
     assert "did you mean" not in caught.value.rule
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"trial": {"epochs": "five"}}, "trial.epochs: must be a whole number"),
+        ({"trial": {"epochs": 4.5}}, "trial.epochs: must be a whole number"),
+        ({"trial": {"epochs": -5}}, "trial.epochs: must be greater than or equal to 1"),
+        ({"trial": {"alpha": "half"}}, "trial.alpha: must be a number"),
+        ({"trial": 3}, "trial: must be a mapping, such as {key: value}"),
+        ({"trial": {"image_loss": 3}}, "trial.image_loss: must be a text"),
+        (
+            {"task_network": {"window_hu": "-20, 200"}},
+            "task_network.window_hu: must be a list, such as [a, b]",
+        ),
+        ({"name": "a/b"}, "name: must match pattern"),
+        (
+            {"data": {"source": {"lesion_diameter_mm": [50]}}},
+            "data.source.lesion_diameter_mm: a value is missing",
+        ),
+    ],
+)
+def test_a_value_of_another_kind_is_answered_in_plain_words(values: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.parse(values)
+    assert caught.value.rule.startswith(rule)
