@@ -28,6 +28,9 @@ Scored = tuple[Any, dict[str, float]]  # a TaskNetwork and its validation scores
 Row = dict[str, Any]
 _EVALUATION_BATCH_SIZE = 16
 _THREADS_ON_CPU = 2
+# Of a slice: a thread with fewer waits for the others longer than it computes, and spins while it waits. On a busy machine two
+# threads took 45 s of processor time for an epoch of 64 x 64 pixels that takes one thread 3.
+_PIXELS_A_THREAD = 64 * 64
 
 
 class PretrainStage(Stage[Row]):
@@ -95,8 +98,7 @@ def _run_remotely(
     import ray
 
     gpus = 1 if experiment.execution.use_gpu else 0
-    # Threads of one process: this job runs alone, so it may use what trials will share later.
-    threads = max(1, min(_THREADS_ON_CPU, int(ray.cluster_resources().get("CPU", 1))))
+    threads = training_threads(math.prod(card.image_shape), int(ray.cluster_resources().get("CPU", 1)))
 
     patients = {} if experiment.task_network.is_imported else card.patients
 
@@ -115,6 +117,16 @@ def _run_remotely(
     rows: Any = train.remote()  # a generator of references: each epoch arrives as it ends
     for row in rows:
         yield ray.get(row)
+
+
+def training_threads(pixels: int, cpus: int) -> int:
+    """Threads of the one process that trains a task network: it runs alone, so it may use what trials will share later.
+
+    Args:
+        pixels: of a slice.
+        cpus: of the cluster.
+    """
+    return max(1, min(_THREADS_ON_CPU, cpus, pixels // _PIXELS_A_THREAD))
 
 
 def train_task_network(

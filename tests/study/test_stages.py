@@ -14,7 +14,7 @@ from study.config import ExperimentConfig
 from study.data import dataset, simulation_plan
 from study.experiment import experiment as experiment_module
 from study.experiment.experiment import Experiment
-from study.experiment.pretrain import PretrainStage
+from study.experiment.pretrain import PretrainStage, training_threads
 from study.experiment.search import SearchStage
 from study.experiment.simulate import SimulateStage
 from study.experiment.stage import Stage, complete
@@ -111,3 +111,10 @@ def test_one_process_makes_what_is_in_a_folder(config: ExperimentConfig, small) 
         pytest.raises(StudyError, match="a dataset must have one driver"),
     ):
         complete(stage, print, no_session)
+
+
+@pytest.mark.parametrize(
+    ("side", "cpus", "threads"), [(32, 8, 1), (64, 8, 1), (128, 8, 2), (512, 8, 2), (512, 1, 1)]
+)
+def test_pretraining_has_no_more_threads_than_pixels_keep_busy(side: int, cpus: int, threads: int) -> None:
+    assert training_threads(side * side, cpus) == threads
