@@ -10,12 +10,7 @@ import pytest
 from own_plugins import WORST_PSNR
 from studies import run_here, study_config
 
-from analysis import write_report
 from study import objective
-from study.config import ExperimentConfig, trust_of
-from study.experiment.experiment import Experiment
-from study.experiment.search import run_experiment_study
-from study.scoring.evaluate import evaluate_study
 from study.trials import epoch_log
 from study.trials.inputs import Worker
 from study.trials.plugins import metric_directions, own_scores
@@ -24,7 +19,7 @@ from taskct_core import schema
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import read_rows
 from taskct_core.errors import ConfigError, TrainingError
-from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR
+from taskct_core.schema import PRIMARY_DICE, PRIMARY_PSNR
 
 
 def test_directions_are_those_declared() -> None:
@@ -72,35 +67,3 @@ def test_an_own_objective_is_a_column_of_every_evaluation(small, tmp_path: Path)
         assert row[WORST_PSNR] <= row[PRIMARY_PSNR]
     samples = pd.read_parquet(tmp_path / StudyFolder.samples)
     assert row[WORST_PSNR] == pytest.approx(samples[samples[schema.SPLIT] == "test"][PRIMARY_PSNR].min())
-
-
-@pytest.mark.slow  # a whole experiment: trials and references in processes of their own, scored again, a report
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> None:
-    values = small.experiment.model_dump()
-    values["study"] |= {"objectives": [WORST_PSNR, PRIMARY_DICE], "trainable": "own_plugins:trainable"}
-    values |= {"output": str(tmp_path), "execution": {"executor": "actor"}}
-    experiment = ExperimentConfig.parse(
-        values | {"dataset": str(small.workspace.dataset), "pretrained": str(small.workspace.task_network)}
-    )
-    opened = Experiment(experiment)
-    workspace = opened.workspace
-    summary = run_experiment_study(opened)
-    assert [record.status for record in summary.trials] == [COMPLETE] * 2
-    alphas = [record.values["alpha"] for record in summary.trials]
-    assert [record.objectives[WORST_PSNR] for record in summary.trials] == [2 + alpha for alpha in alphas]
-    results = pd.read_parquet(workspace.study / StudyFolder.results)
-    trials = results[results[schema.TRIAL] >= 0]
-    assert list(trials[f"{schema.CONFIG_PREFIX}alpha"]) == [alpha for alpha in alphas for _ in (1, 2)]
-    assert set(trials[schema.SPLIT]) == {"validation"} and trials[schema.METHOD].notna().all()
-    references = results[results[schema.TRIAL] < 0]
-    assert references[WORST_PSNR].notna().all()
-    with pytest.raises(ConfigError, match="--trust"):
-        evaluate_study(workspace.study, trials=[])
-    evaluated = evaluate_study(workspace.study, trials=[], trust=trust_of(experiment)).set_index(
-        schema.METHOD
-    )
-    on_test = references[references[schema.SPLIT] == "test"].set_index(schema.METHOD)
-    assert evaluated.loc["fbp", WORST_PSNR] == pytest.approx(on_test.loc["fbp", WORST_PSNR])
-    assert "Worst psnr" in write_report(str(workspace.study)).read_text()

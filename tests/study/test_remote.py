@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookup_trainable import die_once, lookup_trainable
-from studies import EPOCHS, Killed, plan, run_here, study_config, table
+from studies import EPOCHS, Killed, run_here, study_config, table
 
 from study.monitor.status import study_status
 from study.results import export_results
-from study.run import run_study
 from study.search import lock as lock_module
-from study.search.events import EpochReported, Event, TrialErrored
+from study.search.events import EpochReported, Event
 from study.search.lock import read_driver, study_lock
-from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from study.trials.inputs import Worker
 from study.trials.trial import run_trial
@@ -152,19 +149,3 @@ def test_the_analysis_sees_what_another_process_writes_meanwhile(s3_bucket: str)
     seen = folder.results.stat()
     folder.results.write_bytes(b"more")
     assert (folder.results.stat().st_size, folder.results.stat().st_mtime) > (seen.st_size, 0)
-
-
-@pytest.mark.slow  # kills a worker
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_a_killed_worker_continues_from_the_bucket(s3_bucket: str, tmp_path: Path) -> None:
-    folder = open_folder(f"{s3_bucket}/killed")
-    events: list[Event] = []
-    summary = run_study(
-        plan(study_config(trials=2, storage=database(tmp_path)), folder),
-        TuneExecutor(lookup_trainable(EPOCHS, faults={0: die_once(at_epoch=3)}), {"cpu": 1}),
-        events.append,
-    )
-    assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
-    assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]
-    assert len(epoch_log.read(StudyFolder(folder).trial(0))) == EPOCHS

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from lookup_trainable import (
     die_once,
@@ -20,14 +21,22 @@ from lookup_trainable import (
     report_instead,
     row_at,
 )
+from own_plugins import WORST_PSNR
 from studies import EPOCHS, plan, run_here, study_config, table
 
+from analysis import write_report
+from study.config import ExperimentConfig, trust_of
 from study.experiment.change import change_settings, pause_trials, resume_trials
+from study.experiment.experiment import Experiment
+from study.experiment.search import run_experiment_study
 from study.run import StudySummary, run_study
+from study.scoring.evaluate import evaluate_study
 from study.search.events import EpochReported, Event, TrialErrored, TrialFinished, TrialPaused, TrialStarted
 from study.search.tune import TuneExecutor
 from study.trials import epoch_log
 from study.trials.preemption import PREEMPTED
+from taskct_core import schema
+from taskct_core.contracts.files import open_folder
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.schema import COMPLETE, FAIL, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUNNING
@@ -199,3 +208,43 @@ def test_a_trial_moves_from_a_node_that_is_taken_away(tmp_path: Path) -> None:
     assert [(record.status, record.retries) for record in summary.trials] == [(COMPLETE, 0)] * 2
     begun = [(event.trial, event.adopted) for event in events if isinstance(event, TrialStarted)]
     assert begun == [(0, False), (0, True), (1, False)]
+
+
+@pytest.mark.slow  # kills a worker
+def test_a_killed_worker_continues_from_a_bucket(s3_bucket: str, tmp_path: Path) -> None:
+    folder = open_folder(f"{s3_bucket}/killed")
+    trainable = lookup_trainable(EPOCHS, faults={0: die_once(at_epoch=3)})
+    summary, events = run(folder, trainable, trials=2, storage=f"sqlite:///{tmp_path}/study.db")
+    assert [(r.status, r.retries) for r in summary.trials] == [(COMPLETE, 1), (COMPLETE, 0)]
+    assert [event.trial for event in events if isinstance(event, TrialErrored)] == [0]
+    assert len(epoch_log.read(StudyFolder(folder).trial(0))) == EPOCHS
+
+
+@pytest.mark.slow  # a whole experiment: trials and references in processes of their own, scored again, a report
+def test_a_study_of_an_own_trainable_and_objective(small, tmp_path: Path) -> None:
+    values = small.experiment.model_dump()
+    values["study"] |= {"objectives": [WORST_PSNR, PRIMARY_DICE], "trainable": "own_plugins:trainable"}
+    values |= {"output": str(tmp_path), "execution": {"executor": "actor"}}
+    experiment = ExperimentConfig.parse(
+        values | {"dataset": str(small.workspace.dataset), "pretrained": str(small.workspace.task_network)}
+    )
+    opened = Experiment(experiment)
+    workspace = opened.workspace
+    summary = run_experiment_study(opened)
+    assert [record.status for record in summary.trials] == [COMPLETE] * 2
+    alphas = [record.values["alpha"] for record in summary.trials]
+    assert [record.objectives[WORST_PSNR] for record in summary.trials] == [2 + alpha for alpha in alphas]
+    results = pd.read_parquet(workspace.study / StudyFolder.results)
+    trials = results[results[schema.TRIAL] >= 0]
+    assert list(trials[f"{schema.CONFIG_PREFIX}alpha"]) == [alpha for alpha in alphas for _ in (1, 2)]
+    assert set(trials[schema.SPLIT]) == {"validation"} and trials[schema.METHOD].notna().all()
+    references = results[results[schema.TRIAL] < 0]
+    assert references[WORST_PSNR].notna().all()
+    with pytest.raises(ConfigError, match="--trust"):
+        evaluate_study(workspace.study, trials=[])
+    evaluated = evaluate_study(workspace.study, trials=[], trust=trust_of(experiment)).set_index(
+        schema.METHOD
+    )
+    on_test = references[references[schema.SPLIT] == "test"].set_index(schema.METHOD)
+    assert evaluated.loc["fbp", WORST_PSNR] == pytest.approx(on_test.loc["fbp", WORST_PSNR])
+    assert "Worst psnr" in write_report(str(workspace.study)).read_text()
