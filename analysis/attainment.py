@@ -7,6 +7,7 @@ hierarchical bootstrap: patients drawn, and seeds drawn with the networks they t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,16 +54,46 @@ def attainment(table: ResultsTable, x: str, y: str) -> Attainment:
     if not (can_resample(samples, x) and can_resample(samples, y)):
         raise Unavailable("The slices do not hold what these scores follow from.")
     columns = [[place for place, seed in enumerate(seeds) if seed == name] for name in names]
-    scores = [statistics.bootstrap(samples.patients, metric_statistic(samples, name)) for name in (x, y)]
-    (x_score, x_draws), (y_score, y_draws) = scores
+    return surfaces(samples, columns, x, y)
+
+
+def surfaces(samples: AlignedSamples, columns: Sequence[Sequence[int]], x: str, y: str) -> Attainment:
+    """Of the networks of some seeds; ``columns`` are each seed's in the samples."""
+    (x_score, x_draws), (y_score, y_draws) = (
+        statistics.bootstrap(samples.patients, metric_statistic(samples, name)) for name in (x, y)
+    )
     used = [place for of_seed in columns for place in of_seed]
-    grid = np.linspace(x_score[used].min(), x_score[used].max(), _STEPS)
+    grid = np.unique(np.linspace(x_score[used].min(), x_score[used].max(), _STEPS))
     of_seeds = np.stack([_surface(x_score[None, of], y_score[None, of], grid)[0] for of in columns])
     drawn = np.stack([_surface(x_draws[:, of], y_draws[:, of], grid) for of in columns], axis=1)
-    chosen = np.random.default_rng(0).integers(len(names), size=(len(drawn), len(names)))
-    medians = _median(np.take_along_axis(drawn, chosen[:, :, None], axis=1), axis=1)
-    low, high = statistics.percentile_interval(medians)
+    low, high = _band(of_seeds, drawn, samples.patient_count)
     return Attainment(grid, _median(of_seeds, axis=0), low, high, of_seeds)
+
+
+def _band(of_seeds: Array, drawn: Array, patients: int) -> tuple[Array, Array]:
+    """The 95 % band of the median surface, ``(place,)`` each.
+
+    Seeds are drawn, and so are patients. k drawn seeds lie too close by sqrt(1 - 1/k), which is made good, and the whole
+    gets the tails of Student's t with Satterthwaite's degrees of freedom.
+
+    Args:
+        of_seeds: surfaces of the seeds on these patients, ``(seed, place)``.
+        drawn: on drawn patients, ``(draw, seed, place)``.
+        patients: how many.
+    """
+    seeds = len(of_seeds)
+    chosen = np.random.default_rng(0).integers(seeds, size=(len(drawn), seeds))
+    medians = _median(np.take_along_axis(drawn, chosen[:, :, None], axis=1), axis=1)
+    median, of_runs = _median(of_seeds, axis=0), np.var(_median(of_seeds[chosen], axis=1), axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_patients = np.maximum(np.nanvar(medians, axis=0) - of_runs, 0.0)
+        of_runs *= seeds / (seeds - 1)
+        whole = of_patients + of_runs
+        parts = of_patients**2 / max(patients - 1, 1) + of_runs**2 / (seeds - 1)
+        freedom = np.where(parts > 0, whole**2 / parts, seeds - 1)
+        wider = np.sqrt(whole / np.nanvar(medians, axis=0))
+        widened = np.where(np.isfinite(wider), median + (medians - median) * wider, medians)
+    return statistics.percentile_interval(statistics.as_of_few(median, widened, freedom))
 
 
 def _seeds_of(table: ResultsTable, samples: AlignedSamples) -> list[int]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import math
 
+import pandas as pd
+from scipy import stats
+
+from analysis import statistics
 from analysis.results_table import ResultsTable
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
@@ -46,6 +50,27 @@ def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
         raise NotApplicable(f"The study folder holds no {StudyFolder.image_quality}.")
     every = pd.concat(found, ignore_index=True)[[S.TRIAL, S.CURVE, S.FREQUENCY, S.VALUE]]
     return every.drop_duplicates([S.TRIAL, S.CURVE, S.FREQUENCY]).astype({S.TRIAL: int})
+
+
+def ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """The ends of a mean over a method's runs, NaN where the runs have none themselves.
+
+    All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
+    and added as MOVER has it (Zou & Donner 2008, Statistics in Medicine 27:1693-1702).
+    """
+    columns = [metric, f"{metric}_low", f"{metric}_high"]
+    if not set(columns) <= set(of_method):
+        return math.nan, math.nan
+    runs = of_method[columns].dropna()
+    if runs.empty:
+        return math.nan, math.nan
+    score, low, high = runs.mean()
+    reach = (
+        stats.t.ppf((1 + statistics.CONFIDENCE) / 2, len(runs) - 1) * stats.sem(runs[metric])
+        if len(runs) > 1
+        else 0
+    )
+    return score - math.hypot(score - low, reach), score + math.hypot(high - score, reach)
 
 
 def _evaluated(table: ResultsTable, rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from analysis import statistics
 from analysis.contestants import Contestant, contestant, plain_trainings
+from analysis.random_effects import RunScatter, degrees_of_freedom, run_scatter
 from analysis.results_table import SEARCH_SPLIT, ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
 from analysis.selection import best_trial
@@ -19,35 +23,87 @@ from taskct_core import schema as S
 TRADITIONAL = ("fbp", "tv", "sirt")  # the references that know nothing of the task
 
 
-def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric: str) -> tuple[Array, Array]:
-    """The metric of each method, ``(method,)``, and of every draw, ``(draw, method)``.
+# ``(draw, method)`` scores -> ``(draw, column)`` of what is told of them, each draw by itself.
+Told = Callable[[Array], Array]
 
-    A method's score is the mean over its seeds. Patients, each with all slices, are drawn once for all methods, which
-    pairs them; what other seeds would give is drawn for each method by itself. In a cross-validation a seed stands for
-    its runs on all folds, so that what differs between folds' runs is in it.
+
+@dataclass(frozen=True)
+class MethodDraws:
+    """A score of some methods: as observed, and as other patients and other training runs could have given it.
+
+    Attributes:
+        score: mean over each method's seeds, ``(method,)``.
+        of_patients: bootstrap draws, ``(draw, method)``; the same patients for all methods, which pairs them.
+        scatters: how each method's runs scatter.
+        units: patients that were drawn; of a single one its slices.
+    """
+
+    score: Array
+    of_patients: Array
+    scatters: tuple[RunScatter, ...]
+    units: int
+
+    def told(self, tell: Told = lambda scores: scores) -> tuple[Array, Array]:
+        """What is told of the methods, ``(column,)``, and draws of it, ``(draw, column)``, whose percentiles are its interval.
+
+        Each draw adds to the patients' what other runs would give, by each method's own error, and is stretched from
+        normal to Student's t with the degrees of freedom that ``random_effects`` finds for what is told.
+        """
+        value, of_patients = tell(self.score[None])[0], tell(self.of_patients)
+        errors = np.sqrt([one.variance for one in self.scatters])
+        others = np.random.default_rng(1).standard_normal(self.of_patients.shape)
+        draws = tell(self.of_patients + errors * others) if errors.any() else of_patients
+        return value, statistics.as_of_few(value, draws, self._freedom(tell, value, of_patients))
+
+    def interval(self, tell: Told = lambda scores: scores) -> tuple[Array, Array, Array]:
+        """What is told, and the low and high ends of its 95 % interval, ``(column,)`` each."""
+        value, draws = self.told(tell)
+        return value, *statistics.percentile_interval(draws)
+
+    def _freedom(self, tell: Told, value: Array, of_patients: Array) -> Array:
+        finite = np.where(np.isfinite(of_patients), of_patients, np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a column without values has no variance either
+            variances = np.nanvar(finite, axis=0)
+        slopes = np.zeros((len(self.score), len(value)))
+        for place, scatter in enumerate(self.scatters):
+            step = scatter.between**0.5
+            if step:
+                shifted = self.score + step * (np.arange(len(self.score)) == place)
+                slopes[place] = (tell(shifted[None])[0] - value) / step
+        return np.array(
+            [
+                degrees_of_freedom(variance, self.units, self.scatters, slope)
+                for variance, slope in zip(variances, slopes.T, strict=True)
+            ]
+        )
+
+
+def method_draws(samples: AlignedSamples, methods: Sequence[Contestant], metric: str) -> MethodDraws:
+    """The metric of each method, the mean over its seeds.
+
+    In a cross-validation a seed stands for its runs on all folds, so that what differs between folds' runs is in it.
     """
     return draws_of_methods(samples, methods, metric_statistic(samples, metric))
 
 
 def draws_of_methods(
-    samples: AlignedSamples, methods: Sequence[Contestant], statistic: statistics.Statistic
-) -> tuple[Array, Array]:
-    """``method_draws`` of any statistic of the samples' trials, ``(draw, trial)``."""
-    score, draws = statistics.bootstrap(samples.patients, statistic)
+    samples: AlignedSamples,
+    methods: Sequence[Contestant],
+    statistic: statistics.Statistic,
+    count: int = statistics.DRAWS,
+) -> MethodDraws:
+    """``method_draws`` of any statistic of the samples' trials, ``(draw, trial)``, in ``count`` draws."""
+    score, draws = statistics.bootstrap(samples.patients, statistic, count)
     columns = [samples.columns_of(method.trials) for method in methods]
-    means = np.stack([score[of_method].mean() for of_method in columns])
     repeated = samples.patient_count > 1 and any(len(of_method) > 1 for of_method in columns)
     without = statistics.without_each(samples.patients, statistic) if repeated else None
-    errors = [
-        statistics.run_variance(score[of], None if without is None else without[:, of]) ** 0.5
-        for of in columns
-    ]
-    spread = [
-        statistics.run_draws(error, len(of_method), len(draws), seed=abs(method.trials[0]) + 1)
-        for error, method, of_method in zip(errors, methods, columns, strict=True)
-    ]
-    drawn = [draws[:, of_method].mean(axis=1) for of_method in columns]
-    return means, np.stack(drawn, axis=1) + np.stack(spread, axis=1)
+    return MethodDraws(
+        score=np.stack([score[of].mean() for of in columns]),
+        of_patients=np.stack([draws[:, of].mean(axis=1) for of in columns], axis=1),
+        scatters=tuple(run_scatter(score[of], None if without is None else without[:, of]) for of in columns),
+        units=samples.patient_count if samples.patient_count > 1 else len(samples.patients),
+    )
 
 
 def basis(samples: AlignedSamples, methods: Sequence[Contestant]) -> str:
@@ -109,10 +165,8 @@ def gap_closed_interval(
     missing = {t for side in sides for t in side.trials} - set(samples.trials)
     if missing or not can_resample(samples, metric):
         raise Unavailable(f"The gap needs the {metric} of the method and both references on the same slices.")
-    score, draws = method_draws(samples, sides, metric)
-    shares = gap_shares(np.vstack([score, draws]), 1, 2)[:, 0]
-    low, high = statistics.percentile_interval(shares[1:, None])
-    return float(shares[0]), float(low[0]), float(high[0])
+    share, low, high = method_draws(samples, sides, metric).interval(partial(gap_shares, lower=1, upper=2))
+    return float(share[0]), float(low[0]), float(high[0])
 
 
 def gap_shares(scores: Array, lower: int, upper: int) -> Array:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from analysis import statistics
 from analysis.contestants import (
     MOST_SHOWN,
     Contestant,
@@ -205,10 +205,10 @@ def _ends(
     if samples is None or not can_resample(samples, metric):
         return empty, empty
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
-    _, draws = method_draws(samples, scored, metric)
+    _, *ends = method_draws(samples, scored, metric).interval()
     first = [method.trials[0] for method in scored]
     # Few seeds give wide intervals, but none may promise a score that no method can have.
-    ends = np.clip(statistics.percentile_interval(draws), *metric_range(metric))
+    ends = np.clip(ends, *metric_range(metric))
     low, high = (pd.Series(end, index=first) for end in ends)
     return low.reindex(empty.index), high.reindex(empty.index)
 
@@ -234,8 +234,8 @@ def _with_gap(
     first = [method.trials[0] for method in scored]
     if lower not in first or upper not in first:
         return frame
-    _, draws = method_draws(samples, scored, S.PRIMARY_DICE)
-    low, high = statistics.percentile_interval(gap_shares(draws, first.index(lower), first.index(upper)))
+    tell = partial(gap_shares, lower=first.index(lower), upper=first.index(upper))
+    _, low, high = method_draws(samples, scored, S.PRIMARY_DICE).interval(tell)
     others = ~np.isin(first, [lower, upper])
     for column, values in zip(ends[1:], (low, high), strict=True):
         frame[column] = pd.Series(np.where(others, values, np.nan), index=first).reindex(frame.index)

@@ -14,6 +14,7 @@ from analysis import statistics
 from analysis.contestants import Contestant, contestant, shown_contestants
 from analysis.method_draws import basis, method_draws
 from analysis.metric_info import metric_range
+from analysis.random_effects import run_scatter
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic, patient_scores
 from analysis.selection import baseline
@@ -92,22 +93,23 @@ def _differences(
     samples: AlignedSamples, pairs: Sequence[tuple[Contestant, Contestant]], metric: str
 ) -> pd.DataFrame:
     sides = list(dict.fromkeys(side for pair in pairs for side in pair))
-    score, draws = method_draws(samples, sides, metric)
     one = [sides.index(side) for side, _ in pairs]
     other = [sides.index(side) for _, side in pairs]
-    differences = draws[:, one] - draws[:, other]
+    difference, draws = method_draws(samples, sides, metric).told(
+        lambda scores: scores[:, one] - scores[:, other]
+    )
     least, most = metric_range(metric)
     # Few patients give wide intervals, but none may promise a difference that no two scores can have.
-    low, high = np.clip(statistics.percentile_interval(differences), least - most, most - least)
+    low, high = np.clip(statistics.percentile_interval(draws), least - most, most - least)
     return pd.DataFrame(
         {
             "name": [one.label for one, _ in pairs],
             "other": [other.label for _, other in pairs],
             "metric": metric,
-            "difference": score[one] - score[other],
+            "difference": difference,
             "low": low,
             "high": high,
-            "p": statistics.p_values(differences),
+            "p": statistics.p_values(draws),
             "patients_needed": _patients_needed(samples, pairs, metric),
         }
     )
@@ -127,7 +129,7 @@ def _patients_needed(
     for pair in pairs:
         one, other = (samples.columns_of(side.trials) for side in pair)
         differences = pseudo[:, one].mean(axis=1) - pseudo[:, other].mean(axis=1)
-        of_runs = sum(statistics.run_variance(score[of], without[:, of]) for of in (one, other))
+        of_runs = sum(run_scatter(score[of], without[:, of]).variance for of in (one, other))
         difference = float(score[one].mean() - score[other].mean())
         needed.append(statistics.patients_needed(difference, float(np.var(differences, ddof=1)), of_runs))
     return needed

@@ -206,7 +206,8 @@ def intervals(
         found = list(dict.fromkeys(samples.trials))
         score = np.stack([score[samples.columns_of([trial])].mean() for trial in found])
         means = [draws[:, samples.columns_of([trial])].mean(axis=1) for trial in found]
-        low, high = np.clip(statistics.percentile_interval(np.stack(means, axis=1)), *metric_range(metric))
+        drawn = statistics.as_of_few(score, np.stack(means, axis=1), samples.patient_count - 1)
+        low, high = np.clip(statistics.percentile_interval(drawn), *metric_range(metric))
         blocks.append(
             pd.DataFrame({"trial": found, "metric": metric, "score": score, "low": low, "high": high})
         )

@@ -1,9 +1,9 @@
-"""Pure statistics: hierarchical bootstrap over patients and training runs, Holm correction, rank correlation.
+"""Pure statistics: bootstrap over patients, Student's t for few of them, Holm correction, rank correlation.
 
 The patient is the unit of inference: slices of one patient resemble each other, so patients are drawn, each with all of
 its slices (Davison & Hinkley 1997, section 3.8, who advise against drawing within the drawn). The same draws serve
-everything that is compared, which pairs the comparison. What other training runs would give is added to them
-(``run_draws``). ``benchmarks/coverage.py`` simulates how often the intervals hold the truth.
+everything that is compared, which pairs the comparison. What other training runs would give is added to them in
+``method_draws``. ``benchmarks/coverage.py`` simulates how often the intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -47,10 +47,15 @@ class Resamples:
 
     def slice_means(self, values: Array) -> Array:
         """``(slice, column)`` -> ``(draw, column)`` means over drawn slices that are not NaN."""
+        weights = self.weights  # a draw's slots are rows that follow each other: as one row they are its sum
+        of_draws = sparse.csr_array(
+            (weights.data, weights.indices, weights.indptr[:: self.slots]),
+            shape=(weights.shape[0] // self.slots, weights.shape[1]),
+        )
         finite = ~np.isnan(values)
-        sums = self.slot_sums(np.where(finite, values, 0.0)).sum(axis=1)
+        sums = np.asarray(of_draws @ np.where(finite, values, 0.0))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return sums / self.slot_sums(finite.astype(float)).sum(axis=1)
+            return sums / np.asarray(of_draws @ finite.astype(float))
 
 
 def as_observed(patients: Sequence[str]) -> Resamples:
@@ -66,9 +71,9 @@ def bootstrap(
 ) -> tuple[Array, Array]:
     """The statistic of the sample, ``(column,)``, and of every draw, ``(draw, column)``.
 
-    Draws lie as far from the sample as Student's t has it of so few patients: plain ones of n patients are too close by
-    sqrt(1 - 1/n), and normal where their spread is itself known from n patients only. The same factor stretches all
-    columns of a draw. Of a single patient the slices are drawn, as they are.
+    Plain draws of n patients lie too close to the sample by sqrt(1 - 1/n), which is made good (Hesterberg 2015, The
+    American Statistician 69:371); ``as_of_few`` gives them the tails of so few. Of a single patient the slices are drawn,
+    as they are.
 
     Args:
         patients: of every slice.
@@ -78,18 +83,27 @@ def bootstrap(
     """
     score = statistic(as_observed(patients))[0]
     drawn = np.concatenate([statistic(part) for part in _resamples(patients, draws, seed)])
-    return score, _as_of_few(score, drawn, len(set(patients)), seed)
+    count = len(set(patients))
+    return score, drawn if count < 2 else _stretched(score, drawn, np.sqrt(count / (count - 1)))
 
 
-def _as_of_few(score: Array, draws: Array, patients: int, seed: int) -> Array:
-    if patients < 2:
-        return draws
-    freedom = patients - 1
-    stretch = np.sqrt(patients / np.random.default_rng([seed, 1]).chisquare(freedom, (len(draws), 1)))
-    with np.errstate(
-        invalid="ignore"
-    ):  # infinite scores, such as the PSNR of full dose, stay NaN in differences
-        return np.where(np.isfinite(draws - score), score + (draws - score) * stretch, draws)
+def as_of_few(score: Array, draws: Array, freedom: Array | float, seed: int = 0) -> Array:
+    """Draws whose spread is itself an estimate: normal ones become Student's t, whatever their skewness.
+
+    Args:
+        score: what the draws lie about, ``(column,)``.
+        draws: ``(draw, column)``.
+        freedom: degrees of freedom, of all columns or ``(column,)``.
+        seed: the same one stretches a draw's columns of equal freedom alike.
+    """
+    each, of_column = np.unique(np.broadcast_to(freedom, score.shape), return_inverse=True)
+    level = np.random.default_rng([seed, 1]).uniform(size=(len(draws), 1))
+    return _stretched(score, draws, np.sqrt(each / stats.chi2.ppf(level, each))[:, of_column])
+
+
+def _stretched(score: Array, draws: Array, by: Array | float) -> Array:
+    with np.errstate(invalid="ignore"):  # infinite scores, as full dose's PSNR, stay NaN in differences
+        return np.where(np.isfinite(draws - score), score + (draws - score) * by, draws)
 
 
 def without_each(patients: Sequence[str], statistic: Statistic) -> Array:
@@ -123,47 +137,6 @@ def _resamples(patients: Sequence[str], draws: int, seed: int) -> Iterator[Resam
         columns = order[np.repeat(starts[drawn], lengths) + within]
         shape = (len(drawn), len(codes))
         yield Resamples(sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=shape), len(sizes))
-
-
-def run_draws(error: float, runs: int, draws: int, seed: int = 0) -> Array:
-    """``(draw,)``: what other training runs would add to the mean of these, drawn at random.
-
-    Student's t with ``runs`` - 1 degrees of freedom, scaled by ``error``. Added to bootstrap draws over patients it gives
-    the Behrens-Fisher solution for two independent sources of error, which stays honest with three seeds, where drawing
-    the seeds themselves would be too narrow by far. Zeros for a single run: nothing is known of others then.
-
-    Args:
-        error: of the mean over runs, as ``run_variance`` has its square.
-        runs: how many.
-        draws: how many.
-        seed: of the draws.
-    """
-    if runs < 2:
-        return np.zeros(draws)
-    return error * np.random.default_rng(seed).standard_t(runs - 1, draws)
-
-
-def run_variance(score: Array, without: Array | None = None) -> float:
-    """The variance that training runs leave in the mean over them; 0 for a single run.
-
-    Runs also differ because each does better on other patients. Draws over patients hold that already, so it is taken
-    out here: it is the interaction of a two-way analysis of variance of jackknife pseudo-values.
-
-    Args:
-        score: the statistic of each run, ``(run,)``.
-        without: the same without each patient, ``(patient, run)``; None: nothing is taken out.
-    """
-    runs = len(score)
-    if runs < 2:
-        return 0.0
-    variance = float(np.var(score, ddof=1))
-    if without is not None and len(without) > 1:
-        patients = len(without)
-        pseudo = patients * score - (patients - 1) * without
-        if np.isfinite(pseudo).all():
-            rest = pseudo - pseudo.mean(axis=1, keepdims=True) - pseudo.mean(axis=0) + pseudo.mean()
-            variance -= float((rest**2).sum()) / ((patients - 1) * (runs - 1)) / patients
-    return max(0.0, variance) / runs
 
 
 def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:

@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 sys.path.pop(0)  # this folder: its analysis.py is not the package
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import numpy as np
+import pandas as pd
 from bench_record import write_result
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
@@ -27,13 +29,16 @@ from scipy.special import expit
 
 from analysis import statistics
 from analysis.across_tasks import Runs, interquartile_mean, probability_of_improvement
+from analysis.attainment import surfaces
 from analysis.contestants import Contestant
-from analysis.method_draws import gap_shares, method_draws
-from analysis.sample_scores import AlignedSamples, metric_statistic
+from analysis.image_quality import ends_over_runs
+from analysis.method_draws import MethodDraws, Told, gap_shares, method_draws
+from analysis.sample_scores import AlignedSamples
 from taskct_core import schema as S
 from taskct_core.image_quality.observer import detectability
 
 Array = NDArray[np.float64]
+Interval = tuple[str, float, float, float]  # name, truth, low, high
 
 PATIENTS, SEEDS = (8, 20, 50), (3, 5)
 SLICES = 2
@@ -48,7 +53,8 @@ METHODS = {
     "fbp": (26.0, 0.8, -0.4),
     "full dose": (np.inf, 2.8, 1.6),
 }
-CHANNELS, DPRIME = 6, 2.0
+CHANNELS, DPRIME, DPRIME_OF_RUNS = 6, 2.0, 0.05
+PSNR, SSIM = S.PRIMARY_PSNR, S.PRIMARY_SSIM
 TASKS = np.array([0.3, 0.55, 0.7, 0.9])  # mean scores of the tasks that are averaged over
 
 
@@ -76,38 +82,74 @@ def main() -> None:
         write_result(options.json, result | {"repeats": options.repeats})
 
 
-def intervals(patients: int, seeds: int, repeat: int) -> Iterator[tuple[str, float, float, float]]:
+def intervals(patients: int, seeds: int, repeat: int) -> Iterator[Interval]:
     """Name, truth, low and high of every kind of interval, of one study drawn at random."""
     random = np.random.default_rng([patients, seeds, repeat])
     samples, methods, runs = draw_study(random, patients, seeds)
     a, b, fbp, _ = methods
-    _, draws = method_draws(samples, methods, S.PRIMARY_DICE)
-    truth = np.array([true_dice(name) for name in METHODS])
-    yield ("dice", truth[0], *ends(draws[:, 0]))
-    yield ("dice_difference", truth[0] - truth[1], *ends(draws[:, 0] - draws[:, 1]))
-    yield ("gap_closed", gap_shares(truth[None], 2, 3)[0, 0], *ends(gap_shares(draws, 2, 3)[:, 0]))
-    _, draws = method_draws(samples, [a, b, fbp], "psnr_lodopab")
-    yield ("psnr", METHODS["a"][0], *ends(draws[:, 0]))
-    yield ("psnr_difference", METHODS["a"][0] - METHODS["b"][0], *ends(draws[:, 0] - draws[:, 1]))
-    _, draws = statistics.bootstrap(samples.patients, metric_statistic(samples, "psnr_lodopab"))
-    yield ("one_run_psnr", METHODS["a"][0] + runs[0], *ends(draws[:, 0]))
-    yield from of_other_units(random, patients, seeds)
+    truth = np.array([[true_dice(name) for name in METHODS]])
+    of_dice = method_draws(samples, methods, S.PRIMARY_DICE)
+    yield told(of_dice, "dice", truth, first)
+    yield told(of_dice, "dice_difference", truth, difference)
+    yield told(of_dice, "gap_closed", truth, partial(gap_shares, lower=2, upper=3))
+    truth = np.array([[METHODS[name][0] for name in ("a", "b", "fbp")]])
+    of_psnr = method_draws(samples, [a, b, fbp], PSNR)
+    yield told(of_psnr, "psnr", truth, first)
+    yield told(of_psnr, "psnr_difference", truth, difference)
+    yield from of_one_run(samples, METHODS["a"][0] + runs[0])
+    band = surfaces(samples, [[column] for column in samples.columns_of(a.trials)], SSIM, PSNR)
+    yield "attainment", METHODS["a"][0], band.low[0], band.high[0]
+    yield from of_places(random, patients, seeds)
+    yield from of_trials(random, patients)
+    yield from of_tasks(random, seeds)
 
 
-def of_other_units(
-    random: np.random.Generator, count: int, seeds: int
-) -> Iterator[tuple[str, float, float, float]]:
-    """Intervals that are not over patients: as many trials, or places of lesions, as there are patients."""
+def first(scores: Array) -> Array:
+    return scores[:, :1]
+
+
+def difference(scores: Array) -> Array:
+    return scores[:, :1] - scores[:, 1:2]
+
+
+def told(draws: MethodDraws, name: str, truth: Array, tell: Told) -> Interval:
+    """What the report tells of the first method."""
+    _, low, high = draws.interval(tell)
+    return name, float(tell(truth)[0, 0]), float(low[0]), float(high[0])
+
+
+def of_one_run(samples: AlignedSamples, truth: float) -> Iterator[Interval]:
+    """The crosses on the front: a single network's score."""
+    values = samples.values[PSNR][:, :1]
+    score, draws = statistics.bootstrap(samples.patients, lambda drawn: drawn.slice_means(values))
+    draws = statistics.as_of_few(score, draws, samples.patient_count - 1)
+    low, high = statistics.percentile_interval(draws)
+    yield "one_run_psnr", truth, float(low[0]), float(high[0])
+
+
+def of_trials(random: np.random.Generator, count: int) -> Iterator[Interval]:
+    """A rank correlation over trials, as many as there are patients."""
     pairs = random.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=count)
     found = statistics.rank_correlation(pairs[:, 0].tolist(), pairs[:, 1].tolist())
     assert found is not None
     yield "rank_correlation", 6 / np.pi * np.arcsin(0.3), found.low, found.high
+
+
+def of_places(random: np.random.Generator, count: int, seeds: int) -> Iterator[Interval]:
+    """d' over as many places of lesions as there are patients, of a network and of several that differ."""
     places = random.normal(size=(count, 1, CHANNELS))
-    lesion = np.zeros(CHANNELS)
-    lesion[0] = DPRIME
+    lesion = np.eye(CHANNELS)[0] * DPRIME
     present, absent = (places + random.normal(size=(count, 2, CHANNELS)) for _ in range(2))
     seen = detectability(present + lesion, absent)
     yield "dprime", DPRIME / np.sqrt(2), seen.low, seen.high
+    shown = 1 + DPRIME_OF_RUNS * random.normal(size=seeds)
+    runs = pd.DataFrame([vars(detectability(present + strength * lesion, absent)) for strength in shown])
+    low, high = ends_over_runs(runs.rename(columns={"low": "dprime_low", "high": "dprime_high"}), "dprime")
+    yield "dprime_of_runs", DPRIME / np.sqrt(2), low, high
+
+
+def of_tasks(random: np.random.Generator, seeds: int) -> Iterator[Interval]:
+    """Two methods over several tasks, with so many runs of each."""
     one, other = (
         Runs([mean + 0.02 * random.normal(size=seeds) for mean in TASKS + shift]) for shift in (0.01, 0.0)
     )
@@ -115,11 +157,6 @@ def of_other_units(
     yield "interquartile_mean", float(TASKS[1:3].mean() + 0.01), middle.low, middle.high
     better = probability_of_improvement(one, other)
     yield "improvement", float(statistics.stats.norm.cdf(0.01 / 0.02 / np.sqrt(2))), better.low, better.high
-
-
-def ends(draws: Array) -> tuple[float, float]:
-    low, high = statistics.percentile_interval(draws[:, None])
-    return float(low[0]), float(high[0])
 
 
 def true_dice(method: str) -> float:
@@ -152,7 +189,7 @@ def draw_study(
         runs = DB["run"] * random.normal(size=columns) * (columns > 1)
         of_runs = runs if name == "a" else of_runs
         psnr = scores(random, means[0], DB, shared["dB"], runs)
-        blocks.setdefault("psnr_lodopab", []).append(psnr)
+        blocks.setdefault(PSNR, []).append(psnr)
         runs = LOGIT["run"] * random.normal(size=columns) * (columns > 1)
         for structure, mean in zip(S.STRUCTURES, means[1:], strict=True):
             dice = expit(scores(random, mean, LOGIT, shared["logit"], runs))
@@ -161,6 +198,7 @@ def draw_study(
             for part, pixels in parts.items():
                 blocks.setdefault(f"{structure}_{part}_pixels", []).append(pixels)
     values = {name: np.concatenate(parts, axis=1) for name, parts in blocks.items()}
+    values[SSIM] = np.full(values[PSNR].shape, 0.9)  # all networks alike, so that a front is of PSNR alone
     of_slices = [f"{number:03d}" for number in range(patients) for _ in range(SLICES)]
     return AlignedSamples("test", trials, of_slices, values), names, of_runs
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import stats
 
 from analysis import statistics
 from analysis.figures import style
 from analysis.figures.method_profiles import MethodProfileData
-from analysis.image_quality import image_quality, image_quality_curves
+from analysis.image_quality import ends_over_runs, image_quality, image_quality_curves
 from analysis.method_draws import draws_of_methods
 from analysis.method_scores import shown_rows
 from analysis.metric_info import metric_info
@@ -108,27 +106,6 @@ def draw_lesions_against_dice(data: LesionData) -> go.Figure:
     return figure
 
 
-def _ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
-    """The ends of a mean over a method's runs, NaN where the runs have none themselves.
-
-    All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
-    and added as MOVER has it (Zou & Donner 2008, Statistics in Medicine 27:1693-1702).
-    """
-    columns = [metric, f"{metric}_low", f"{metric}_high"]
-    if not set(columns) <= set(of_method):
-        return math.nan, math.nan
-    runs = of_method[columns].dropna()
-    if runs.empty:
-        return math.nan, math.nan
-    score, low, high = runs.mean()
-    reach = (
-        stats.t.ppf((1 + statistics.CONFIDENCE) / 2, len(runs) - 1) * stats.sem(runs[metric])
-        if len(runs) > 1
-        else 0
-    )
-    return score - math.hypot(score - low, reach), score + math.hypot(high - score, reach)
-
-
 @dataclass(frozen=True)
 class FrequencyData:
     """A curve for each shown method over spatial frequency: rows of name, frequency_per_mm, value."""
@@ -182,8 +159,8 @@ def compute_bias_by_tissue(table: ResultsTable) -> MethodProfileData:
         columns = [samples.values[name] for name in names if name in samples.values]
         if len(columns) < len(names) or not np.nansum(columns[1]):
             continue
-        score, draws = draws_of_methods(samples, scored, partial(_bias, columns[0], columns[1]))
-        low, high = statistics.percentile_interval(draws)
+        statistic = partial(_bias, columns[0], columns[1])
+        score, low, high = draws_of_methods(samples, scored, statistic).interval()
         frame = pd.DataFrame({"metric": tissue, "score": score, "low": low, "high": high})
         blocks.append(frame.assign(name=[method.label for method in scored]))
     if not blocks:
@@ -204,7 +181,7 @@ def compute_image_quality_profile(table: ResultsTable) -> MethodProfileData:
     for method in shown_rows(table):
         of_method = found.loc[found.index.intersection(list(method.trials))]
         for metric in S.IMAGE_QUALITY_METRICS if len(of_method) else ():
-            low, high = _ends_over_runs(of_method, metric)
+            low, high = ends_over_runs(of_method, metric)
             score = of_method[metric].mean()
             rows.append({"metric": metric, "name": method.label, "score": score, "low": low, "high": high})
     frame = pd.DataFrame(rows)

@@ -11,7 +11,6 @@ from study.trials.plugins import own_scores
 from taskct_core import schema
 from taskct_core.contracts.rows import EpochRow, SliceRow, epoch_row
 from taskct_core.image_quality.measure import ImageQuality, measure
-from taskct_core.image_quality.observer import DRAWS
 from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate_images
 from taskct_core.task_networks.network import TaskNetwork
@@ -33,10 +32,10 @@ def epoch_scores(
             partial(_scores, inputs),
             _fbp_scores(training, inputs, "validation", worker),
         )
-        return scores | image_quality_of(training, inputs, "validation", worker, intervals=False).columns
+        return scores | image_quality_of(training, inputs, "validation", worker).columns
     rows = slice_rows(training, inputs, "validation", worker, more)
     scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, "validation", worker, rows)
-    scores |= image_quality_of(training, inputs, "validation", worker, intervals=False).columns
+    scores |= image_quality_of(training, inputs, "validation", worker).columns
     return scores | training.keep(rows, scores)
 
 
@@ -61,11 +60,7 @@ def final_scores(
 
 
 def image_quality_of(
-    training: Training | FrontTraining,
-    inputs: TrialInputs,
-    split: str,
-    worker: Worker,
-    intervals: bool = True,
+    training: Training | FrontTraining, inputs: TrialInputs, split: str, worker: Worker
 ) -> ImageQuality:
     """Image quality of a trial, of a front at its first alpha while it trains and then at its own.
 
@@ -77,13 +72,7 @@ def image_quality_of(
             training.show_while_training(training.epoch_alphas[0])
         else:
             training.show_alpha(training.config.alpha)
-    return measure(
-        probes,
-        training.reconstruct,
-        inputs.image_quality,
-        worker.device,
-        draws=DRAWS if intervals else 0,
-    )
+    return measure(probes, training.reconstruct, inputs.image_quality, worker.device)
 
 
 def slice_rows(

@@ -14,7 +14,7 @@ from taskct_core.contracts.rows import Batch
 from taskct_core.hounsfield import MU_MAX, mu_to_hu
 from taskct_core.image_quality.channels import CHANNELS, region_offsets
 from taskct_core.image_quality.config import ImageQualityConfig
-from taskct_core.image_quality.observer import DRAWS, Detectability, detectability
+from taskct_core.image_quality.observer import Detectability, detectability
 from taskct_core.image_quality.probes import ABSENT, EDGE, PRESENT, Probe, disc, half_region
 from taskct_core.image_quality.spectra import Curve, noise_power, task_transfer
 from taskct_core.schema import (
@@ -61,7 +61,6 @@ def measure(
     reconstruct: Callable[[Batch], torch.Tensor],
     config: ImageQualityConfig,
     device: torch.device | str = "cpu",
-    draws: int = DRAWS,
 ) -> ImageQuality:
     """Measure image quality.
 
@@ -69,7 +68,6 @@ def measure(
         probes: of ``make_probes``.
         reconstruct: batch on ``device`` -> ``(B, 1, H, W)`` normalised attenuation.
         config: that the probes were made with.
-        draws: of the bootstrap over places; 0: no intervals.
     """
     if not probes:
         return ImageQuality({}, {})
@@ -86,7 +84,7 @@ def measure(
     }
     for column, channels in OBSERVERS.items():
         # Without noise, as in full-dose images, nothing hides a lesion.
-        found = _observed(regions, spacings, config, channels, draws) if noise_hu else Detectability(math.nan)
+        found = _observed(regions, spacings, config, channels) if noise_hu else Detectability(math.nan)
         columns |= {column: found.dprime, f"{column}_low": found.low, f"{column}_high": found.high}
     return ImageQuality(columns, {NPS: power, TTF: transfer})
 
@@ -115,7 +113,6 @@ def _observed(
     spacings: Sequence[float],
     config: ImageQualityConfig,
     channels: str,
-    draws: int,
 ) -> Detectability:
     outputs = []
     for scans, spacing in zip(regions, spacings, strict=True):
@@ -123,4 +120,4 @@ def _observed(
         functions = CHANNELS[channels](*offsets, config.lesion_diameter_mm) * spacing**2
         outputs.append(np.tensordot(scans, functions, axes=((1, 2), (1, 2))))
     of_place = np.stack(outputs)
-    return detectability(of_place[:, PRESENT], of_place[:, ABSENT], draws)
+    return detectability(of_place[:, PRESENT], of_place[:, ABSENT])

@@ -22,7 +22,6 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
-DRAWS = 200
 CONFIDENCE = 0.95
 
 
@@ -35,36 +34,29 @@ class Detectability:
     high: float = math.nan
 
 
-def detectability(present: Array, absent: Array, draws: int = DRAWS, seed: int = 0) -> Detectability:
-    """d' of an ensemble, with an interval by bootstrap over backgrounds.
+def detectability(present: Array, absent: Array) -> Detectability:
+    """d' of an ensemble, with an interval over backgrounds.
 
-    The interval is that of a normal d'^2 with the bootstrap's standard error. Percentiles of the bootstrap, BCa's too,
-    are too narrow here: a draw holds fewer distinct backgrounds, from which its template learns less.
+    The interval is Student's t with the jackknife's standard error of d'^2 (Tukey 1958). A bootstrap, its percentiles and
+    BCa's as much as its standard error, does not do here: a draw holds fewer distinct backgrounds, from which its template
+    learns less, so that of few backgrounds its d' are of a worse observer.
 
     Args:
         present: channel outputs with the lesion, ``(background, scan, channel)``.
         absent: of the same backgrounds without it.
-        draws: of the bootstrap; 0: no interval.
-        seed: of the draws.
     """
     ensemble = _Ensemble.of(present, absent)
-    once = np.ones((1, ensemble.backgrounds))
-    inflation = ensemble.inflation()
+    count, inflation = ensemble.backgrounds, ensemble.inflation()
     if math.isnan(inflation):
         return Detectability(math.nan)
-    squares, _ = ensemble.squares(once)
+    squares, _ = ensemble.squares(np.ones((1, count)))
     squared = float(squares[0]) / inflation
     dprime = math.sqrt(max(squared, 0.0))
-    if not draws:
-        return Detectability(dprime)
-    generator = np.random.default_rng(seed)
-    share = np.full(ensemble.backgrounds, 1 / ensemble.backgrounds)
-    times = generator.multinomial(ensemble.backgrounds, share, size=draws).astype(float)
-    drawn, inflations = ensemble.squares(times)
+    without, inflations = ensemble.squares(1 - np.eye(count))
     if not inflations.any():  # nothing scatters
         return Detectability(dprime)
-    error = float(np.std(drawn / inflations.mean(), ddof=1)) / inflation
-    spread = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
+    error = math.sqrt((count - 1) * float(np.var(without / inflations.mean()))) / inflation
+    spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     low, high = (math.sqrt(max(end, 0.0)) for end in (squared - spread, squared + spread))
     return Detectability(dprime, low, high)
 
