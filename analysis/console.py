@@ -16,6 +16,7 @@ from analysis.method_scores import (
     methods_table,
     scored_columns,
 )
+from analysis.metric_info import in_words_of
 from analysis.results_table import ResultsTable
 from analysis.tables import SHOWN_METRICS
 from taskct_core import schema as S
@@ -48,11 +49,15 @@ def methods_console(table: ResultsTable, intervals: bool = True) -> Table:
     columns = scored_columns(frame, list(SHOWN_METRICS))
     notes = [interval_basis(table)] if intervals else []
     heads = dict(_HEADS)
+    heads[S.PRIMARY_DICE] = f"{table.only_structure or 'mean'}\nDice"
     for suffix, (head, text) in _OTHER_NETWORKS.items():
         for column in (name for name in columns if name.endswith(suffix)):
             heads[column] = head
-            notes.append(text.format(short_label(column.removesuffix(suffix))))
-    notes.append(f"Gap closed: in mean Dice, from {gap_words(table)} to full dose.")
+            label = in_words_of(table.only_structure, short_label(column.removesuffix(suffix)))
+            notes.append(text.format(label))
+    notes.append(
+        f"Gap closed: in {table.only_structure or 'mean'} Dice, from {gap_words(table)} to full dose."
+    )
     drawn = Table(
         title=f"Methods on the {table.claim_split} split",
         caption=" ".join(notes),

@@ -20,7 +20,7 @@ from analysis.contestants import (
 )
 from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import basis, best_traditional, gap_shares, method_draws
-from analysis.metric_info import metric_range
+from analysis.metric_info import in_words_of, metric_range
 from analysis.names import method_name
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample
@@ -83,7 +83,9 @@ def printed_methods(table: ResultsTable, frame: pd.DataFrame | None = None) -> p
         is_gap = column == GAP_CLOSED
         title = f"gap closed, {gap_words(table)} to full dose" if is_gap else column_title(column)
         values = frame[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
-        texts[title] = [(share_with_interval if is_gap else with_interval)(*row) for row in values]
+        texts[in_words_of(table.only_structure, title)] = [
+            (share_with_interval if is_gap else with_interval)(*row) for row in values
+        ]
     return pd.DataFrame(texts)
 
 

@@ -65,3 +65,13 @@ def structures_alike(scores: pd.DataFrame, scope: str, empty: str) -> tuple[str,
         return ()
     scored = pd.DataFrame(known).dropna(how="all")
     return tuple(structure for structure in scored if len(scored) and scored[structure].notna().all())
+
+
+def in_words_of(structure: str | None, text: str) -> str:
+    """Text in which a mean Dice over one structure alone bears that structure's name; None: it is over several."""
+    if structure is None:
+        return text
+    called = {"Dice mean": f"Dice {structure}", "mean Dice": f"{structure} Dice"}
+    for words, name in called.items():
+        text = text.replace(words, name)
+    return text

@@ -109,7 +109,8 @@ class ResultsTable:
     def is_repeated(self, metric: str) -> bool:
         """Whether a metric has the same values as an earlier one, so that a table or chart of it would be there twice.
 
-        In a study of livers alone the mean Dice is the liver's; without empty masks their policies agree.
+        In a study of livers alone, or without a true tumour, the mean Dice is the liver's; without empty masks their
+        policies agree.
         """
         return self._equals.get(metric, metric) != metric
 
@@ -120,6 +121,7 @@ class ResultsTable:
         shown = [S.PRIMARY_DICE, LIVER_DICE, "dice_tumour_patient_nnunet"]
         order = dict.fromkeys([*self.objectives, *shown, *self.metrics])
         rows = self.rows[[name for name in order if name in self.metrics]].astype(float)
+        rows = pd.concat([means_alike(of_split) for _, of_split in rows.groupby(self.rows[S.SPLIT])])
         return {str(name): first.setdefault(rows[name].to_numpy().tobytes(), str(name)) for name in rows}
 
     def direction(self, metric: str) -> S.Direction:
@@ -156,6 +158,12 @@ class ResultsTable:
     def mean_structures(self, split: str) -> tuple[str, ...]:
         """The structures that the mean Dice of a split is of: those whose Dice every method there has."""
         return structures_alike(self._last_rows.get(split, self._no_rows), "patient", "nnunet")
+
+    @cached_property
+    def only_structure(self) -> str | None:
+        """The one structure that Dice is of on every split, as in a study of livers alone; None where there are several."""
+        known = {structure for split in self._last_rows for structure in self.mean_structures(split)}
+        return known.pop() if len(known) == 1 else None
 
     @cached_property
     def rows_until_kept(self) -> pd.DataFrame:

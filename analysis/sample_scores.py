@@ -132,9 +132,13 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
     structure, scope, empty, suffix = match.groups()
     if structure != "mean":
         return lambda resamples: _dice(samples, f"{structure}_{{}}_pixels{suffix}", scope, empty, resamples)
-    return lambda resamples: _nanmean(
-        np.stack([_part_of_mean(samples, part, suffix, scope, empty, resamples) for part in S.STRUCTURES]),
-        axis=0,
+    there = [part for part in S.STRUCTURES if empty == "lits" or _is_there(samples, part, suffix)]
+    if not there:
+        return lambda resamples: np.full(
+            (resamples.weights.shape[0] // resamples.slots, len(samples.trials)), np.nan
+        )
+    return lambda resamples: np.mean(
+        [_part_of_mean(samples, part, suffix, scope, empty, resamples) for part in there], axis=0
     )
 
 
@@ -158,13 +162,18 @@ def _pooled(pooled: PooledScore, sums: Sequence[Array]) -> Array:
     return _nanmean(pooled.score(*sums), axis=1)
 
 
-def _part_of_mean(
-    samples: AlignedSamples, structure: str, suffix: str, scope: str, empty: str, resamples: Resamples
-) -> Array:
-    """A structure's Dice in the mean over structures, which takes those alone that the truth of a draw has.
+def _is_there(samples: AlignedSamples, structure: str, suffix: str) -> bool:
+    """Whether the truth has it on any slice: a mean over structures takes those alone.
 
     Without any in the truth, a method that draws none has no Dice and one with a false pixel has 0.
     """
+    return bool((samples.values[f"{structure}_true_pixels{suffix}"] > 0).any())
+
+
+def _part_of_mean(
+    samples: AlignedSamples, structure: str, suffix: str, scope: str, empty: str, resamples: Resamples
+) -> Array:
+    """A structure's Dice in the mean over structures; NaN for a draw whose truth has none, which says nothing of it."""
     scores = _dice(samples, f"{structure}_{{}}_pixels{suffix}", scope, empty, resamples)
     if empty == "lits":
         return scores

@@ -16,7 +16,7 @@ from analysis.figures.image_quality import compute_lesions_against_dice
 from analysis.judges import network_scores, shared_dice
 from analysis.method_draws import gap_closed_interval
 from analysis.method_scores import gap_words
-from analysis.metric_info import metric_info
+from analysis.metric_info import in_words_of, metric_info
 from analysis.paired_differences import (
     FEWEST_PATIENTS_FOR_A_CLAIM,
     Comparisons,
@@ -43,7 +43,7 @@ def summarise(table: ResultsTable) -> list[str]:
         _structures(table),
         _seeds(table),
     ]
-    return [sentence for sentence in sentences if sentence]
+    return [in_words_of(table.only_structure, sentence) for sentence in sentences if sentence]
 
 
 def _front(table: ResultsTable) -> str:

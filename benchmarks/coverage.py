@@ -3,6 +3,7 @@
     python benchmarks/coverage.py                      # the table
     python benchmarks/coverage.py --json result.json   # flat keys, <interval>_<patients>p_<seeds>s
     python benchmarks/coverage.py --repeats 200        # coarser
+    python benchmarks/coverage.py --processes 2        # on two cores
 
 Studies are drawn from a population whose means are known: patients differ (Dice on a logit scale, so that it is skewed as
 near its ceiling it is), training runs differ, and each run does better on other patients. Every interval is made by the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -63,16 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     result: dict[str, float] = {}
-    for patients in PATIENTS:
-        for seeds in SEEDS:
-            held: dict[str, list[bool]] = {}
-            for repeat in range(options.repeats):
-                for name, truth, low, high in intervals(patients, seeds, repeat):
-                    held.setdefault(name, []).append(low <= truth <= high)
-            for name, hits in held.items():
-                coverage = float(np.mean(hits))
+    settings = [(patients, seeds) for patients in PATIENTS for seeds in SEEDS]
+    with ProcessPoolExecutor(options.processes) as pool:
+        found = pool.map(partial(coverages, repeats=options.repeats), *zip(*settings, strict=True))
+        for (patients, seeds), of_setting in zip(settings, found, strict=True):
+            for name, coverage in of_setting.items():
                 result[f"{name}_{patients}p_{seeds}s"] = coverage
                 told = "" if 0.93 <= coverage <= 0.97 else "  outside 93 to 97 %"
                 print(
@@ -80,6 +80,15 @@ def main() -> None:
                 )
     if options.json:
         write_result(options.json, result | {"repeats": options.repeats})
+
+
+def coverages(patients: int, seeds: int, repeats: int) -> dict[str, float]:
+    """How often each kind of interval held the truth."""
+    held: dict[str, list[bool]] = {}
+    for repeat in range(repeats):
+        for name, truth, low, high in intervals(patients, seeds, repeat):
+            held.setdefault(name, []).append(low <= truth <= high)
+    return {name: float(np.mean(hits)) for name, hits in held.items()}
 
 
 def intervals(patients: int, seeds: int, repeat: int) -> Iterator[Interval]:

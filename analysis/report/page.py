@@ -15,6 +15,7 @@ from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, style
 from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.figures.markup import plain_markup
+from analysis.metric_info import in_words_of
 from analysis.report.answer_view import answer_view
 from analysis.report.chart_key import trial_key
 from analysis.report.front_slider import front_sliders
@@ -66,7 +67,7 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
     sliders = front_sliders(table)
     view = answer_view(table)
     figures = _figures(table)
-    return (
+    page = (
         environment()
         .get_template("page.html")
         .render(
@@ -100,6 +101,7 @@ def render_page(table: ResultsTable, reload_seconds: float | None = None) -> str
             plotly=plotly.offline.get_plotlyjs(),
         )
     )
+    return in_words_of(table.only_structure, page)
 
 
 def environment() -> jinja2.Environment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 from study_factory import Recipe, write_study
 
 import analysis
+from analysis.console import methods_console
+from analysis.figures import FIGURES
 from analysis.figures.front_data import compute_chosen_front, compute_front, compute_tested_front
 from analysis.figures.parameters import compute_parallel
-from analysis.method_scores import GAP_CLOSED, methods_table
+from analysis.method_scores import GAP_CLOSED, methods_table, printed_methods
+from analysis.report.page import render_page
 from analysis.report.table_html import front_html
 from analysis.report.trial_store import trial_columns, trial_store
 from analysis.sample_scores import align, metric_statistic
@@ -30,6 +34,7 @@ SCORES = {
     3: ((0.60, 28.0), (0.58, 28.0)),
 }
 CHOSEN, LUCKY = [0, 1], 2
+SHOWN_FIGURES = ("front_dice_psnr", "front_dice_psnr_tested", "differences_dice", "learning_dice")
 
 
 @pytest.fixture
@@ -143,6 +148,42 @@ def test_the_report_says_which_structures_and_counts_false_tumours(without_tumou
     assert "False tumours are counted as such: up to 1.5 a slice" in text
     columns = methods_table(without_tumours).columns
     assert "tumour_false_positives" in columns and TUMOUR not in columns
+
+
+@pytest.fixture
+def livers_alone(tmp_path: Path) -> Any:
+    """A study whose task network knows no tumours, as the quickstart's."""
+    recipe = Recipe(
+        trials=4, pruned=0, failed=0, running=0, panels=False, samples=False, architectures=("unet",)
+    )
+    table = analysis.load(write_study(tmp_path / "study", recipe))
+    rows = table.rows.drop(columns=[name for name in table.rows if "tumour" in name])
+    for name in (name for name in rows if name.startswith("dice_mean_")):
+        rows[name] = rows[name.replace("mean", "liver")]
+    return analysis.ResultsTable(table.folder, rows, table.samples, table.study)
+
+
+def test_a_study_of_livers_alone_speaks_of_livers(livers_alone: Any, monkeypatch: Any) -> None:
+    assert livers_alone.only_structure == "liver"
+    titles = printed_methods(livers_alone).columns.tolist()
+    assert titles.count("Dice liver (patient, nnunet)") == 1
+    heads = [str(column.header) for column in methods_console(livers_alone).columns]
+    assert heads.count("liver\nDice") == 1 and "mean\nDice" not in heads
+    monkeypatch.setattr("analysis.report.page.FIGURES", {name: FIGURES[name] for name in SHOWN_FIGURES})
+    page = render_page(livers_alone)
+    assert "Dice liver (patient, nnunet)" in page
+    assert not re.findall("[^ ]* ?(?:Dice mean|mean Dice) ?[^ ]*", page)
+
+
+def test_a_test_split_without_tumours_has_one_column_of_dice(without_tumours: Any) -> None:
+    """Where validation has none either, the mean is the liver's, whatever false tumours FBP drew."""
+    rows = without_tumours.rows[without_tumours.rows[S.SPLIT] == "test"].assign(**{S.SPLIT: "validation"})
+    alone = analysis.ResultsTable(
+        without_tumours.folder, rows, without_tumours.samples, without_tumours.study
+    )
+    assert alone.only_structure == "liver" and without_tumours.only_structure is None
+    titles = printed_methods(alone).columns.tolist()
+    assert [title for title in titles if title.startswith("Dice")] == ["Dice liver (patient, nnunet)"]
 
 
 def slices(true: list[int], predicted: list[int]) -> list[dict[str, Any]]:
