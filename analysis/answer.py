@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -26,6 +27,7 @@ from analysis.selection import baseline, recommended, short_why
 from analysis.unavailable import attempt
 from taskct_core import schema as S
 
+SUPPORTED = "supported"  # what a difference is called that is significant after correction
 LEAST_SHARE_SEEN = 0.5  # of a gain, by a judge that took no part, or the method is said to fool its judge
 
 
@@ -99,7 +101,7 @@ def answer(table: ResultsTable) -> Answer | None:
         against=words,
         effects=effects,
         gap=_gap(table, best.trial),
-        judge="" if other is None else _judge(table, one, other),
+        judge="" if other is None else _judge(table, one, other, certain=_is_gain_supported(effects)),
         enough_patients=compared is not None and compared.enough_patients,
         basis=_basis(table, one, compared),
     )
@@ -161,7 +163,7 @@ def _verdict(compared: Comparisons, p: float) -> str:
     if not compared.enough_patients:
         count = compared.patients
         return f"{count} patient{'' if count == 1 else 's'}: too few for a claim"
-    return f"{'supported' if p < SIGNIFICANCE else 'not supported'}, p = {p:.2g}"
+    return f"{SUPPORTED if p < SIGNIFICANCE else f'not {SUPPORTED}'}, p = {p:.2g}"
 
 
 def _gap(table: ResultsTable, trial: int) -> str:
@@ -187,8 +189,12 @@ def _training_words(table: ResultsTable, trial: int) -> str:
     return f"{method_name(str(table.trials.at[trial, S.METHOD]))}{mixed} ({table.label(trial)})"
 
 
-def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
-    """What a second task network, which took no part in the training, sees of the gain."""
+def _is_gain_supported(effects: Sequence[Effect]) -> bool:
+    return any(effect.metric == S.PRIMARY_DICE and effect.verdict.startswith(SUPPORTED) for effect in effects)
+
+
+def _judge(table: ResultsTable, one: Contestant, other: Contestant, certain: bool) -> str:
+    """What a second task network, which took no part in the training, sees of the gain; ``certain`` if that is one."""
     gains = second_opinion(table, one, other)
     if gains is None or gains[0] <= 0:
         return ""
@@ -196,7 +202,8 @@ def _judge(table: ResultsTable, one: Contestant, other: Contestant) -> str:
     share = max(seen, 0.0) / gain
     if seen >= LEAST_SHARE_SEEN * gain:
         return f"A second task network sees {100 * share:.0f} % of the gain in Dice"
-    return f"A second task network sees only {100 * share:.0f} % of the gain in Dice: the frozen one is being fooled"
+    told = f"A second task network sees only {100 * share:.0f} % of the gain in Dice: the frozen one is being fooled"
+    return told if certain else f"{told}, if the gain is one"
 
 
 def second_opinion(table: ResultsTable, one: Contestant, other: Contestant) -> tuple[float, float] | None:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from analysis.contestants import Contestant, alpha_of, contestant
 from analysis.method_draws import gap_closed_interval
-from analysis.paired_differences import compare_methods
+from analysis.paired_differences import FEWEST_PATIENTS_FOR_A_CLAIM, compare_methods
 from analysis.results_table import ResultsTable
+from analysis.sample_scores import align
 from analysis.selection import Choice, baseline, choose_trial
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
@@ -25,6 +26,7 @@ from taskct_core.metrics.summary import summarise
 
 DOSE_BINS = 3  # of equally many slices, where the dose varies from slice to slice
 LEAST_RANGE = 1.5  # of the highest over the lowest dose, below which slices count as of one dose
+_PATIENTS = "patients"
 _COUNTED = [S.PRIMARY_DICE, S.PRIMARY_PSNR]
 
 
@@ -36,11 +38,17 @@ class OverDose:
 
     Attributes:
         starts_to_pay: the dose, in photons a ray, below which the gain's interval lies above 0, interpolated between
-            doses; infinite if it does at every dose, None if at none or not at the lowest.
+            doses; infinite if it does at every dose, None if at none or not at the lowest, or with too few patients.
+        patients: the fewest that a gain is of.
     """
 
     rows: pd.DataFrame
     starts_to_pay: float | None
+    patients: int
+
+    @property
+    def enough_patients(self) -> bool:
+        return self.patients >= FEWEST_PATIENTS_FOR_A_CLAIM
 
 
 def over_dose(tables: Sequence[tuple[float, ResultsTable]]) -> OverDose:
@@ -57,7 +65,11 @@ def over_dose(tables: Sequence[tuple[float, ResultsTable]]) -> OverDose:
     if len(rows) < 2:
         reasons = {one.missing.reason for one in found if one.missing is not None}
         raise Unavailable(f"The gain is known at fewer than two doses: {' '.join(sorted(reasons))}")
-    return OverDose(rows, starts_to_pay(rows[S.PHOTONS_PER_RAY].to_numpy(), rows["gain_low"].to_numpy()))
+    patients = int(rows.pop(_PATIENTS).min())
+    pays = None
+    if patients >= FEWEST_PATIENTS_FOR_A_CLAIM:
+        pays = starts_to_pay(rows[S.PHOTONS_PER_RAY].to_numpy(), rows["gain_low"].to_numpy())
+    return OverDose(rows, pays, patients)
 
 
 def starts_to_pay(doses: np.ndarray, low_ends: np.ndarray) -> float | None:
@@ -123,11 +135,12 @@ def _at_dose(dose: float, table: ResultsTable) -> dict[str, float]:
         raise Unavailable(str(error)) from None
     sides = contestant(table, recommended), contestant(table, without.trial)
     alpha = alpha_of(table, recommended)
-    row = {S.PHOTONS_PER_RAY: dose, "alpha": 0.0 if alpha is None else alpha}
+    row: dict[str, float] = {S.PHOTONS_PER_RAY: dose, "alpha": 0.0 if alpha is None else alpha}
     if sides[0].trials == sides[1].trials:
         row |= dict.fromkeys(
             [f"{name}{end}" for name in ("gain", "cost") for end in ("", "_low", "_high")], 0.0
         )
+        row[_PATIENTS] = align(table, sides[0].trials, table.claim_split).patient_count
     else:
         row |= dict(_differences(table, sides))
     gap = attempt(gap_closed_interval, table, recommended, S.PRIMARY_DICE).result or (np.nan,) * 3
@@ -135,7 +148,9 @@ def _at_dose(dose: float, table: ResultsTable) -> dict[str, float]:
 
 
 def _differences(table: ResultsTable, sides: tuple[Contestant, Contestant]) -> Iterator[tuple[str, float]]:
-    compared = compare_methods(table, [sides], _COUNTED).rows.set_index("metric")
+    found = compare_methods(table, [sides], _COUNTED)
+    yield _PATIENTS, float(found.patients)
+    compared = found.rows.set_index("metric")
     for name, metric in zip(("gain", "cost"), _COUNTED, strict=True):
         for column, end in (("difference", ""), ("low", "_low"), ("high", "_high")):
             yield f"{name}{end}", float(compared.at[metric, column])

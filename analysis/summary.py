@@ -142,8 +142,18 @@ def _audit(table: ResultsTable) -> str:
     return (
         f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
         f"{metric_info(metric).label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "
-        f"where the frozen one sees {a - b:+.3g}{_verdict(a - b, c - d)}."
+        f"where the frozen one sees {a - b:+.3g}{_verdict(a - b, c - d)}{_unless_supported(table, a - b)}."
     )
+
+
+def _unless_supported(table: ResultsTable, gain: float) -> str:
+    """What must be added where the gain of the first pair, of which the second judge sees a share, is itself not sure."""
+    compared = default_comparisons(table).result
+    if gain <= 0 or compared is None:
+        return ""
+    rows = compared.rows[compared.rows["metric"] == S.PRIMARY_DICE]
+    supported = compared.enough_patients and len(rows) and float(rows["p_holm"].iloc[0]) < SIGNIFICANCE
+    return "" if supported else ", if the gain is one: these patients do not support it"
 
 
 def _verdict(gain: float, seen: float) -> str:

@@ -1,12 +1,13 @@
 """How long do 100,000 result rows take to analyse, and a 500-trial report to write, on one core?
 
-    python benchmarks/analysis.py [--large] [--json FILE]
+    python benchmarks/analysis.py [--large | --page] [--json FILE]
 
 Prints ``analyse_s`` (load 100,000 rows; trials, scores, front of three objectives, hypervolume history,
 knee, importances, rank correlations), ``report_s`` and ``report_mb`` (500 trials, 20 epochs, 10 patients of
 10 slices, panels) and their sum. ``*_cpu_s`` is the
 processor time of the same runs, which other jobs on the machine do not stretch. ``--large`` writes instead the report of
-10,000 trials of 4 epochs, 6 patients of 2 slices: ``large_report_s``, ``large_report_cpu_s``, ``large_report_mb``. Medians of ``--repeats``
+10,000 trials of 4 epochs, 6 patients of 2 slices: ``large_report_s``, ``large_report_cpu_s``, ``large_report_mb``. ``--page`` opens the reports of 30 and of
+10,000 trials in Chromium: ``small_page_*`` and ``large_page_*``, see ``support/open_page.py``. Medians of ``--repeats``
 runs, interleaved, after one warm-up of imports.
 The studies are synthetic (tests/analysis/study_factory.py); making them is not counted.
 """
@@ -27,9 +28,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 # In place of this script's own folder, where "analysis" would be this file and not the package.
 sys.path[0] = str(Path(__file__).parents[1] / "tests" / "analysis")
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from bench_record import write_result  # noqa: E402
+from open_page import opened  # noqa: E402
 from study_factory import Recipe, write_study, write_table  # noqa: E402
 
 import analysis  # noqa: E402
@@ -61,11 +65,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="the report of 10,000 trials alone")
+    parser.add_argument("--page", action="store_true", help="how long pages take to answer in Chromium alone")
     arguments = parser.parse_args()
-    result = _large(arguments.repeats) if arguments.large else _usual(arguments.repeats)
+    measure = _large if arguments.large else _page if arguments.page else _usual
+    result = measure(arguments.repeats)
     print(json.dumps(result, indent=2))
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_result(arguments.json, result)
 
 
 def _usual(repeats: int) -> dict[str, float]:
@@ -101,6 +107,22 @@ def _large(repeats: int) -> dict[str, float]:
         "large_report_cpu_s": round(cpu_seconds, 2),
         "large_report_mb": round(megabytes, 2),
     }
+
+
+def _page(repeats: int) -> dict[str, float]:
+    """Medians over openings, in a browser of its own each, of the reports of 30 and of 10,000 trials."""
+    result = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {
+            "small": write_study(Path(temporary) / "small", Recipe(trials=30)),
+            "large": _study_of_10_000(Path(temporary) / "large"),
+        }
+        for name, folder in folders.items():
+            analysis.write_report(folder)
+            openings = [opened(folder / StudyFolder.report) for _ in range(repeats)]
+            for key in openings[0]:
+                result[f"{name}_page_{key}"] = statistics.median(one[key] for one in openings)
+    return result
 
 
 def _study_of_10_000(folder: Path) -> Path:

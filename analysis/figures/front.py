@@ -19,7 +19,8 @@ from analysis.figures.points import (
 from analysis.names import method_name
 
 _FEW_POINTS = 300  # more are drawn smaller
-_GAP = "\N{NO-BREAK SPACE}" * 2  # between a point, which may be ringed, and its label
+_GAP = "\N{NO-BREAK SPACE}"  # as often as it takes from a point, or the ring round it, to its label
+_GAPS = {"point": 2, "ring": 4}
 # A label's letter and line as shares of what is shown: of the chart on a phone.
 _LETTER, _LINE = 0.03, 0.12
 
@@ -121,6 +122,11 @@ def _show_points(figure: go.Figure, data: FrontData) -> None:
         update(range=[min(values) - low * margin, max(values) + high * margin])
 
 
+def _apart(label: str, is_ringed: bool) -> str:
+    gap = _GAP * _GAPS["ring" if is_ringed else "point"]
+    return f"{gap}{label}{gap}"
+
+
 def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
     """Texts beside the named trials, where the front has no points; a ring round one."""
     named = by_trial.loc[list(data.labels)].sort_values(
@@ -134,7 +140,7 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 y=named[data.y].tolist(),
                 customdata=named.index.tolist(),
                 mode="text",
-                text=[f"{_GAP}{data.labels[int(trial)]}{_GAP}" for trial in named.index],
+                text=[_apart(data.labels[int(trial)], trial == data.recommended) for trial in named.index],
                 textposition=_label_corners(named, data),
                 textfont={"size": 12},
                 hoverinfo="skip",

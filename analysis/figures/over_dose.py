@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
@@ -54,7 +55,7 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
         hovertemplate="%{y:.3g} at %{x:.4g} photons<extra></extra>",
         showlegend=False,
     )
-    _write_doses(figure, data)
+    write_doses(figure, rows[S.PHOTONS_PER_RAY].tolist())
     if what == "gain":
         figure.add_annotation(
             text=words_of(data), xref="paper", yref="paper", x=0, y=1.08, showarrow=False, xanchor="left"
@@ -65,15 +66,17 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
     return figure
 
 
-def _write_doses(figure: go.Figure, data: OverDose) -> None:
+def write_doses(figure: go.Figure, doses: Sequence[float]) -> None:
     """The doses themselves along the axis, which a grid of decades would leave a reader to guess."""
-    doses = data.rows[S.PHOTONS_PER_RAY].tolist()
     texts = [f"{dose:,.0f}" if dose >= 100 else f"{dose:.3g}" for dose in doses]
     figure.update_xaxes(type="log", tickvals=doses, ticktext=texts)
 
 
 def words_of(data: OverDose) -> str:
     """When task-adaptive training pays, in a sentence."""
+    if not data.enough_patients:
+        patients = f"{data.patients} patient{'' if data.patients == 1 else 's'}"
+        return f"With {patients} no gain is called one: where it starts to pay is not known."
     if data.starts_to_pay is None:
         return "At the lowest dose the interval of the gain holds 0: where it starts to pay is not known."
     if math.isinf(data.starts_to_pay):
@@ -95,7 +98,11 @@ def draw_alpha_over_dose(data: OverDose) -> go.Figure:
         hovertemplate="alpha %{text} at %{x:.4g} photons<extra></extra>",
         showlegend=False,
     )
-    _write_doses(figure, data)
+    write_doses(figure, data.rows[S.PHOTONS_PER_RAY].tolist())
     positions, texts = zip(*_ALPHA_SCALE.ticks(), strict=True)
-    figure.update_yaxes(tickvals=positions, ticktext=texts)
+    found = _ALPHA_SCALE.positions(data.rows["alpha"])
+    # Half a tick beyond the values, so that more than one is written and no label is cut.
+    figure.update_yaxes(
+        tickvals=positions, ticktext=texts, range=[float(found.min()) - 1.5, float(found.max()) + 1.5]
+    )
     return figure

@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures import style
 from analysis.figures.front_data import FrontData, compute_chosen_front
+from analysis.figures.over_dose import write_doses
 from analysis.several_studies import StudyComparison
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
@@ -124,7 +125,7 @@ def draw_dose(data: DoseData) -> go.Figure:
             marker={"symbol": symbol, "size": 10},
             hovertemplate=f"{role}: %{{y:.4g}} at %{{x:.4g}} photons<extra></extra>",
         )
-    figure.update_xaxes(type="log")
+    write_doses(figure, sorted(set(data.rows[S.PHOTONS_PER_RAY])))
     return figure
 
 

@@ -93,9 +93,9 @@ def _scanner(geometry: Record, simulation: Record, dose: Record) -> list[str]:
             noise=dose.get("noise_hu"),
         ),
         _say(
-            "Filtered back-projection used the {filter} filter at {scaling} of the Nyquist frequency.",
+            "Filtered back-projection used the {filter} filter up to {scaling} % of the Nyquist frequency.",
             filter=simulation.get("fbp_filter"),
-            scaling=simulation.get("fbp_frequency_scaling"),
+            scaling=_percent(simulation.get("fbp_frequency_scaling")),
         ),
     ]
 
@@ -207,8 +207,9 @@ def _pruner(search: Record) -> str | None:
 def _statistics(table: ResultsTable) -> list[str]:
     return [
         f"Intervals of {100 * CONFIDENCE:.0f} % are of a bootstrap with {DRAWS} draws of patients, each with all slices, the same "
-        "draws for all methods, stretched to spread as Student's t of so few patients; where a method was trained with "
-        "several seeds, what other training runs would give is added to each draw. P-values are corrected by Holm's method "
+        "draws for all methods; where a method was trained with several seeds, what other training runs would give is added to "
+        "each draw. Draws are stretched to Student's t with Satterthwaite's degrees of freedom, patients and runs being crossed "
+        "random effects. P-values are corrected by Holm's method "
         "over all comparisons.",
         f"With fewer than {FEWEST_PATIENTS_FOR_A_CLAIM} patients no difference is called one.",
         f"What the search chose, it chose on validation; {table.claim_split} scores are told of that alone."

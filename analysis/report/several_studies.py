@@ -13,7 +13,12 @@ import plotly.offline
 
 from analysis.figures.across_tasks import compute_across_tasks, draw_across_tasks
 from analysis.figures.markup import plain_markup
-from analysis.figures.over_dose import compute_studies_over_dose, draw_alpha_over_dose, draw_over_dose
+from analysis.figures.over_dose import (
+    compute_studies_over_dose,
+    draw_alpha_over_dose,
+    draw_over_dose,
+    words_of,
+)
 from analysis.figures.several_studies import (
     STUDY_METRICS,
     compute_dose,
@@ -21,7 +26,7 @@ from analysis.figures.several_studies import (
     draw_dose,
     draw_study_fronts,
 )
-from analysis.method_scores import interval_basis, with_interval
+from analysis.method_scores import interval_basis, share_with_interval, with_interval
 from analysis.metric_info import metric_info
 from analysis.report.page import CHART_SCRIPTS, asset, embedded_json, environment
 from analysis.several_studies import StudyComparison, compare, shown_fact
@@ -53,6 +58,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, side_by_sid
             differences=_differences(comparison),
             networks_differ=S.TASK_NETWORK_HASH in comparison.differences,
             figures=_figures(comparison),
+            doses=_doses(comparison),
             methods=_methods(comparison),
             written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             style=asset("style.css"),
@@ -91,11 +97,33 @@ def _figures(comparison: StudyComparison) -> list[dict[str, Any]]:
     return [_chart(*chart) for chart in charts if not isinstance(chart[2].missing, NotApplicable)]
 
 
+def _doses(comparison: StudyComparison) -> dict[str, Any] | None:
+    """What is gained and what it costs at each dose, in a table; None where the studies tell of fewer than two."""
+    found = attempt(compute_studies_over_dose, comparison).result
+    if found is None:
+        return None
+    rows = [
+        [
+            f"{row[S.PHOTONS_PER_RAY]:,.0f}",
+            f"{row['alpha']:.3g}",
+            *(
+                f"{row[name]:+.{digits}f} ({row[f'{name}_low']:+.{digits}f} to {row[f'{name}_high']:+.{digits}f})"
+                for name, digits in (("gain", 3), ("cost", 2))
+            ),
+            share_with_interval(row["gap"], row["gap_low"], row["gap_high"]),
+        ]
+        for row in found.rows.to_dict("records")
+    ]
+    head = ["photons per ray", "recommended alpha", "change in Dice", "change in PSNR [dB]", "gap closed"]
+    return {"words": words_of(found), "head": head, "rows": rows}
+
+
 def _chart(name: str, title: str, found: Attempt[Any], draw: Callable[[Any], go.Figure]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": name,
         "title": title,
-        "caption": "Scores of each study's test split, or of validation where nothing was scored on test.",
+        "caption": "Scores of each study's test split, or of validation where nothing was scored on test. What is shown was "
+        "chosen on validation, so that on test one point of a front may beat another.",
     }
     if found.missing is not None:
         return {**shown, "reason": found.missing.reason}

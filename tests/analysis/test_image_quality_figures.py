@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ import analysis
 from analysis.attainment import attainment
 from analysis.figures import FIGURES
 from analysis.figures.across_tasks import BETTER, MIDDLE, compute_across_tasks, draw_across_tasks
-from analysis.figures.image_quality import _ends_over_runs
-from analysis.figures.over_dose import compute_studies_over_dose, draw_over_dose, words_of
-from analysis.over_dose import starts_to_pay
+from analysis.figures.over_dose import (
+    compute_studies_over_dose,
+    draw_alpha_over_dose,
+    draw_over_dose,
+    words_of,
+)
+from analysis.image_quality import ends_over_runs
+from analysis.over_dose import over_dose, starts_to_pay
 from analysis.report.page import _figures
 from analysis.results_table import ResultsTable
 from analysis.several_studies import compare
@@ -72,12 +78,12 @@ def test_ends_of_a_mean_over_runs_hold_places_and_runs() -> None:
     """The half width is the root of the sum of squares of what places leave open and of Student's t over runs."""
     ends = {f"{S.DPRIME}_low": [1.6, 1.6, 1.6], f"{S.DPRIME}_high": [2.5, 2.5, 2.5]}
     equal = pd.DataFrame({S.DPRIME: [2.0, 2.0, 2.0], **ends})
-    assert _ends_over_runs(equal, S.DPRIME) == pytest.approx((1.6, 2.5))
-    assert _ends_over_runs(equal[:1], S.DPRIME) == pytest.approx((1.6, 2.5))
+    assert ends_over_runs(equal, S.DPRIME) == pytest.approx((1.6, 2.5))
+    assert ends_over_runs(equal[:1], S.DPRIME) == pytest.approx((1.6, 2.5))
     reach = 4.302653 * 0.3 / np.sqrt(3)  # t of two degrees of freedom times the error of the mean
-    low, high = _ends_over_runs(equal.assign(**{S.DPRIME: [1.7, 2.0, 2.3]}), S.DPRIME)
+    low, high = ends_over_runs(equal.assign(**{S.DPRIME: [1.7, 2.0, 2.3]}), S.DPRIME)
     assert (low, high) == pytest.approx((2 - np.hypot(0.4, reach), 2 + np.hypot(0.5, reach)))
-    assert all(map(np.isnan, _ends_over_runs(equal, S.NOISE_HU)))
+    assert all(map(np.isnan, ends_over_runs(equal, S.NOISE_HU)))
 
 
 def test_bias_has_its_sign(measured: ResultsTable) -> None:
@@ -136,6 +142,31 @@ def test_studies_of_several_doses_show_gain_gap_and_alpha(doses: list[Path]) -> 
         figure = draw_over_dose(data, what)
         assert figure.data[0].x == figure.layout.xaxis.tickvals == (500, 2000, 8000)
         assert figure.layout.xaxis.ticktext == ("500", "2,000", "8,000")
+
+
+def test_the_axis_of_alpha_over_dose_has_ticks_about_its_values(doses: list[Path]) -> None:
+    axis = draw_alpha_over_dose(compute_studies_over_dose(compare(doses, side_by_side=True))).layout.yaxis
+    assert sum(axis.range[0] <= tick <= axis.range[1] for tick in axis.tickvals) >= 2
+
+
+def test_with_too_few_patients_no_gain_is_called_one(doses: list[Path]) -> None:
+    def first_five(folder: Path) -> analysis.ResultsTable:
+        table = analysis.load(folder)
+        names = sorted(table.samples[table.samples[S.SPLIT] == "test"][S.PATIENT].unique())[:5]
+        return dataclasses.replace(table, samples=table.samples[table.samples[S.PATIENT].isin(names)])
+
+    data = over_dose([(500.0, first_five(doses[0])), (2000.0, first_five(doses[1]))])
+    assert data.patients == 5 and data.starts_to_pay is None and (data.rows["gain_low"] > 0).any()
+    assert "5 patients" in words_of(data) and "above 0" not in words_of(data)
+
+
+def test_a_page_of_several_doses_begins_with_what_is_gained_at_each(
+    doses: list[Path], tmp_path: Path
+) -> None:
+    page = analysis.write_comparison(doses, tmp_path / "page.html", side_by_side=True).read_text()
+    assert page.index("What task-adaptive training gains at each dose") < page.index("What differs")
+    gained = page[page.index('aria-label="Gain at each dose"') : page.index("What differs")]
+    assert [dose in gained for dose in ("500", "2,000", "8,000")] == [True] * 3 and "every dose" in page
 
 
 def test_methods_with_three_seeds_are_compared_across_studies(doses: list[Path]) -> None:

@@ -416,3 +416,21 @@ def test_the_best_curves_are_chosen_by_number(page):
     )
     expected = sorted((s for s in scores if s[2]), key=lambda s: -s[1])[:5]
     assert set(best) == {number for number, _, _ in expected}
+
+
+def test_on_paper_charts_are_as_wide_as_the_sheet_and_light_and_trials_have_numbers(browser, report):
+    """Drawn in a wide dark window: what the browser prints is laid out anew, and as it was afterwards."""
+    with _opened(browser, report, viewport={"width": 1440, "height": 900}, color_scheme="dark") as page:
+        wide = page.evaluate("document.querySelector('.plot .main-svg').clientWidth")
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        widths = page.evaluate("""[...document.querySelectorAll(".plot")].filter((plot) => !plot.closest("details:not([open])"))
+            .map((plot) => plot.querySelector(".main-svg")?.clientWidth ?? null)""")
+        assert None not in widths and max(widths) <= 700 and len(widths) > 10
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+        assert page.locator("#trials button[data-open]").first.is_visible()
+        page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate("document.querySelector('.plot .main-svg').clientWidth") == wide
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"

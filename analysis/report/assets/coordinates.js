@@ -252,4 +252,5 @@
   for (const event of ["taskct-filters", "taskct-theme"]) document.addEventListener(event, draw);
   new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; draw(); }, { rootMargin: "300px" }).observe(canvas);
   new ResizeObserver(() => { renderHeads(); draw(); }).observe(canvas);
+  addEventListener("beforeprint", () => { renderHeads(); paint(); }); // no frame comes before the paper is taken
 })();

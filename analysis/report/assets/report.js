@@ -82,7 +82,28 @@ const observer = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "400px" });
 plots.forEach((plot) => observer.observe(plot));
-addEventListener("beforeprint", () => plots.filter((plot) => !drawn.has(plot)).forEach(draw));
+
+// ---- paper --------------------------------------------------------------------------------------
+
+// On paper the page is light and as wide as a sheet, whatever window it was drawn in: charts that kept the window's width
+// would be cut at the sheet's edge. Those in view stand already; the rest is drawn now.
+let themeOfScreen = null;
+addEventListener("beforeprint", () => {
+  const root = document.documentElement;
+  themeOfScreen = root.dataset.theme ?? "";
+  root.dataset.theme = "light";
+  root.classList.add("on-paper");
+  const standing = [...drawn.keys()];
+  for (const plot of plots) if (!drawn.has(plot) && !plot.closest("details:not([open])")) draw(plot);
+  for (const plot of standing) Plotly.relayout(plot, { ...themed(plot.layout), width: plot.clientWidth });
+});
+addEventListener("afterprint", () => {
+  const root = document.documentElement;
+  root.dataset.theme = themeOfScreen;
+  root.classList.remove("on-paper");
+  for (const plot of drawn.keys()) Plotly.relayout(plot, { ...themed(plot.layout), width: null, autosize: true });
+  document.dispatchEvent(new Event("taskct-theme"));
+});
 
 // ---- filters ------------------------------------------------------------------------------------
 
