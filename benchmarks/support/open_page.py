@@ -25,7 +25,7 @@ def opened(page_file: Path, width: int = 1440, height: int = 900) -> dict[str, f
     Returns:
         first_chart_s: from the navigation until the first chart stands.
         longest_task_s: the longest time without an answer.
-        main_thread_s: all work on the main thread.
+        main_thread_cpu_s: processor time of all work on the main thread.
     """
     with sync_playwright() as runner:
         browser = runner.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
@@ -33,7 +33,9 @@ def opened(page_file: Path, width: int = 1440, height: int = 900) -> dict[str, f
         page.set_default_timeout(_PATIENCE_MS)
         page.add_init_script(_WATCH)
         session = page.context.new_cdp_session(page)
-        session.send("Performance.enable")
+        session.send(
+            "Performance.enable", {"timeDomain": "threadTicks"}
+        )  # processor time, which a busy machine does not stretch
         page.goto(page_file.absolute().as_uri())
         page.wait_for_function("window.firstChart !== undefined")
         page.evaluate("new Promise((done) => requestIdleCallback(done))")
@@ -43,5 +45,5 @@ def opened(page_file: Path, width: int = 1440, height: int = 900) -> dict[str, f
     return {
         "first_chart_s": round(first_chart / 1000, 2),
         "longest_task_s": round(longest / 1000, 2),
-        "main_thread_s": round(metrics["TaskDuration"], 2),
+        "main_thread_cpu_s": round(metrics["TaskDuration"], 2),
     }

@@ -34,7 +34,11 @@ SCORES = {
     3: ((0.60, 28.0), (0.58, 28.0)),
 }
 CHOSEN, LUCKY = [0, 1], 2
-SHOWN_FIGURES = ("front_dice_psnr", "front_dice_psnr_tested", "differences_dice", "learning_dice")
+# One chart of each section of the page, and those that name a metric in their title.
+SHOWN_FIGURES = {
+    **{spec.section: name for name, spec in reversed(FIGURES.items())},
+    **{name: name for name in ("front_dice_psnr", "differences_dice", "learning_dice")},
+}.values()
 
 
 @pytest.fixture

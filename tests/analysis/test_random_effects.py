@@ -99,10 +99,10 @@ def test_intervals_hold_the_truth_in_95_of_100_studies(
     columns = np.repeat([1.0, 0.5, 0.0, 3.0], [runs, runs, 1, 1])
     trained = np.repeat([1, 1, 0, 0], [runs, runs, 1, 1])
     held = 0
-    for _ in range(150):
+    for _ in range(100):
         values = columns + generator.normal(0, 0.5, (patients, 1))
         values = values + trained * generator.normal(0, 0.1, len(columns))
         values = values + (0.1 + 0.2 * trained) * generator.normal(size=values.shape)
-        _, low, high = draws_of(values, (runs, runs, 1, 1), draws=300).interval(tell)
+        _, low, high = draws_of(values, (runs, runs, 1, 1), draws=200).interval(tell)
         held += bool(low[0] <= truth <= high[0])
-    assert held / 150 >= 0.897
+    assert held / 100 >= 0.885
