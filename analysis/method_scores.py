@@ -207,10 +207,10 @@ def _ends(
     if samples is None or not can_resample(samples, metric):
         return empty, empty
     scored = [method for method in methods if set(method.trials) <= set(samples.trials)]
-    _, *ends = method_draws(samples, scored, metric).interval()
+    _, *found = method_draws(samples, scored, metric).interval()
     first = [method.trials[0] for method in scored]
     # Few seeds give wide intervals, but none may promise a score that no method can have.
-    ends = np.clip(ends, *metric_range(metric))
+    ends = np.clip(found, *metric_range(metric))
     low, high = (pd.Series(end, index=first) for end in ends)
     return low.reindex(empty.index), high.reindex(empty.index)
 
