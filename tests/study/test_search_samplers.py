@@ -70,6 +70,21 @@ def test_no_point_is_drawn_twice(sampler: str) -> None:
     assert len(set(drawn)) == len(drawn)
 
 
+def test_tpe_draws_parameters_together_in_some_trials_and_each_by_itself_in_others() -> None:
+    space = SearchSpace.parse(SPACE)
+    sampler = make_sampler(SamplerConfig(name="tpe", startup_trials=3), space, study_seed=0)
+    study = optuna.create_study(directions=["maximize", "maximize"], sampler=sampler)
+    drawn_together = []
+    for _ in range(24):
+        trial = study.ask()
+        drawn_together.append(set(trial.relative_params))
+        row = row_at(space.suggest(trial), 4)
+        study.tell(trial, [row[name] for name in OBJECTIVES[2]])
+    together = [names for names in drawn_together if names]
+    assert 5 <= len(together) <= 16
+    assert all({"alpha", "learning_rate"} <= names for names in together)
+
+
 def test_grid_goes_through_every_combination() -> None:
     space = SearchSpace.parse(SPACE)
     points = list(space.grid(2))

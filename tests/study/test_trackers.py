@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,6 +215,22 @@ def test_a_tracker_that_fails_is_told_no_more_and_the_study_goes_on(
     assert [record.status for record in summary.trials] == [COMPLETE] * 2
     assert summary.trials[0].last_epoch == EPOCHS
     assert capsys.readouterr().out.count("TensorBoard is logged to no more (no space left") == 1
+
+
+def test_tensorboards_files_leave_neither_threads_nor_anything_for_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    log = TensorBoardLog(True, tmp_path)
+    before = (threading.active_count(), atexit._ncallbacks())
+    for trial in range(3):
+        log.begin(trial, {"alpha": 0.5})
+        log.log(trial, epoch_row({"epoch": 1, PRIMARY_DICE: 0.5}))
+        assert (threading.active_count(), atexit._ncallbacks()) == before
+        events = tensorboard_events(
+            StudyFolder(tmp_path).trial(trial).path
+        )  # there at once, for whoever looks on
+        assert PRIMARY_DICE in {value.tag for event in events for value in event.summary.value}
+        log.end(trial, COMPLETE, None)
 
 
 def test_a_complete_trial_shows_its_values_and_its_slices(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A tracker is one class of a few methods; its line in ``TRACKERS`` names the key 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +65,8 @@ class Tracked:
             console.print(
                 f"Warning: {self._tracker.name} is logged to no more ({first_line(error)}).", style="yellow"
             )
+            with suppress(Exception):  # whatever it was, it may be met again
+                self._leave_all()
 
     def _tell(self, event: Event) -> None:
         match event:
@@ -76,8 +79,11 @@ class Tracked:
                 self._tracker.end(trial, status, reason)
                 del self._last_epoch[trial]
             case TrialsEnded():
-                while self._last_epoch:
-                    self._tracker.leave(self._last_epoch.popitem()[0])
+                self._leave_all()
+
+    def _leave_all(self) -> None:
+        while self._last_epoch:
+            self._tracker.leave(self._last_epoch.popitem()[0])
 
 
 def tracked(config: StudyConfig, folder: Path, on_event: OnEvent) -> OnEvent:

@@ -329,5 +329,6 @@ def _usable_database(url: str) -> Iterator[None]:
         raise StudyError(
             "study.storage must be the URL of a reachable database, such as sqlite:///study.db",
             f"{url!r} ({error})",
-            "Start the database, install its driver, or leave the URL out for a journal file.",
+            "Start the database, install its driver (PostgreSQL: pip install 'taskct[postgresql]'), or leave the URL out for "
+            "a journal file.",
         ) from None

@@ -67,7 +67,7 @@ class TuneExecutor:
         ):
             from ray import tune
 
-            from study.search.tune.adapters import StudyScheduler, StudySearcher
+            from study.search.tune.adapters import Silence, StudyScheduler, StudySearcher
             from study.search.tune.watch import OutOfTime, StudyWatch
             from study.trials.failures import report_fatal_errors
 
@@ -83,7 +83,7 @@ class TuneExecutor:
                 name=scratch.name,
                 storage_path=str(scratch.parent),
                 failure_config=tune.FailureConfig(max_failures=conductor.rules.max_retries),
-                callbacks=[StudyWatch(conductor)],
+                callbacks=[StudyWatch(conductor), Silence()],
                 verbose=0,
             )
             guarded = tune.with_resources(report_fatal_errors(self.trainable), self.resources)

@@ -1,4 +1,4 @@
-"""Ray Tune's searcher and scheduler, which pass on to the conductor what Tune asks and tells them.
+"""Ray Tune's searcher and scheduler, which pass on to the conductor what Tune asks and tells them, and its silence.
 
 Tune pickles its parts to restore them; a study is restored from Optuna's storage instead.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -88,6 +89,50 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         is_waiting = trial.status == Trial.PENDING
         self._conductor.fail(trial.config["trial"], _reason(_last_error(trial)), while_starting=is_waiting)
+
+    @override
+    def on_trial_complete(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        _forget_ended(tune_controller)
+
+
+class Silence(TrialProgressCallback):
+    """Tells nothing of trials, in place of the callback that Tune adds where it is given none of this kind.
+
+    That one prints nothing at this verbosity either, and keeps every trial.
+    """
+
+    @override
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
+    ) -> None: ...
+
+    @override
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None: ...
+
+    @override
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None: ...
+
+
+def _forget_ended(controller: TuneController) -> None:
+    """Let Tune drop the trials that have ended: it keeps each with all it reported, and has no public way to let it go.
+
+    The trial that completes at this moment has not ended yet, so that Tune's list never becomes empty: it would look
+    for the trials of an empty list on disk.
+    """
+    trials = controller.get_trials()
+    ended = [trial for trial in trials if trial.is_finished()]
+    trials[:] = [trial for trial in trials if not trial.is_finished()]
+    for held in (
+        controller._stopped_trials,
+        controller._failed_trials,
+        controller._live_trials,
+        controller._trials_to_cache,
+    ):
+        held.difference_update(ended)
 
 
 def _last_error(trial: Trial) -> BaseException | str | None:
