@@ -1,6 +1,6 @@
 """Kills real studies at random moments: a driver process with its own Ray, SIGKILL, and a fresh driver.
 
-As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS SECONDS_PER_EPOCH CONCURRENT``.
+As a script this file is the driver: ``python kills.py STUDY_FOLDER TRIALS SECONDS_PER_EPOCH CONCURRENT [STORAGE]``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from taskct_core.schema import COMPLETE, EPOCH, PRUNED
 PATIENCE_SECONDS = 600.0
 
 
-def study_settings(trials: int) -> StudyConfig:
+def study_settings(trials: int, storage: str | None = None) -> StudyConfig:
     """The study that is killed."""
     pruner = {"name": "pareto_asha", "reduction_factor": 2}
-    return study_config(trials=trials, pruner=pruner, max_retries=3)
+    return study_config(trials=trials, pruner=pruner, max_retries=3, storage=storage)
 
 
 def run_with_kills(
@@ -38,6 +38,7 @@ def run_with_kills(
     trials: int,
     seconds_per_epoch: float,
     concurrent: int = 1,
+    storage: str | None = None,
 ) -> int:
     """Run the study in ``folder`` to its end, killing its processes on the way.
 
@@ -47,6 +48,7 @@ def run_with_kills(
     Args:
         targets: what to kill, one after another: ``driver``, ``worker`` (runs the trial), ``raylet``.
         concurrent: trials at a time.
+        storage: URL of the study's database; a journal without one.
 
     Returns:
         How many processes were killed; fewer than asked for if the study ended before.
@@ -54,7 +56,7 @@ def run_with_kills(
     Raises:
         RuntimeError: if the last driver failed.
     """
-    settings = (folder, trials, seconds_per_epoch, concurrent)
+    settings = [folder, trials, seconds_per_epoch, concurrent, *([storage] if storage else [])]
     command = [sys.executable, __file__, *map(str, settings)]
 
     def start() -> subprocess.Popen[bytes]:
@@ -142,7 +144,8 @@ def main() -> None:
             resources={"cpu": 2 / int(sys.argv[4])},
             max_concurrent=int(sys.argv[4]),
         )
-        run_study(plan(study_settings(int(sys.argv[2])), Path(sys.argv[1])), executor)
+        storage = sys.argv[5] if len(sys.argv) > 5 else None
+        run_study(plan(study_settings(int(sys.argv[2]), storage), Path(sys.argv[1])), executor)
 
 
 if __name__ == "__main__":
