@@ -12,6 +12,7 @@ from analysis import pareto
 from analysis.figures import style
 from analysis.figures.continuous_front import front_line
 from analysis.figures.front_data import FrontData
+from analysis.figures.label_places import place_labels
 from analysis.figures.points import (
     reference_traces,
     series_traces,
@@ -21,8 +22,6 @@ from analysis.names import method_name
 _FEW_POINTS = 300  # more are drawn smaller
 _GAP = "\N{NO-BREAK SPACE}"  # as often as it takes from a point, or the ring round it, to its label
 _GAPS = {"point": 2, "ring": 4}
-# A label's letter and line as shares of what is shown: of the chart on a phone.
-_LETTER, _LINE = 0.03, 0.12
 
 
 def draw_front(data: FrontData) -> go.Figure:
@@ -56,53 +55,17 @@ def draw_front(data: FrontData) -> go.Figure:
     if data.alpha is not None:
         figure.update_layout(coloraxis=style.alpha_axis(data.alpha), margin={"t": 36})
     figure.add_traces(reference_traces(data.references, data.x, data.y))
-    _show_points(figure, data)
+    x_range, y_range = _ranges(data)
+    figure.update_xaxes(range=x_range)
+    figure.update_yaxes(range=y_range)
     if data.upper_bound is not None:
         style.add_level(figure, data.upper_bound, method_name("full_dose"))
     return figure
 
 
-def _label_corners(named: pd.DataFrame, data: FrontData) -> list[str]:
-    """Beside its point, away from the dominated ones where that meets no other label."""
-    sides = ("right", "left") if data.directions[0] == "maximize" else ("left", "right")
-    heights = ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top")
-    shown = pd.concat([data.points, data.references])[[data.x, data.y]].astype(float).to_numpy()
-    spans = np.where(np.ptp(shown, axis=0) > 0, np.ptp(shown, axis=0), 1.0)
-    places = named[[data.x, data.y]].astype(float).to_numpy() / spans
-    taken: list[np.ndarray] = []
-    corners = []
-    for place, trial in zip(places, named.index, strict=True):
-        width, height = _LETTER * len(data.labels[int(trial)]), _LINE
-        boxes = {
-            f"{vertical} {side}": np.array(
-                [
-                    place[0] - width * (side == "left"),
-                    place[1] - height * (vertical == "bottom"),
-                    place[0] + width * (side == "right"),
-                    place[1] + height * (vertical == "top"),
-                ]
-            )
-            for side in sides
-            for vertical in heights
-        }
-        hidden = {
-            corner: round(sum(_overlap(box, other) for other in taken) / (width * height), 1)
-            for corner, box in boxes.items()
-        }
-        chosen = min(hidden, key=lambda corner: hidden[corner])
-        corners.append(chosen)
-        taken.append(boxes[chosen])
-    return corners
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Area that two boxes (left, low, right, high) share."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    return float(np.prod(np.maximum(sides, 0)))
-
-
-def _show_points(figure: go.Figure, data: FrontData) -> None:
-    """Axes that show all points; wide intervals of few patients may leave the chart, or they would crowd the points."""
+def _ranges(data: FrontData) -> list[tuple[float, float]]:
+    """Of the axes, so that they show all points; wide intervals of few patients may leave the chart, or they would crowd
+    the points."""
     shown = pd.concat(
         [
             data.points[[data.x, data.y]],
@@ -111,15 +74,17 @@ def _show_points(figure: go.Figure, data: FrontData) -> None:
         ]
     ).astype(float)
     bound = [] if data.upper_bound is None else [data.upper_bound]
-    for update, values, direction in (
-        (figure.update_xaxes, shown[data.x].tolist(), data.directions[0] if data.labels else None),
-        (figure.update_yaxes, [*shown[data.y].tolist(), *bound], None),
+    ranges = []
+    for values, direction in (
+        (shown[data.x].tolist(), data.directions[0] if data.labels else None),
+        ([*shown[data.y].tolist(), *bound], None),
     ):
         margin = 0.1 * (max(values) - min(values)) or 0.01 * abs(values[0]) or 1.0
         low, high = (
-            3 if direction == better else 1 for better in ("minimize", "maximize")
+            4 if direction == better else 1 for better in ("minimize", "maximize")
         )  # room for labels
-        update(range=[min(values) - low * margin, max(values) + high * margin])
+        ranges.append((min(values) - low * margin, max(values) + high * margin))
+    return ranges
 
 
 def _apart(label: str, is_ringed: bool) -> str:
@@ -129,10 +94,8 @@ def _apart(label: str, is_ringed: bool) -> str:
 
 def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
     """Texts beside the named trials, where the front has no points; a ring round one."""
-    named = by_trial.loc[list(data.labels)].sort_values(
-        [data.y, data.x], ascending=data.directions[1] == "minimize"
-    )
     traces = []
+    named, corners = _placed_labels(data, by_trial)
     if len(named):
         traces.append(
             go.Scatter(
@@ -141,7 +104,7 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
                 customdata=named.index.tolist(),
                 mode="text",
                 text=[_apart(data.labels[int(trial)], trial == data.recommended) for trial in named.index],
-                textposition=_label_corners(named, data),
+                textposition=corners,
                 textfont={"size": 12},
                 hoverinfo="skip",
                 cliponaxis=False,
@@ -164,6 +127,23 @@ def _label_traces(data: FrontData, by_trial: pd.DataFrame) -> list[go.Scatter]:
             )
         )
     return traces
+
+
+def _placed_labels(data: FrontData, by_trial: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The named trials whose labels find room, and the corners where they stand; the recommended one always does."""
+    named = by_trial.loc[list(data.labels)].sort_values(
+        [data.y, data.x], ascending=data.directions[1] == "minimize"
+    )
+    named = named.loc[sorted(named.index, key=lambda trial: trial != data.recommended)]
+    low, high = np.transpose(_ranges(data))
+    corners = place_labels(
+        (named[[data.x, data.y]].to_numpy(float) - low) / (high - low),
+        [data.labels[int(trial)] for trial in named.index],
+        ("right", "left") if data.directions[0] == "maximize" else ("left", "right"),
+        ("top", "bottom") if data.directions[1] == "maximize" else ("bottom", "top"),
+    )
+    fits = [corner is not None for corner in corners]
+    return named[fits], [corner for corner in corners if corner is not None]
 
 
 def _joined(data: FrontData, name: str, front: pd.DataFrame) -> pd.DataFrame:

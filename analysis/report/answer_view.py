@@ -40,7 +40,7 @@ def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
         "difference": f"{effect.difference:+.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}"),
         "interval": f"{effect.low:+.{digits}f} to {effect.high:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
         "scores": f"{effect.score:.{digits}f} instead of {effect.other:.{digits}f}",
-        "kind": "gain" if effect.is_gain else "cost",
+        "kind": _kind(effect),
         "verdict": "; ".join(
             filter(
                 None,
@@ -51,6 +51,13 @@ def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _kind(effect: Effect) -> str:
+    """Neither a gain nor a cost where the interval leaves open which."""
+    if effect.low <= 0 <= effect.high:
+        return "open"
+    return "gain" if effect.is_gain else "cost"
 
 
 def _name(table: ResultsTable, trial: int) -> str:

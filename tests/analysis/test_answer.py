@@ -61,6 +61,21 @@ def test_gains_and_costs_are_the_differences_of_the_scores_with_their_intervals(
     assert effects[S.PRIMARY_DICE].is_gain and not effects[S.PRIMARY_PSNR].is_gain
 
 
+def test_a_tile_is_a_gain_or_a_cost_only_where_its_interval_says_which(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = answer(told)
+    assert found is not None
+    ends = [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.2)]
+    effects = [
+        replace(effect, low=low, high=high, is_gain=low > 0)
+        for effect, (low, high) in zip(found.effects, ends, strict=True)
+    ]
+    monkeypatch.setattr("analysis.report.answer_view.answer", lambda table: replace(found, effects=effects))
+    view = answer_view(told)
+    assert view is not None and [tile["kind"] for tile in view["tiles"]] == ["gain", "cost", "open"]
+
+
 def test_few_patients_are_said_to_be_too_few(tmp_path: Path) -> None:
     table = analysis.load(write_study(tmp_path, Recipe(trials=8, patients=3, panels=False, configs=False)))
     found = answer(table)
@@ -185,6 +200,40 @@ def test_labels_of_near_points_stand_above_and_below(told: Any) -> None:
         points.loc[second, axis] = points.loc[first, axis] + 1e-3
     near = replace(data, points=points.reset_index(), labels={first: "one", second: "other"})
     texts = next(trace for trace in draw_front(near).data if trace.mode == "text")
+    assert sorted(texts.textposition) == ["bottom right", "top right"]
+
+
+def test_a_label_without_room_is_left_out_and_the_recommended_one_never_is(told: Any) -> None:
+    data = compute_front(told, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    points = data.points.copy()
+    points[[data.x, data.y]] = points.loc[0, [data.x, data.y]].tolist()  # all at one place
+    trials = points["trial"].tolist()[:6]
+    crowd = replace(
+        data,
+        points=points,
+        labels=dict.fromkeys(trials, "a long name"),
+        recommended=trials[-1],
+        upper_bound=1.0,
+    )
+    texts = next(trace for trace in draw_front(crowd).data if trace.mode == "text")
+    assert len(texts.text) == len(set(texts.textposition)) == 4  # a corner each
+    assert trials[-1] in texts.customdata
+
+
+def test_full_dose_far_above_does_not_crowd_labels(told: Any) -> None:
+    data = compute_front(told, S.PRIMARY_PSNR, S.PRIMARY_DICE)
+    first, second = data.points["trial"].tolist()[:2]
+    points = data.points.set_index("trial")
+    points.loc[second, data.x] = points.loc[first, data.x]
+    span = points[data.y].max() - points[data.y].min()
+    points.loc[second, data.y] = points.loc[first, data.y] + 0.2 * span  # far, but for the chart's other end
+    apart = replace(
+        data,
+        points=points.reset_index(),
+        labels={first: "one", second: "other"},
+        upper_bound=points[data.y].max() + 9,
+    )
+    texts = next(trace for trace in draw_front(apart).data if trace.mode == "text")
     assert sorted(texts.textposition) == ["bottom right", "top right"]
 
 
