@@ -28,8 +28,8 @@ Scored = tuple[Any, dict[str, float]]  # a TaskNetwork and its validation scores
 Row = dict[str, Any]
 _EVALUATION_BATCH_SIZE = 16
 _THREADS_ON_CPU = 2
-# Of a slice: a thread with fewer waits for the others longer than it computes, and spins while it waits. On a busy machine two
-# threads took 45 s of processor time for an epoch of 64 x 64 pixels that takes one thread 3.
+# Of a slice: a thread with fewer waits for the others longer than it computes, and spins while it waits, which on a busy
+# machine costs many times what one thread takes.
 _PIXELS_A_THREAD = 64 * 64
 
 
