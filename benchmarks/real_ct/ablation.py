@@ -6,7 +6,7 @@
     python benchmarks/real_ct/ablation.py benchmarks/real_ct/ablation.yaml --ways --json FILE # what is trained so far
 
 The control trains both phases; the other ways begin with its state after the first, so that they differ in the second
-alone. Each way is a trial's folder under ``<output>/<name>/ways``, and goes on after a kill. Everything is chosen
+alone, but for ``front``, one training for every alpha, which trains its own. Each way is a trial's folder under ``<output>/<name>/ways``, and goes on after a kill. Everything is chosen
 (the epoch) or told apart (the ways) on the validation patient; the record also has what the frozen judge and the one
 that took no part see on the test patient.
 """
@@ -17,6 +17,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -33,12 +34,14 @@ import torch
 from bench_record import write_result
 from numpy.typing import NDArray
 
+from analysis.pareto import hypervolume, non_dominated
 from study.cluster.ray_session import ray_session
 from study.config import load_experiment
 from study.data.batches import Share
 from study.data.feed import TableFeed
 from study.experiment.experiment import Experiment
 from study.experiment.inputs import fresh_samples, open_inputs
+from study.trials.front import AXES
 from study.trials.inputs import TrialInputs, Worker, load_judges
 from study.trials.trial import TrialRun
 from taskct_core import schema
@@ -51,8 +54,10 @@ from taskct_core.modes import MODES
 from taskct_core.task_networks import load_task_network
 from taskct_core.training.config import TrialConfig
 from taskct_core.training.front import build_trial_training
+from taskct_core.training.trial import Training
 
 SHOWN = (
+    schema.PRIMARY_DICE,
     schema.PRIMARY_PSNR,
     schema.PRIMARY_SSIM,
     "dice_liver_patient_monai",
@@ -60,6 +65,7 @@ SHOWN = (
     "tumour_false_positives",
 )
 CONTROL = "control"
+FRONT = "front"
 RESAMPLES = 2000
 
 
@@ -85,7 +91,9 @@ WAYS = {
     "lesion_dice_ce": Way({"alpha": 0.5, "task_loss": "lesion_dice_ce"}),
     "alpha_0.8": Way({"alpha": 0.8}),
     "two_judges": Way({"alpha": 0.5, "judges": "random"}),
+    FRONT: Way({"mode": "front", "front_anchors": [0.5, 0.8]}),
 }
+SINGLE_ALPHAS = {0.0: CONTROL, 0.5: "task_loss", 0.8: "alpha_0.8"}  # what a front is compared with
 
 
 def inputs_of(experiment: Experiment, way: Way) -> TrialInputs:
@@ -113,7 +121,8 @@ def train(experiment: Experiment, way: Way, folder: TrialFolder, first_phase: Pa
         config, geometry=inputs.geometry, task_network=network, further_judges=judges
     )
     run = TrialRun(training, folder, inputs, Worker(), card.content_hash, judges_hash=judges_hash)
-    if not run.rows_so_far and first_phase.is_file():
+    shares_first_phase = isinstance(training, Training)
+    if shares_first_phase and not run.rows_so_far and first_phase.is_file():
         training.load_state_dict(torch.load(first_phase, weights_only=True))
     switch = switch_of(config)
     while not run.is_trained:
@@ -127,7 +136,7 @@ def train(experiment: Experiment, way: Way, folder: TrialFolder, first_phase: Pa
         )
         shown = {name: round(row[name], 3) for name in SHOWN if row.get(name) is not None}
         print(folder.path.name, row[schema.EPOCH], shown, flush=True)
-        if training.epoch == switch:
+        if shares_first_phase and training.epoch == switch:
             write_whole(first_phase, lambda path: torch.save(training.state_dict(), path))
     run.finish()
 
@@ -143,10 +152,41 @@ def record(experiment: Experiment, ways: Path) -> dict[str, Any]:
     for name, way in WAYS.items():
         final = TrialFolder.at(ways / name).final
         if final.is_file():
-            scores = {row[schema.SPLIT]: _shown(row) for row in read_rows(final)}
+            scores = {row[schema.SPLIT]: _shown(row) for row in read_rows(final) if schema.ALPHA not in row}
             gains = {} if name == CONTROL else gains_over_control(ways, name)
             result["ways"][name] = {"trial": way.trial, "lesion_share": way.lesion_share, **scores} | gains
-    return result | {"references": references(experiment)}
+    result |= {"references": references(experiment)}
+    compared = [TrialFolder.at(ways / name).final for name in (FRONT, *SINGLE_ALPHAS.values())]
+    if all(final.is_file() for final in compared):
+        fbp = result["references"][schema.FBP]
+        result[FRONT] = {split: front_against_single(ways, split, fbp[split]) for split in fbp}
+    return result
+
+
+def front_against_single(ways: Path, split: str, fbp: dict[str, float]) -> dict[str, Any]:
+    """Points (alpha, mean Dice, PSNR) of the front and of the trainings at single alphas; the area that the front's
+    dominate beyond FBP over that of the others; of its points, those that no other of its points dominates."""
+    rows = [row for row in read_rows(TrialFolder.at(ways / FRONT).final) if row[schema.SPLIT] == split]
+    front = [(row[schema.ALPHA], *_place(row)) for row in rows if schema.ALPHA in row]
+    single = [
+        (alpha, *_place(row))
+        for alpha, name in SINGLE_ALPHAS.items()
+        for row in read_rows(TrialFolder.at(ways / name).final)
+        if row[schema.SPLIT] == split
+    ]
+    directions = [schema.METRICS[name].direction for name in AXES]
+    places, single_places = (np.array(points)[:, 1:] for points in (front, single))
+    areas = [hypervolume(points, _place(fbp), directions) for points in (places, single_places)]
+    return {
+        "points": front,
+        "single": single,
+        "hypervolume_share": areas[0] / areas[1],
+        "nondominated_share": float(non_dominated(places, directions).mean()),
+    }
+
+
+def _place(scores: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(scores[name] for name in AXES)
 
 
 def gains_over_control(ways: Path, name: str) -> dict[str, Any]:
