@@ -1,9 +1,10 @@
 """Several trials trained as one: they share an architecture, a batch's shape and the frozen task network.
 
-The task network sees the images of all trials in one batch. The reconstructors are called one after the other, or, on
-a GPU, as one by ``torch.func.vmap`` over their stacked parameters. Everything else is each trial's own: losses and
-their mix, optimiser, learning rate, average of weights, checkpoint; so a trial gives the numbers it gives alone, and
-may leave the stack or fail while the others go on.
+On a GPU the task network sees the images of all trials in one batch, and the reconstructors are called as one by
+``torch.func.vmap`` over their stacked parameters. On a CPU, which neither makes faster, each trial's are called for it
+alone: it gives exactly the numbers that it gives alone, on a GPU but for rounding. Everything else is each trial's own
+anywhere: losses and their mix, optimiser, learning rate, average of weights, checkpoint; so a trial may leave the stack or
+fail while the others go on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from taskct_core.losses.mixing import Mixer
 from taskct_core.modes import MODES, Phase
 from taskct_core.reconstructors import inputs_of
 from taskct_core.schema import FULL_DOSE, LOSS, LOSS_IMAGE, LOSS_TASK
+from taskct_core.training.computing import Judge
 from taskct_core.training.judged import Judged
 from taskct_core.training.measured import Means, Measured
 from taskct_core.training.step import GRADIENT_NORMS, gradient_norm, measure, mixing_weights, raw, weighted
@@ -75,6 +77,13 @@ class StackedTraining(Training):
     def judged(self, host: Batch) -> Judged:
         return self._judged(host)
 
+    def losses(
+        self, image: torch.Tensor, batch: Batch, judged: Judged, judge: Judge
+    ) -> dict[str, torch.Tensor]:
+        """The losses that it uses, by name, as a trial that is trained alone computes them."""
+        losses = self._losses(batch, judged, [judge])
+        return {name: losses[name](image) for name in _used(self.mixer)}
+
     def task_loss_of(self, logits: torch.Tensor, batch: Batch, judged: Judged) -> torch.Tensor:
         """The task loss of the task network's answers ``(B, C, H, W)``; 0 where nothing can be judged."""
         if not judged.count:
@@ -118,7 +127,8 @@ class TrainingStack:
         _check(trainings)
         self._how = how or _default_how(trainings[0])
         self._device = trainings[0].device
-        self._judge = trainings[0].judge(trainings[0].frozen_task_network).call
+        self._judge = trainings[0].judge(trainings[0].frozen_task_network)
+        self._judges_at_once = self._how == "vmap" or self._device.type != "cpu"
 
     def train_epoch(
         self, trainings: Sequence[StackedTraining], batches: Sequence[Iterable[Batch]]
@@ -210,20 +220,26 @@ class TrainingStack:
         return measured
 
     def _losses(self, turns: Sequence[_Turn]) -> list[dict[str, torch.Tensor]]:
-        """The losses that each trial uses, by name; the task network is called once."""
+        """The losses that each trial uses, by name."""
+        if self._judges_at_once:
+            return self._losses_at_once(turns)
+        return [turn.training.losses(turn.image, turn.batch, turn.judged, self._judge) for turn in turns]
+
+    def _losses_at_once(self, turns: Sequence[_Turn]) -> list[dict[str, torch.Tensor]]:
+        """The same by one call of the task network."""
         losses: list[dict[str, torch.Tensor]] = []
-        judging = [turn for turn in turns if turn.training.mixer.uses()[1]]
+        judging = [turn for turn in turns if LOSS_TASK in _used(turn.training.mixer)]
         logits = iter(())
         if judging:
-            answers = self._judge(torch.cat([turn.image for turn in judging]))
+            answers = self._judge.call(torch.cat([turn.image for turn in judging]))
             logits = iter(answers.split([len(turn.image) for turn in judging]))
         for turn in turns:
-            uses_image, uses_task = turn.training.mixer.uses()
             used = {}
-            if uses_image:
-                used[LOSS_IMAGE] = turn.training.image_loss(turn.image, turn.batch[FULL_DOSE])
-            if uses_task:
-                used[LOSS_TASK] = turn.training.task_loss_of(next(logits), turn.batch, turn.judged)
+            for name in _used(turn.training.mixer):
+                if name == LOSS_IMAGE:
+                    used[name] = turn.training.image_loss(turn.image, turn.batch[FULL_DOSE])
+                else:
+                    used[name] = turn.training.task_loss_of(next(logits), turn.batch, turn.judged)
             losses.append(used)
         return losses
 
@@ -267,6 +283,11 @@ class _Stacked:
             assert leaf.grad is not None
             for place, index in enumerate(self._used):
                 self._parameters[index][name].grad = leaf.grad[place]
+
+
+def _used(mixer: Mixer) -> list[str]:
+    """The names of the losses whose weight is not zero."""
+    return [name for name, is_used in zip(GRADIENT_NORMS, mixer.uses(), strict=True) if is_used]
 
 
 def _result(means: Means) -> dict[str, float] | TrainingError:
