@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +89,38 @@ def measure_others(trials: int, epochs: int, orders: int) -> dict[str, float]:
 def measure(name: str, curves: Curves, orders: int) -> dict[str, float]:
     """Median and worst results of the pruner ``name`` with its default settings."""
     config = StudyConfig.parse({"objectives": OBJECTIVES, "pruner": {"name": name}})
+    found = over_orders(lambda: make_pruner(config, DIRECTIONS), curves, orders)
+    return {f"{name}_{key}": value for key, value in found.items()}
+
+
+def over_orders(make: Callable[[], Pruner], curves: Curves, orders: int) -> dict[str, float]:
+    """Median and worst results of a pruner over orders of the trials, with one and with four at a time."""
     ratios, shares = [], []
-    last = curves[:, -1]
-    worst = last.min(axis=0)
-    full = hypervolume(last, worst, ["maximize"] * 2)
     for order in range(orders):
         for at_a_time in (1, 4):
             trials = np.random.default_rng(order).permutation(len(curves))
-            finished, epochs = play(make_pruner(config, DIRECTIONS), curves, list(trials), at_a_time)
-            ratios.append(hypervolume(last[finished], worst, ["maximize"] * 2) / full)
+            finished, epochs = play(make(), curves, list(trials), at_a_time)
+            ratios.append(hypervolume_ratio(curves, finished))
             shares.append(epochs / curves[..., 0].size)
     values = (float(np.median(ratios)), float(min(ratios)), float(np.median(shares)), float(max(shares)))
-    return {f"{name}_{key}": value for key, value in zip(KEYS, values, strict=True)}
+    return dict(zip(KEYS, values, strict=True))
 
 
-def play(pruner: Pruner, curves: Curves, queue: list[int], at_a_time: int) -> tuple[list[int], int]:
-    """Run the queued trials; return those that finished, and how many epochs were trained in all."""
+def hypervolume_ratio(curves: Curves, trials: list[int]) -> float:
+    """What the last epochs of some trials dominate, as a share of what those of all trials do."""
+    last = curves[:, -1]
+    corner, ways = last.min(axis=0), ["maximize"] * 2
+    return hypervolume(last[trials], corner, ways) / hypervolume(last, corner, ways)
+
+
+def play(
+    pruner: Pruner, curves: Curves, queue: list[int], at_a_time: int, budget: int | None = None
+) -> tuple[list[int], int]:
+    """Run the queued trials; return those that finished, and how many epochs were trained in all.
+
+    Args:
+        budget: epochs after which nothing goes on.
+    """
     running: dict[int, int] = {}  # trial -> epochs trained
     finished: list[int] = []
     epochs = 0
@@ -111,6 +128,8 @@ def play(pruner: Pruner, curves: Curves, queue: list[int], at_a_time: int) -> tu
         while queue and len(running) < at_a_time:
             running[queue.pop(0)] = 0
         for trial in list(running):
+            if epochs == budget:
+                return finished, epochs
             running[trial] += 1
             epochs += 1
             row = dict(zip(OBJECTIVES, curves[trial, running[trial] - 1], strict=True))
