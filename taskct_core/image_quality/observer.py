@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def detectability(present: Array, absent: Array) -> Detectability:
     if not inflations.any():  # nothing scatters
         return Detectability(dprime)
     error = math.sqrt((count - 1) * float(np.var(without / inflations.mean()))) / inflation
-    spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    spread = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
     low, high = (math.sqrt(max(end, 0.0)) for end in (squared - spread, squared + spread))
     return Detectability(dprime, low, high)
 

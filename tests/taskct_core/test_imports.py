@@ -1,4 +1,4 @@
-"""What must stay quick to import: the command line's --help and the analysis wait for it."""
+"""What must stay quick to import: the command line's --help and the analysis wait for it, and each process of a study."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ def test_checking_every_name_of_an_experiment_imports_no_library() -> None:
         "'data': {'source': {'kind': 'lits', 'path': 'ct'}},"
         "'study': {'sampler': {'name': 'gp'}, 'pruner': {'name': 'asha'}}});"
         "print([name for name in ('torch', 'monai', 'ray', 'pandas', 'optuna') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_trials_process_loads_no_library_before_it_builds_what_needs_it() -> None:
+    """Each of a study's processes imports these modules, and MONAI alone takes longer than all that they load."""
+    program = (
+        "import sys; import study.trials.executors, study.trials.stacked, study.scoring.references_beside,"
+        "study.experiment.pretrain;"
+        "heavy = 'monai', 'ray', 'plotly', 'matplotlib', 'sklearn', 'skimage', 'nibabel', 'pydicom', 'scipy.stats';"
+        "print([name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
