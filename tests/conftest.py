@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,24 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_ONE_RAY = "files that share a Ray session"
+# What takes the longest, longest first: it begins first, so that no process is alone with it at the end.
+_LONGEST = (
+    _ONE_RAY,
+    "tests/study/test_hosts.py",
+    "tests/end_to_end/test_pipeline.py",
+    "tests/study/test_submit.py",
+    "tests/study/test_slurm.py",
+    "tests/study/test_kills.py",
+    "tests/end_to_end/test_installed.py",
+    "tests/analysis/test_report.py",
+    "tests/study/test_damage.py",
+    "tests/analysis/test_report_in_browser.py",
+    "tests/taskct_core/test_computing.py",
+)
+
+_MARK_OF_SLOW = re.compile(r"mark\.(slow|ray|browser|real_ct)\b")
 
 SETTINGS: dict[str, Any] = {
     "name": "small",
@@ -29,6 +48,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of ``-m slow`` alone, leave out files that have no such test: to import them all takes half a minute."""
+    if config.option.markexpr != "slow" or not collection_path.is_file():
+        return None
+    return None if _MARK_OF_SLOW.search(collection_path.read_text(encoding="utf-8")) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test` leaves out: browsers, real CT, and whatever starts a Ray of its own to kill or to join."""
     for item in items:
@@ -39,7 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One process runs all files that share a Ray session, which a machine of two CPUs has room for once."""
+    """One process runs all files that share a Ray session, which a machine of two CPUs has room for once.
+
+    What takes the longest begins first; the rest goes by the number of its tests, as xdist orders it.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     sharing = {
@@ -51,7 +80,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class OneRay(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "local_ray" if file in sharing else file
+            return _ONE_RAY if file in sharing else file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            """See ``LoadScopeScheduling``, which takes the first of ``workqueue``."""
+            first = next((scope for scope in _LONGEST if scope in self.workqueue), None)
+            if first is not None:
+                self.workqueue.move_to_end(first, last=False)
+            super()._assign_work_unit(node)
 
     return OneRay(config, log)
 
