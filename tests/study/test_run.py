@@ -104,13 +104,6 @@ def test_every_fault_has_its_outcome_and_the_study_goes_on(tmp_path: Path) -> No
     assert len(died) == 1 and "process died" in died[0]
 
 
-def test_a_trial_is_started_again_as_often_as_allowed(tmp_path: Path) -> None:
-    faults = {0: raise_always(ValueError("broken"), at_epoch=2)}
-    summary, events = run(tmp_path, lookup_trainable(EPOCHS, faults=faults), trials=1, max_retries=3)
-    assert [(record.status, record.retries) for record in summary.trials] == [(FAIL, 3)]
-    assert sum(isinstance(event, TrialErrored) for event in events) == 4
-
-
 def test_ray_ends_with_the_table_that_plain_python_does(tmp_path: Path) -> None:
     pruner = {"name": "pareto_asha", "reduction_factor": 2}
     expected = run_here(study_config(trials=8, pruner=pruner), tmp_path / "plain")
