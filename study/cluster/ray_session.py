@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from study.cluster.joining import require_answer, token_is_refused
 from study.cluster.private_files import keep_token_private, session_folder
 from study.interruption import handlers_kept
 from taskct_core.errors import ResourceError, first_line
@@ -40,15 +40,8 @@ _LOCAL_ENVIRONMENT = {
     # A trial is several processes, most of them waiting: with few CPUs Ray would warn the user of their number.
     "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
 }
-_SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_START = 180.0
 _LOOPBACK = "127.0.0.1"
-_TOKEN_HELP = (
-    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); docs/cluster.md says where from."
-)
-# What begins every conversation in HTTP/2, on which Ray's own protocol stands: a greeting and empty settings.
-_SETTINGS = bytes([4])
-_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 
 
 @contextmanager
@@ -127,15 +120,6 @@ def _start(num_cpus: int | None) -> None:
                 ) from None
 
 
-def token_is_missing(address: str, error: Exception) -> ResourceError:
-    """What to say when a cluster, or its dashboard, does not let us in."""
-    return ResourceError(
-        "a cluster with token authentication wants its token",
-        f"{address} ({first_line(error)})",
-        f"Set {_TOKEN_HELP}",
-    )
-
-
 def session_is_open() -> bool:
     """Whether this process is connected to Ray; does not import Ray, which reads its settings when imported."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
@@ -146,15 +130,14 @@ def _join(address: str) -> None:
 
     next_step = "Start one with `ray start --head`, or leave the address out to run on this machine."
     try:
-        if _answers(address):
-            # Of a token that is wrong Ray says only in its log that the cluster could not be found.
+        if require_answer(_head_of(address)):
             next_step = (
-                "Somebody listens there, so check that it is a Ray head's own port (6379, not the dashboard's), that "
-                f"Ray has the same version here, and the token: {_TOKEN_HELP}"
+                "Somebody listens there, so check that it is a Ray head's own port (6379, not the dashboard's) and that "
+                "Ray has the same version here."
             )
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ray.exceptions.AuthenticationError as error:
-        raise token_is_missing(address, error) from None
+    except ray.exceptions.AuthenticationError:
+        raise token_is_refused(address) from None
     except (OSError, ValueError) as error:  # ConnectionError and TimeoutError are OSErrors
         raise ResourceError(
             "execution.address must be that of a running Ray cluster",
@@ -163,31 +146,17 @@ def _join(address: str) -> None:
         ) from None
 
 
-def _answers(address: str) -> bool:
-    """Greet whoever listens on ``host:port``: Ray itself waits for many minutes for one that says nothing.
-
-    Returns:
-        Whether somebody answers; False for addresses of another form.
+def _head_of(address: str) -> str:
+    """``host:port`` of the head that ``auto`` stands for; any other address as it is.
 
     Raises:
-        OSError: if nobody listens, or whoever does keeps silent or speaks something else.
+        ConnectionError: if no Ray runs here.
     """
-    host, separator, port = address.rpartition(":")
-    if not (separator and port.isdigit() and "/" not in host):
-        return False
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER) as connection:
-        if os.environ.get("RAY_USE_TLS") == "1":  # which begins otherwise
-            return True
-        connection.sendall(_HTTP2_GREETING)
-        try:
-            answer = connection.recv(9)
-        except TimeoutError:
-            raise TimeoutError(
-                f"somebody listens there, but did not answer within {_SECONDS_TO_ANSWER:.0f} s"
-            ) from None
-        if answer[3:4] != _SETTINGS:
-            raise ConnectionError("what listens there does not speak Ray's protocol")
-    return True
+    import ray
+
+    if address != "auto":
+        return address
+    return str(ray._private.services.canonicalize_bootstrap_address_or_die(address))
 
 
 def _quiet_ray_data() -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cluster.ray_session import token_is_missing
+from study.cluster.joining import token_is_refused
 from study.config import ExperimentConfig, load_experiment
 from study.trials.resources import driver_resources
 from taskct_core.contracts.files import is_url
@@ -172,8 +172,8 @@ def _cluster_errors(address: str, next_step: str = _REACH_IT) -> Iterator[None]:
 
     try:
         yield
-    except AuthenticationError as error:
-        raise token_is_missing(address, error) from None
+    except AuthenticationError:
+        raise token_is_refused(address) from None
     except (ConnectionError, RuntimeError, OSError) as error:
         raise ResourceError(
             "the address must be that of a running Ray cluster's dashboard",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from study.cluster import ray_session
+from study.cluster import joining, ray_session
 from study.cluster.private_files import keep_token_private, session_folder
 from study.config import ExperimentConfig
 from study.experiment import submit as submission
@@ -210,7 +210,7 @@ def listener(answer: bytes | None) -> Iterator[str]:
 def test_an_address_where_somebody_else_listens_is_told_soon(
     answer: bytes | None, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_session, "_SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr(joining, "_SECONDS_TO_ANSWER", 0.5)
     started = time.monotonic()
     with (
         listener(answer) as address,
