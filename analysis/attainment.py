@@ -10,8 +10,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy import stats
 
 from analysis import statistics
 from analysis.contestants import contestant
@@ -74,8 +76,9 @@ def surfaces(samples: AlignedSamples, columns: Sequence[Sequence[int]], x: str, 
 def _band(of_seeds: Array, drawn: Array, patients: int) -> tuple[Array, Array]:
     """The 95 % band of the median surface, ``(place,)`` each.
 
-    Seeds are drawn, and so are patients; draws get the tails of Student's t with Satterthwaite's degrees of freedom. They
-    are not widened for the few seeds: medians of three drawn from three scatter more than medians of three others would.
+    Seeds are drawn, and so are patients. Patients and seeds are crossed, as in ``random_effects``: the draws' variance is made
+    what patients alone and medians of other seeds would give, since both parts of the draws hold that each seed does better on
+    other patients, and they get the tails of Student's t with Satterthwaite's degrees of freedom.
 
     Args:
         of_seeds: surfaces of the seeds on these patients, ``(seed, place)``.
@@ -84,14 +87,38 @@ def _band(of_seeds: Array, drawn: Array, patients: int) -> tuple[Array, Array]:
     """
     seeds = len(of_seeds)
     chosen = np.random.default_rng(0).integers(seeds, size=(len(drawn), seeds))
+    median = _median(of_seeds, axis=0)
     medians = _median(np.take_along_axis(drawn, chosen[:, :, None], axis=1), axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of places that no seed attains nothing is known
-        whole, of_runs = np.nanvar(medians, axis=0), np.nanvar(_median(of_seeds[chosen], axis=1), axis=0)
-        parts = np.maximum(whole - of_runs, 0.0) ** 2 / max(patients - 1, 1) + of_runs**2 / (seeds - 1)
-        freedom = np.where(parts > 0, whole**2 / parts, seeds - 1)
-    draws = statistics.as_of_few(_median(of_seeds, axis=0), medians, np.maximum(freedom, 1.0))
-    return statistics.percentile_interval(draws)
+        means = np.nanmean(drawn, axis=1)
+        interaction = np.nanvar(drawn - means[:, None], axis=0).sum(axis=0) / (seeds - 1)
+        of_patients = np.maximum(np.nanvar(means, axis=0) - interaction / seeds, 0.0)
+        of_runs = np.nanvar(_median(of_seeds[chosen], axis=1), axis=0) / excess_of_drawn_medians(seeds)
+        whole = np.nanvar(medians, axis=0)
+    total = of_patients + of_runs
+    parts = of_patients**2 / max(patients - 1, 1) + of_runs**2 / (seeds - 1)
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # where all draws are alike there is nothing to widen
+        freedom = np.where(parts > 0, total**2 / parts, seeds - 1)
+        by = np.where(whole > 0, np.sqrt(total / whole), 1.0)
+    draws = median + (medians - median) * by
+    return statistics.percentile_interval(statistics.as_of_few(median, draws, np.maximum(freedom, 1.0)))
+
+
+@cache
+def excess_of_drawn_medians(seeds: int) -> float:
+    """By how much the variance of medians of seeds drawn from the seeds exceeds that of medians of as many other seeds.
+
+    The mean over 20,000 studies of normal scores; in each the variance of draws is exact, for the chance that a drawn median
+    is a certain one of the ordered scores is binomial (Maritz & Jarrett 1978, JASA 73:194-196).
+    """
+    ordered = np.sort(np.random.default_rng(0).normal(size=(20_000, seeds)), axis=1)
+    half = seeds // 2
+    chances = np.diff(stats.binom.sf(half, seeds, np.arange(seeds + 1) / seeds))
+    of_draws = ordered**2 @ chances - (ordered @ chances) ** 2
+    return float(of_draws.mean() / ordered[:, half].var())
 
 
 def _seeds_of(table: ResultsTable, samples: AlignedSamples) -> list[int]:
@@ -110,5 +137,5 @@ def _surface(x: Array, y: Array, grid: Array) -> Array:
 def _median(surfaces: Array, axis: int) -> Array:
     """What half of them attain: one that attains nothing lies below all others."""
     ordered = np.sort(np.where(np.isnan(surfaces), -np.inf, surfaces), axis=axis)
-    half = np.take(ordered, (ordered.shape[axis] - 1) // 2, axis=axis)
+    half = np.take(ordered, ordered.shape[axis] // 2, axis=axis)
     return np.where(np.isfinite(half), half, np.nan)

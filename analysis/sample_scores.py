@@ -7,7 +7,6 @@ are what ``taskct_core.metrics`` defines, not a mean of slice values.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -124,7 +123,7 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
     if metric in _POOLED:
         pooled = _POOLED[metric][0]
         counts = [samples.values[name] for name in _counts_of(metric)]
-        return lambda resamples: _pooled(pooled, [resamples.slot_sums(count) for count in counts])
+        return lambda resamples: _pooled(pooled, counts, resamples)
     match = _DICE.fullmatch(metric)
     if match is None:
         values = np.where(np.isfinite(samples.values[metric]), samples.values[metric], np.nan)
@@ -134,9 +133,7 @@ def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statist
         return lambda resamples: _dice(samples, f"{structure}_{{}}_pixels{suffix}", scope, empty, resamples)
     there = [part for part in S.STRUCTURES if empty == "lits" or _is_there(samples, part, suffix)]
     if not there:
-        return lambda resamples: np.full(
-            (resamples.weights.shape[0] // resamples.slots, len(samples.trials)), np.nan
-        )
+        return lambda resamples: np.full((resamples.counts.shape[0], len(samples.trials)), np.nan)
     return lambda resamples: np.mean(
         [_part_of_mean(samples, part, suffix, scope, empty, resamples) for part in there], axis=0
     )
@@ -155,11 +152,11 @@ def patient_scores(samples: AlignedSamples, metric: str) -> dict[str, Array]:
     return scores
 
 
-def _pooled(pooled: PooledScore, sums: Sequence[Array]) -> Array:
-    """The score of each draw, of sums ``(draw, slot, trial)``; a slot holds one patient's slices."""
+def _pooled(pooled: PooledScore, counts: Sequence[Array], resamples: Resamples) -> Array:
+    """The score of each draw, of counts ``(slice, trial)``."""
     if pooled.over == "split":
-        return pooled.score(*(total.sum(axis=1) for total in sums))
-    return _nanmean(pooled.score(*sums), axis=1)
+        return pooled.score(*map(resamples.sums, counts))
+    return resamples.block_means(pooled.score(*map(resamples.block_sums, counts)))
 
 
 def _is_there(samples: AlignedSamples, structure: str, suffix: str) -> bool:
@@ -187,14 +184,8 @@ def _dice(samples: AlignedSamples, count: str, scope: str, empty: str, resamples
     true, predicted, overlap = (samples.values[count.format(part)] for part in parts)
     if scope == "slice":
         return resamples.slice_means(dice(true, predicted, overlap, empty))
-    true, predicted, overlap = (resamples.slot_sums(count) for count in (true, predicted, overlap))
-    return _nanmean(dice(true, predicted, overlap, empty), axis=1)
-
-
-def _nanmean(values: Array, axis: int) -> Array:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NaN throughout is NaN, as the metric defines
-        return np.asarray(np.nanmean(values, axis=axis))
+    true, predicted, overlap = map(resamples.block_sums, (true, predicted, overlap))
+    return resamples.block_means(dice(true, predicted, overlap, empty))
 
 
 def intervals(

@@ -8,7 +8,7 @@ everything that is compared, which pairs the comparison. What other training run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,53 +17,60 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 Array = NDArray[np.float64]
-# A statistic of one resample: (slot, slice) weights and the slots' grouping -> see ``PatientBootstrap``.
+# A statistic of some draws, ``(draw, column)``.
 Statistic = Callable[["Resamples"], Array]
 
 CONFIDENCE = 0.95
 DRAWS = 2000
 POWER = 0.8
 FEWEST_NEEDED, MOST_NEEDED = 6, 100_000  # patients
-_LARGEST_CHUNK = 2_000_000  # weights held at once
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Some draws of a bootstrap.
+    """Some draws of a bootstrap, as blocks of slices and how often each draw has each block.
 
     Attributes:
-        weights: sparse ``(draw x slot, slice)``; how often a slice counts in a slot. A draw of a bootstrap has as
-            many slots as there are patients, and a slot holds one drawn patient's slices.
-        slots: slots a draw.
+        blocks: sparse ``(block, slice)``. A block holds a patient's slices; of a single patient it is a draw of them.
+        counts: sparse ``(draw, block)``.
     """
 
-    weights: sparse.csr_array
-    slots: int
+    blocks: sparse.csr_array
+    counts: sparse.csr_array
 
-    def slot_sums(self, values: Array) -> Array:
-        """``(slice, column)`` -> ``(draw, slot, column)`` sums; NaN propagates, so fill it before."""
-        sums = self.weights @ values
-        return np.asarray(sums).reshape(-1, self.slots, values.shape[1])
+    def block_sums(self, values: Array) -> Array:
+        """``(slice, column)`` -> ``(block, column)`` sums; NaN propagates, so fill it before."""
+        return np.asarray(self.blocks @ values)
+
+    def sums(self, values: Array) -> Array:
+        """``(slice, column)`` -> ``(draw, column)`` sums; NaN propagates."""
+        return np.asarray(self.counts @ self.block_sums(values))
+
+    def block_means(self, scores: Array) -> Array:
+        """``(block, column)`` -> ``(draw, column)`` means over drawn blocks that are not NaN."""
+        known = ~np.isnan(scores)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.counts @ np.where(known, scores, 0.0)) / (
+                self.counts @ known.astype(float)
+            )
 
     def slice_means(self, values: Array) -> Array:
         """``(slice, column)`` -> ``(draw, column)`` means over drawn slices that are not NaN."""
-        weights = self.weights  # a draw's slots are rows that follow each other: as one row they are its sum
-        of_draws = sparse.csr_array(
-            (weights.data, weights.indices, weights.indptr[:: self.slots]),
-            shape=(weights.shape[0] // self.slots, weights.shape[1]),
-        )
-        finite = ~np.isnan(values)
-        sums = np.asarray(of_draws @ np.where(finite, values, 0.0))
+        known = ~np.isnan(values)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return sums / np.asarray(of_draws @ finite.astype(float))
+            return self.sums(np.where(known, values, 0.0)) / self.sums(known.astype(float))
 
 
 def as_observed(patients: Sequence[str]) -> Resamples:
     """The sample itself as one draw: what a statistic of it is the point estimate."""
+    blocks = _blocks(patients)
+    return Resamples(blocks, sparse.csr_array(np.ones((1, blocks.shape[0]))))
+
+
+def _blocks(patients: Sequence[str]) -> sparse.csr_array:
+    """A block a patient, in the order of their names."""
     codes = np.unique(np.asarray(patients), return_inverse=True)[1]
-    ones = np.ones(len(codes))
-    weights = sparse.csr_array((ones, (codes, np.arange(len(codes)))))
-    return Resamples(weights, int(codes.max()) + 1)
+    return sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
 
 
 def bootstrap(
@@ -82,7 +89,7 @@ def bootstrap(
         seed: the same seed and patients give the same draws.
     """
     score = statistic(as_observed(patients))[0]
-    drawn = np.concatenate([statistic(part) for part in _resamples(patients, draws, seed)])
+    drawn = statistic(resamples(patients, draws, seed))
     count = len(set(patients))
     return score, drawn if count < 2 else _stretched(score, drawn, np.sqrt(count / (count - 1)))
 
@@ -108,35 +115,25 @@ def _stretched(score: Array, draws: Array, by: Array | float) -> Array:
 
 def without_each(patients: Sequence[str], statistic: Statistic) -> Array:
     """The statistic without each patient in turn, ``(patient, column)``, in the order of their names."""
-    codes = np.unique(np.asarray(patients), return_inverse=True)[1]
-    count = int(codes.max()) + 1
-    left_out, slices = np.nonzero(np.arange(count)[:, None] != codes[None, :])
-    slots = codes[slices] - (codes[slices] > left_out)  # those after the patient left out move up
-    weights = sparse.csr_array(
-        (np.ones(len(slices)), (left_out * (count - 1) + slots, slices)),
-        shape=(count * (count - 1), len(codes)),
-    )
-    return statistic(Resamples(weights, count - 1))
+    blocks = _blocks(patients)
+    count = blocks.shape[0]
+    return statistic(Resamples(blocks, sparse.csr_array(np.ones((count, count)) - np.eye(count))))
 
 
-def _resamples(patients: Sequence[str], draws: int, seed: int) -> Iterator[Resamples]:
-    codes = np.unique(np.asarray(patients), return_inverse=True)[1]
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    generator = np.random.default_rng(seed)
-    chunk = max(1, _LARGEST_CHUNK // len(codes))
-    for first in range(0, draws, chunk):
-        drawn = generator.integers(len(sizes), size=min(chunk, draws - first) * len(sizes))
-        lengths = sizes[drawn]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        if len(sizes) == 1:
-            within = generator.integers(sizes[0], size=offsets[-1])
-        else:
-            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        columns = order[np.repeat(starts[drawn], lengths) + within]
-        shape = (len(drawn), len(codes))
-        yield Resamples(sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=shape), len(sizes))
+def resamples(patients: Sequence[str], draws: int, seed: int) -> Resamples:
+    """Draws of as many patients as there are; of a single one, of as many slices."""
+    blocks, generator = _blocks(patients), np.random.default_rng(seed)
+    count, slices = blocks.shape
+    if count == 1:
+        drawn = _counted(generator.integers(slices, size=(draws, slices)), slices)
+        return Resamples(drawn, sparse.csr_array(sparse.eye_array(draws)))
+    return Resamples(blocks, _counted(generator.integers(count, size=(draws, count)), count))
+
+
+def _counted(drawn: NDArray[np.int64], of: int) -> sparse.csr_array:
+    """``(draw, place)`` numbers below ``of`` -> ``(draw, of)``: how often each draw has each number."""
+    draws = np.repeat(np.arange(len(drawn)), drawn.shape[1])
+    return sparse.csr_array((np.ones(drawn.size), (draws, drawn.ravel())), shape=(len(drawn), of))
 
 
 def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
@@ -202,6 +199,9 @@ class RankCorrelation:
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
     """Spearman's rho with the interval of Bonett & Wright (2000, Psychometrika 65:23-28).
 
+    Their interval of a rho of 1 is 1 alone, as if a few trials in one order settled it. It is made about half a step of ranks
+    below 1 (the last two of ``count`` exchanged are a step), and reaches to 1.
+
     None for fewer than five pairs of finite scores, or where either score is constant.
     """
     pairs = np.array([x, y], dtype=float)
@@ -211,6 +211,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
         return None
     result: Any = stats.spearmanr(pairs[0], pairs[1])
     rho = float(result.statistic)
-    spread = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((1 + rho**2 / 2) / (count - 3))
-    z = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
-    return RankCorrelation(rho, float(np.tanh(z - spread)), float(np.tanh(z + spread)), count)
+    most = 1 - 6 / (count * (count**2 - 1))
+    middle = float(np.clip(rho, -most, most))
+    spread = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((1 + middle**2 / 2) / (count - 3))
+    low, high = np.tanh(np.arctanh(middle) + spread * np.array([-1, 1]))
+    return RankCorrelation(rho, min(rho, float(low)), max(rho, float(high)), count)

@@ -4,18 +4,24 @@
     python benchmarks/coverage.py --json result.json   # flat keys, <interval>_<patients>p_<seeds>s
     python benchmarks/coverage.py --repeats 200        # coarser
     python benchmarks/coverage.py --processes 2        # on two cores
+    python benchmarks/coverage.py --settings 50x3 --parts attainment trials --json result.json   # adds to that record
 
 Studies are drawn from a population whose means are known: patients differ (Dice on a logit scale, so that it is skewed as
 near its ceiling it is), training runs differ, and each run does better on other patients. Every interval is made by the
-functions that the report calls, with their defaults. An interval of 95 % should hold the truth in 93 to 97 of 100.
+functions that the report calls, with their defaults. An interval of 95 % should hold the truth in 93 to 97 of 100. Beside them
+``bca_*`` are what the report does not use: SciPy's BCa bootstrap over patients, of a difference and of a single network. A record
+is written after each setting and keeps the settings that it has, so that a stopped run is continued by the missing ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +33,7 @@ import pandas as pd
 from bench_record import write_result
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
+from scipy import sparse, stats
 from scipy.special import expit
 
 from analysis import statistics
@@ -35,14 +42,14 @@ from analysis.attainment import surfaces
 from analysis.contestants import Contestant
 from analysis.image_quality import ends_over_runs
 from analysis.method_draws import MethodDraws, Told, gap_shares, method_draws
-from analysis.sample_scores import AlignedSamples
+from analysis.sample_scores import AlignedSamples, metric_statistic
 from taskct_core import schema as S
 from taskct_core.image_quality.observer import detectability
 
 Array = NDArray[np.float64]
 Interval = tuple[str, float, float, float]  # name, truth, low, high
 
-PATIENTS, SEEDS = (8, 20, 50), (3, 5)
+SETTINGS = {f"{patients}x{seeds}": (patients, seeds) for patients in (8, 20, 50) for seeds in (3, 5)}
 SLICES = 2
 PIXELS = 10_000
 # Standard deviations of a score: between patients, training runs, run by patient, and slices of a patient.
@@ -60,57 +67,73 @@ PSNR, SSIM = S.PRIMARY_PSNR, S.PRIMARY_SSIM
 TASKS = np.array([0.3, 0.55, 0.7, 0.9])  # mean scores of the tasks that are averaged over
 
 
+@dataclass(frozen=True)
+class Study:
+    """Slices of a study, its methods, and by how much the runs of method a differ from its mean in dB."""
+
+    patients: int
+    seeds: int
+    samples: AlignedSamples
+    methods: list[Contestant]
+    runs: Array
+
+
 def main() -> None:
     """Print a row an interval and number of patients and seeds."""
+    every = list(SETTINGS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--settings", nargs="+", choices=every, default=every, help="patients x seeds")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
-    result: dict[str, float] = {}
-    settings = [(patients, seeds) for patients in PATIENTS for seeds in SEEDS]
+    settings = [SETTINGS[text] for text in options.settings]
+    result = recorded(options.json)
+    count = partial(coverages, repeats=options.repeats, parts=options.parts)
     with ProcessPoolExecutor(options.processes) as pool:
-        found = pool.map(partial(coverages, repeats=options.repeats), *zip(*settings, strict=True))
-        for (patients, seeds), of_setting in zip(settings, found, strict=True):
+        for (patients, seeds), of_setting in zip(settings, pool.map(count, settings), strict=True):
+            result |= {f"repeats_{patients}p_{seeds}s": options.repeats}
             for name, coverage in of_setting.items():
                 result[f"{name}_{patients}p_{seeds}s"] = coverage
                 told = "" if 0.93 <= coverage <= 0.97 else "  outside 93 to 97 %"
                 print(
                     f"{name:24} {patients:3} patients {seeds} seeds {100 * coverage:6.1f} %{told}", flush=True
                 )
-    if options.json:
-        write_result(options.json, result | {"repeats": options.repeats})
+            if options.json:
+                write_result(options.json, result)
 
 
-def coverages(patients: int, seeds: int, repeats: int) -> dict[str, float]:
-    """How often each kind of interval held the truth."""
+def recorded(file: Path | None) -> dict[str, float]:
+    """The figures of an earlier record."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
+    return {name: value for name, value in found.items() if re.search(r"_\d+p_\d+s$", name)}
+
+
+def coverages(setting: tuple[int, int], repeats: int, parts: Sequence[str]) -> dict[str, float]:
+    """How often each kind of interval of some parts held the truth, of so many patients and seeds."""
     held: dict[str, list[bool]] = {}
     for repeat in range(repeats):
-        for name, truth, low, high in intervals(patients, seeds, repeat):
-            held.setdefault(name, []).append(low <= truth <= high)
+        study = draw_study(np.random.default_rng([*setting, repeat]), *setting)
+        for part in parts:
+            random = np.random.default_rng([*setting, repeat, list(PARTS).index(part)])
+            for name, truth, low, high in PARTS[part](study, random):
+                held.setdefault(name, []).append(low <= truth <= high)
     return {name: float(np.mean(hits)) for name, hits in held.items()}
 
 
-def intervals(patients: int, seeds: int, repeat: int) -> Iterator[Interval]:
-    """Name, truth, low and high of every kind of interval, of one study drawn at random."""
-    random = np.random.default_rng([patients, seeds, repeat])
-    samples, methods, runs = draw_study(random, patients, seeds)
-    a, b, fbp, _ = methods
+def of_methods(study: Study, _: np.random.Generator) -> Iterator[Interval]:
+    """What the table of methods, the differences and the gap tell."""
+    a, b, fbp, _full_dose = study.methods
     truth = np.array([[true_dice(name) for name in METHODS]])
-    of_dice = method_draws(samples, methods, S.PRIMARY_DICE)
+    of_dice = method_draws(study.samples, study.methods, S.PRIMARY_DICE)
     yield told(of_dice, "dice", truth, first)
     yield told(of_dice, "dice_difference", truth, difference)
     yield told(of_dice, "gap_closed", truth, partial(gap_shares, lower=2, upper=3))
     truth = np.array([[METHODS[name][0] for name in ("a", "b", "fbp")]])
-    of_psnr = method_draws(samples, [a, b, fbp], PSNR)
+    of_psnr = method_draws(study.samples, [a, b, fbp], PSNR)
     yield told(of_psnr, "psnr", truth, first)
     yield told(of_psnr, "psnr_difference", truth, difference)
-    yield from of_one_run(samples, METHODS["a"][0] + runs[0])
-    band = surfaces(samples, [[column] for column in samples.columns_of(a.trials)], SSIM, PSNR)
-    yield "attainment", METHODS["a"][0], band.low[0], band.high[0]
-    yield from of_places(random, patients, seeds)
-    yield from of_trials(random, patients)
-    yield from of_tasks(random, seeds)
 
 
 def first(scores: Array) -> Array:
@@ -127,45 +150,84 @@ def told(draws: MethodDraws, name: str, truth: Array, tell: Told) -> Interval:
     return name, float(tell(truth)[0, 0]), float(low[0]), float(high[0])
 
 
-def of_one_run(samples: AlignedSamples, truth: float) -> Iterator[Interval]:
+def of_one_run(study: Study, _: np.random.Generator) -> Iterator[Interval]:
     """The crosses on the front: a single network's score."""
+    samples = study.samples
     values = samples.values[PSNR][:, :1]
     score, draws = statistics.bootstrap(samples.patients, lambda drawn: drawn.slice_means(values))
     draws = statistics.as_of_few(score, draws, samples.patient_count - 1)
     low, high = statistics.percentile_interval(draws)
-    yield "one_run_psnr", truth, float(low[0]), float(high[0])
+    yield "one_run_psnr", METHODS["a"][0] + study.runs[0], float(low[0]), float(high[0])
 
 
-def of_trials(random: np.random.Generator, count: int) -> Iterator[Interval]:
-    """A rank correlation over trials, as many as there are patients."""
-    pairs = random.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=count)
-    found = statistics.rank_correlation(pairs[:, 0].tolist(), pairs[:, 1].tolist())
-    assert found is not None
-    yield "rank_correlation", 6 / np.pi * np.arcsin(0.3), found.low, found.high
+def of_attainment(study: Study, _: np.random.Generator) -> Iterator[Interval]:
+    """The band of the median surface at the one place that it has here."""
+    columns = [[column] for column in study.samples.columns_of(study.methods[0].trials)]
+    band = surfaces(study.samples, columns, SSIM, PSNR)
+    yield "attainment", METHODS["a"][0], band.low[0], band.high[0]
 
 
-def of_places(random: np.random.Generator, count: int, seeds: int) -> Iterator[Interval]:
+def of_bca(study: Study, _: np.random.Generator) -> Iterator[Interval]:
+    """What the report does not use: SciPy's BCa over patients."""
+    truth = true_dice("a") - true_dice("b")
+    yield bca("dice_difference", truth, patient_differences(study.samples, *study.methods[:2]))
+    of_run = of_patients(study.samples, PSNR)[:, 0]
+    yield bca("one_run_psnr", METHODS["a"][0] + study.runs[0], of_run)
+
+
+def bca(name: str, truth: float, of_patients: Array) -> Interval:
+    """Of a mean over patients, ``(patient,)``."""
+    found = stats.bootstrap((of_patients,), np.mean, method="BCa", n_resamples=statistics.DRAWS, rng=0)
+    return f"bca_{name}", truth, *found.confidence_interval
+
+
+def patient_differences(samples: AlignedSamples, one: Contestant, other: Contestant) -> Array:
+    """Mean Dice of one method minus that of another for each patient, means over runs."""
+    scores = of_patients(samples, S.PRIMARY_DICE)
+    means = [scores[:, samples.columns_of(side.trials)].mean(axis=1) for side in (one, other)]
+    return means[0] - means[1]
+
+
+def of_patients(samples: AlignedSamples, metric: str) -> Array:
+    """``(patient, run)`` scores: draws of one patient each."""
+    blocks = statistics.as_observed(samples.patients).blocks
+    each = statistics.Resamples(blocks, sparse.csr_array(sparse.eye_array(blocks.shape[0])))
+    return metric_statistic(samples, metric)(each)
+
+
+def of_trials(study: Study, random: np.random.Generator) -> Iterator[Interval]:
+    """A rank correlation over trials, as many as there are patients; it costs little, so each study has ten."""
+    for _ in range(10):
+        pairs = random.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=study.patients)
+        found = statistics.rank_correlation(pairs[:, 0].tolist(), pairs[:, 1].tolist())
+        assert found is not None
+        yield "rank_correlation", 6 / np.pi * np.arcsin(0.3), found.low, found.high
+
+
+def of_places(study: Study, random: np.random.Generator) -> Iterator[Interval]:
     """d' over as many places of lesions as there are patients, of a network and of several that differ."""
+    count = study.patients
     places = random.normal(size=(count, 1, CHANNELS))
     lesion = np.eye(CHANNELS)[0] * DPRIME
     present, absent = (places + random.normal(size=(count, 2, CHANNELS)) for _ in range(2))
     seen = detectability(present + lesion, absent)
     yield "dprime", DPRIME / np.sqrt(2), seen.low, seen.high
-    shown = 1 + DPRIME_OF_RUNS * random.normal(size=seeds)
+    shown = 1 + DPRIME_OF_RUNS * random.normal(size=study.seeds)
     runs = pd.DataFrame([vars(detectability(present + strength * lesion, absent)) for strength in shown])
     low, high = ends_over_runs(runs.rename(columns={"low": "dprime_low", "high": "dprime_high"}), "dprime")
     yield "dprime_of_runs", DPRIME / np.sqrt(2), low, high
 
 
-def of_tasks(random: np.random.Generator, seeds: int) -> Iterator[Interval]:
+def of_tasks(study: Study, random: np.random.Generator) -> Iterator[Interval]:
     """Two methods over several tasks, with so many runs of each."""
     one, other = (
-        Runs([mean + 0.02 * random.normal(size=seeds) for mean in TASKS + shift]) for shift in (0.01, 0.0)
+        Runs([mean + 0.02 * random.normal(size=study.seeds) for mean in TASKS + shift])
+        for shift in (0.01, 0.0)
     )
     middle = interquartile_mean(one)
     yield "interquartile_mean", float(TASKS[1:3].mean() + 0.01), middle.low, middle.high
     better = probability_of_improvement(one, other)
-    yield "improvement", float(statistics.stats.norm.cdf(0.01 / 0.02 / np.sqrt(2))), better.low, better.high
+    yield "improvement", float(stats.norm.cdf(0.01 / 0.02 / np.sqrt(2))), better.low, better.high
 
 
 def true_dice(method: str) -> float:
@@ -183,10 +245,8 @@ def spreads(method: str) -> list[str]:
     return ["patient", "run", "both", "slice"] if method in ("a", "b") else ["patient", "slice"]
 
 
-def draw_study(
-    random: np.random.Generator, patients: int, seeds: int
-) -> tuple[AlignedSamples, list[Contestant], Array]:
-    """Slices of a study, its methods, and by how much the runs of method a differ from its mean in dB."""
+def draw_study(random: np.random.Generator, patients: int, seeds: int) -> Study:
+    """A study of the population."""
     names, trials, values = [], [], {}
     shared = {scale: random.normal(size=(patients, 1)) for scale in ("dB", "logit")}
     blocks: dict[str, list[Array]] = {}
@@ -209,7 +269,7 @@ def draw_study(
     values = {name: np.concatenate(parts, axis=1) for name, parts in blocks.items()}
     values[SSIM] = np.full(values[PSNR].shape, 0.9)  # all networks alike, so that a front is of PSNR alone
     of_slices = [f"{number:03d}" for number in range(patients) for _ in range(SLICES)]
-    return AlignedSamples("test", trials, of_slices, values), names, of_runs
+    return Study(patients, seeds, AlignedSamples("test", trials, of_slices, values), names, of_runs)
 
 
 def scores(
@@ -221,6 +281,17 @@ def scores(
     of_patients = mean + spread["patient"] * shared + runs + both
     slices = spread["slice"] * random.normal(size=(patients * SLICES, columns))
     return np.repeat(of_patients, SLICES, axis=0) + slices
+
+
+PARTS: dict[str, Callable[[Study, np.random.Generator], Iterator[Interval]]] = {
+    "methods": of_methods,
+    "one_run": of_one_run,
+    "attainment": of_attainment,
+    "bca": of_bca,
+    "places": of_places,
+    "trials": of_trials,
+    "tasks": of_tasks,
+}
 
 
 if __name__ == "__main__":

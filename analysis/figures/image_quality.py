@@ -171,7 +171,7 @@ def compute_bias_by_tissue(table: ResultsTable) -> MethodProfileData:
 
 def _bias(sums: statistics.Array, pixels: statistics.Array, drawn: statistics.Resamples) -> statistics.Array:
     """``(draw, trial)`` of sums ``(slice, trial)``."""
-    return signed_bias(*(drawn.slot_sums(values).sum(axis=1) for values in (sums, pixels)))
+    return signed_bias(*(drawn.sums(values) for values in (sums, pixels)))
 
 
 def compute_image_quality_profile(table: ResultsTable) -> MethodProfileData:

@@ -19,7 +19,7 @@ from analysis.method_scores import (
     with_interval,
 )
 from analysis.report.table_html import with_minus_signs
-from analysis.statistics import as_observed
+from analysis.statistics import as_observed, resamples
 from analysis.summary import summarise
 from analysis.unavailable import Unavailable
 from taskct_core import schema as S
@@ -48,16 +48,16 @@ def test_point_estimates_equal_the_plain_scores_for_every_metric(table):
 def test_a_draw_equals_the_plain_scores_of_the_drawn_slices(table):
     samples = sample_scores.align(table, [5], "test")
     metric = "dice_tumour_patient_nnunet"
-    from analysis.statistics import _resamples
-
-    (part,) = _resamples(samples.patients, draws=3, seed=0)
+    part = resamples(samples.patients, draws=3, seed=0)
     found = sample_scores.metric_statistic(samples, metric)(part)[:, 0]
     whole = table.samples[(table.samples[S.SPLIT] == "test") & (table.samples[S.TRIAL] == 5)]
     whole = whole.sort_values([S.PATIENT, S.SLICE_INDEX]).reset_index(drop=True)
-    for draw in range(3):
-        slots = part.weights.toarray().reshape(3, part.slots, -1)[draw].astype(int)
+    blocks = part.blocks.toarray().astype(bool)
+    for draw, counts in enumerate(part.counts.toarray().astype(int)):
         drawn = [
-            whole.loc[np.repeat(whole.index, slot)].assign(patient=str(k)) for k, slot in enumerate(slots)
+            whole.loc[blocks[patient]].assign(patient=f"{patient} {k}")
+            for patient, count in enumerate(counts)
+            for k in range(count)
         ]
         assert found[draw] == pytest.approx(plain_scores(pd.concat(drawn))[metric])
 

@@ -13,7 +13,7 @@ import pytest
 from study_factory import Recipe, write_study, write_table
 
 import analysis
-from analysis.attainment import attainment
+from analysis.attainment import attainment, excess_of_drawn_medians, surfaces
 from analysis.figures import FIGURES
 from analysis.figures.across_tasks import BETTER, MIDDLE, compute_across_tasks, draw_across_tasks
 from analysis.figures.over_dose import (
@@ -26,6 +26,7 @@ from analysis.image_quality import ends_over_runs
 from analysis.over_dose import over_dose, starts_to_pay
 from analysis.report.page import _figures
 from analysis.results_table import ResultsTable
+from analysis.sample_scores import AlignedSamples
 from analysis.several_studies import compare
 from analysis.unavailable import NotApplicable
 from taskct_core import schema as S
@@ -188,6 +189,21 @@ def test_the_attainment_surface_is_what_half_of_the_seeds_attain(doses: list[Pat
     assert (np.diff(found.median[known]) <= 1e-12).all()  # no more Dice for more PSNR
     inside = (found.low <= found.median + 1e-9) & (found.median <= found.high + 1e-9)
     assert inside[known].mean() > 0.9
+
+
+def test_a_band_counts_the_seeds_as_medians_of_other_seeds_would_scatter() -> None:
+    """Three normal seeds, by the moments of their order statistics (Sarhan & Greenberg 1962)."""
+    of_ends, of_middle, across, between = 0.55947, 0.44867, 0.27566, 0.16487  # variances and covariances
+    mean_square = (14 * (of_ends + 0.84628**2) + 13 * of_middle) / 27
+    square_of_mean = (98 * of_ends + 169 * of_middle + 98 * between + 364 * across) / 27**2
+    assert excess_of_drawn_medians(3) == pytest.approx((mean_square - square_of_mean) / of_middle, rel=0.02)
+
+
+def test_two_of_four_seeds_are_half_of_them() -> None:
+    values = {S.PRIMARY_SSIM: np.full((8, 4), 0.9), S.PRIMARY_PSNR: np.tile([30.0, 31.0, 32.0, 33.0], (8, 1))}
+    samples = AlignedSamples("test", [0, 1, 2, 3], list("abcdefgh"), values)
+    found = surfaces(samples, [[0], [1], [2], [3]], S.PRIMARY_SSIM, S.PRIMARY_PSNR)
+    assert found.median == pytest.approx([32.0]) and found.low[0] < 32.0 < found.high[0]
 
 
 def test_lines_that_the_key_of_trials_does_not_name_have_a_legend(
