@@ -10,13 +10,12 @@ import pandas as pd
 
 from analysis.contestants import Contestant, alpha_of, contestant
 from analysis.figures.differences import SIGNIFICANCE
-from analysis.judges import network_scores, shared_dice
+from analysis.judges import means_under_both
 from analysis.method_draws import best_traditional, gap_closed_interval
 from analysis.method_scores import gap_words, share_with_interval
 from analysis.metric_info import metric_info
 from analysis.names import method_name
 from analysis.paired_differences import (
-    FEWEST_PATIENTS_FOR_A_CLAIM,
     Comparisons,
     compare_methods,
     default_comparisons,
@@ -195,29 +194,17 @@ def _is_gain_supported(effects: Sequence[Effect]) -> bool:
 
 def _judge(table: ResultsTable, one: Contestant, other: Contestant, certain: bool) -> str:
     """What a second task network, which took no part in the training, sees of the gain; ``certain`` if that is one."""
-    gains = second_opinion(table, one, other)
-    if gains is None or gains[0] <= 0:
+    found = means_under_both(table, (one, other))
+    if found is None:
         return ""
-    gain, seen = gains
+    gain, seen = (mean - opposed for mean, opposed in found[1:])
+    if gain <= 0:
+        return ""
     share = max(seen, 0.0) / gain
     if seen >= LEAST_SHARE_SEEN * gain:
         return f"A second task network sees {100 * share:.0f} % of the gain in Dice"
     told = f"A second task network sees only {100 * share:.0f} % of the gain in Dice: the frozen one is being fooled"
     return told if certain else f"{told}, if the gain is one"
-
-
-def second_opinion(table: ResultsTable, one: Contestant, other: Contestant) -> tuple[float, float] | None:
-    """The gain in Dice between two methods under the frozen network and under a second one; None without both."""
-    split = table.claim_split
-    metric = shared_dice(table, split, S.AUDIT_NETWORK_SUFFIX)
-    frames = (table.scores(split, [metric]), network_scores(table, split, S.AUDIT_NETWORK_SUFFIX))
-    if any(metric not in frame for frame in frames):
-        return None
-    means = [
-        [float(frame[metric].reindex(list(side.trials)).mean()) for side in (one, other)] for frame in frames
-    ]
-    gains = means[0][0] - means[0][1], means[1][0] - means[1][1]
-    return gains if all(map(math.isfinite, gains)) else None
 
 
 def _basis(table: ResultsTable, one: Contestant, compared: Comparisons | None) -> str:
@@ -230,12 +217,7 @@ def _basis(table: ResultsTable, one: Contestant, compared: Comparisons | None) -
     if compared is None:
         return f"{where}, {runs}; no interval over patients."
     size = f"{compared.patients} patient{'' if compared.patients == 1 else 's'}, {compared.slices} slices"
-    rough = (
-        f" Below {FEWEST_PATIENTS_FOR_A_CLAIM} patients no difference is called one."
-        if not compared.enough_patients
-        else ""
-    )
-    return f"{where}: {size}, {runs}; chosen on validation.{rough}"
+    return f"{where}: {size}, {runs}; chosen on validation."
 
 
 def effect_title(metric: str) -> str:

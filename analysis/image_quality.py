@@ -28,7 +28,10 @@ def image_quality(table: ResultsTable) -> pd.DataFrame:
     own = table.rows[table.rows[S.SPLIT] == table.claim_split].sort_values(S.EPOCH, kind="stable")
     found = [
         frame.reindex(columns=[S.TRIAL, *_COLUMNS]).dropna(subset=_COLUMNS, how="all")
-        for frame in (own.drop_duplicates(S.TRIAL, keep="last"), _evaluated(table, table.evaluations))
+        for frame in (
+            own.drop_duplicates(S.TRIAL, keep="last"),
+            table.of_own_data(table.evaluations, table.claim_split),
+        )
     ]
     every = pd.concat(found, ignore_index=True)
     if every.empty:
@@ -44,7 +47,7 @@ def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
     if files.image_quality.is_file():
         frames.append(read_frame(files.image_quality))
     if files.evaluation_image_quality.is_file():
-        frames.append(_evaluated(table, read_frame(files.evaluation_image_quality)))
+        frames.append(table.of_own_data(read_frame(files.evaluation_image_quality), table.claim_split))
     found = [frame[frame[S.SPLIT] == table.claim_split] for frame in frames if len(frame)]
     if not any(map(len, found)):
         raise NotApplicable(f"The study folder holds no {StudyFolder.image_quality}.")
@@ -71,16 +74,3 @@ def ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
         else 0
     )
     return score - math.hypot(score - low, reach), score + math.hypot(high - score, reach)
-
-
-def _evaluated(table: ResultsTable, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of evaluations on the study's own data and split of claims, references under the study's own numbers."""
-    if S.DATA_HASH not in rows or S.DATA_HASH not in table.rows:
-        return pd.DataFrame(columns=[S.TRIAL, S.SPLIT])
-    own_data = rows[S.DATA_HASH].isin(table.rows[S.DATA_HASH].dropna())
-    rows = rows[own_data & (rows[S.SPLIT] == table.claim_split)]
-    numbers = [
-        table.reference(str(method)) if trial < 0 else int(trial)
-        for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
-    ]
-    return rows.assign(**{S.TRIAL: numbers}).dropna(subset=[S.TRIAL])

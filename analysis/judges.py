@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 
+from analysis.contestants import Contestant
 from analysis.metric_info import means_alike
 from analysis.results_table import LIVER_DICE, ResultsTable
 from taskct_core import schema as S
@@ -45,15 +49,27 @@ def shared_dice(table: ResultsTable, split: str, suffix: str) -> str:
 
 def _audit_rows(table: ResultsTable, split: str) -> pd.DataFrame:
     """The rows of ``taskct evaluate --audit`` on the study's own data, indexed like ``scores``."""
-    rows = table.evaluations
-    if S.AUDIT_NETWORK_HASH not in rows or S.DATA_HASH not in table.rows:
+    rows = table.of_own_data(table.evaluations, split)
+    if S.AUDIT_NETWORK_HASH not in rows:
         return pd.DataFrame(index=pd.Index([], name=S.TRIAL, dtype=int))
-    own_data = rows[S.DATA_HASH].isin(table.rows[S.DATA_HASH].dropna())
-    rows = rows[own_data & (rows[S.SPLIT] == split) & rows[S.AUDIT_NETWORK_HASH].notna()]
+    rows = rows[rows[S.AUDIT_NETWORK_HASH].notna()]
     rows = rows[rows[S.AUDIT_NETWORK_HASH] == rows[S.AUDIT_NETWORK_HASH].iloc[-1]] if len(rows) else rows
-    trials = [
-        table.reference(str(method)) if trial < 0 else int(trial)
-        for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
-    ]
-    rows = rows.assign(**{S.TRIAL: trials}).dropna(subset=[S.TRIAL])
     return rows.drop_duplicates(S.TRIAL, keep="last").astype({S.TRIAL: int}).set_index(S.TRIAL)
+
+
+def means_under_both(
+    table: ResultsTable, sides: Sequence[Contestant]
+) -> tuple[str, list[float], list[float]] | None:
+    """The Dice that the frozen and a second network share, and the mean of each method's seeds under the one and the other.
+
+    On the split of claims; None where one of the networks has not judged one of the methods.
+    """
+    split = table.claim_split
+    metric = shared_dice(table, split, S.AUDIT_NETWORK_SUFFIX)
+    frames = (table.scores(split, [metric]), network_scores(table, split, S.AUDIT_NETWORK_SUFFIX))
+    if any(metric not in frame for frame in frames):
+        return None
+    frozen, audited = (
+        [float(frame[metric].reindex(list(side.trials)).mean()) for side in sides] for frame in frames
+    )
+    return (metric, frozen, audited) if all(map(math.isfinite, frozen + audited)) else None

@@ -278,6 +278,18 @@ class ResultsTable:
             for trial, row in zip(self.trials.index, values, strict=True)
         }
 
+    def of_own_data(self, evaluations: pd.DataFrame, split: str) -> pd.DataFrame:
+        """Those rows of evaluations that are of the study's own data and of a split; references have the study's numbers."""
+        if S.DATA_HASH not in evaluations or S.DATA_HASH not in self.rows:
+            return pd.DataFrame(columns=[S.TRIAL, S.SPLIT])
+        own_data = evaluations[S.DATA_HASH].isin(self.rows[S.DATA_HASH].dropna())
+        rows = evaluations[own_data & (evaluations[S.SPLIT] == split)]
+        numbers = [
+            self.reference(str(method)) if trial < 0 else int(trial)
+            for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
+        ]
+        return rows.assign(**{S.TRIAL: numbers}).dropna(subset=[S.TRIAL])
+
     def reference(self, method: str) -> int | None:
         """The (negative) number of a reference, None where the study has not evaluated it."""
         found = self.references.index[self.references[S.METHOD] == method]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from analysis.contestants import alpha_of, contestant, shown_whole
 from analysis.figures.correlation import compute_rank_correlations
 from analysis.figures.differences import SIGNIFICANCE
 from analysis.figures.image_quality import compute_lesions_against_dice
-from analysis.judges import network_scores, shared_dice
+from analysis.judges import means_under_both
 from analysis.method_draws import gap_closed_interval
 from analysis.method_scores import gap_words
 from analysis.metric_info import in_words_of, metric_info
@@ -127,18 +126,11 @@ def _audit(table: ResultsTable) -> str:
     pairs = default_pairs(table)
     if not pairs:
         return ""
-    metric = shared_dice(table, table.claim_split, S.AUDIT_NETWORK_SUFFIX)
-    frozen = table.scores(table.claim_split, [metric])
-    audited = network_scores(table, table.claim_split, S.AUDIT_NETWORK_SUFFIX)
     one, other = pairs[0]
-    seen = [
-        [frame.reindex(list(side.trials))[metric].mean() for side in (one, other)]
-        for frame in (frozen, audited)
-        if metric in frame
-    ]
-    if len(seen) < 2 or not all(math.isfinite(value) for pair in seen for value in pair):
+    found = means_under_both(table, (one, other))
+    if found is None:
         return ""
-    (a, b), (c, d) = seen
+    metric, (a, b), (c, d) = found
     return (
         f"A second task network, which took no part in the training, sees {c - d:+.3g} in "
         f"{metric_info(metric).label} between {one.name} and {other.name} ({c:.3g} against {d:.3g}), "

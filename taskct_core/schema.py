@@ -247,7 +247,7 @@ def _bias_metrics() -> dict[str, Metric]:
 DPRIME, DPRIME_GABOR = "dprime_cho", "dprime_cho_gabor"
 NOISE_HU, NOISE_FREQUENCY, TRANSFER_FREQUENCY = "noise_liver_hu", "nps_mean_frequency", "ttf_50"
 CURVE, FREQUENCY, VALUE = "curve", "frequency_per_mm", "value"  # of tables of curves
-_OBSERVER = "d' of a channelised Hotelling observer with {} channels for a lesion inserted into livers at a known place"
+_OBSERVER = "detectability d' of a channelised Hotelling observer with {} channels for a lesion inserted into livers at a known place"
 IMAGE_QUALITY_METRICS = {
     DPRIME: Metric("d' of inserted lesions", _OBSERVER.format("Laguerre-Gauss")),
     DPRIME_GABOR: Metric("d' of inserted lesions (Gabor)", _OBSERVER.format("Gabor")),

@@ -52,7 +52,8 @@ def compute_alpha_curve(table: ResultsTable, metric: str, split: str | None = No
     if ALPHA not in table.trials:
         raise Unavailable("The results have no column config_alpha.")
     if metric not in table.metrics:
-        raise Unavailable(f"The results hold no finite value of {metric}.")
+        reason = f"The results hold no finite value of {metric}."
+        raise Unavailable(reason) if metric in table.objectives else NotApplicable(reason)
     if table.is_repeated(metric):
         raise NotApplicable(f"{metric} is the same as another metric that is drawn.")
     points = trial_points(table, split, (metric,))

@@ -65,7 +65,9 @@ def compute_fronts_by_architecture(
     data = replace(data, alpha=None, labels={})
     if data.points["architecture"].nunique() < 2:
         only = data.points["architecture"].iloc[0]
-        raise Unavailable(f"All trials use one architecture ({only}); the front above is already its front.")
+        raise NotApplicable(
+            f"All trials use one architecture ({only}); the front above is already its front."
+        )
     return data
 
 

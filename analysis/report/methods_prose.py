@@ -5,6 +5,7 @@ Every sentence is made of the study's own records, and is left out where they do
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from analysis.metric_info import metric_info
@@ -75,7 +76,7 @@ def _scanner(geometry: Record, simulation: Record, dose: Record) -> list[str]:
             bin=geometry.get("bin_spacing_mm"),
         ),
         _say(
-            "Images have {rows} x {columns} pixels of {size} mm.",
+            "Images have {rows} × {columns} pixels of {size} mm.",
             rows=pixels[0],
             columns=pixels[1],
             size=geometry.get("pixel_spacing_mm"),
@@ -144,7 +145,7 @@ def _networks(table: ResultsTable, trial: Record) -> list[str]:
         ),
         _say(
             "The task network, a {architecture} that sees images from {low} to {high} HU, was trained on full-dose images "
-            "before and frozen; its masks give every Dice score.",
+            "beforehand and then frozen; its masks give every Dice score.",
             **known,
         ),
         _say(
@@ -186,17 +187,34 @@ def _training(table: ResultsTable, trial: Record) -> list[str]:
 def _search(table: ResultsTable, search: Record) -> list[str]:
     names = " and ".join(metric_info(name).label for name in table.objectives)
     complete = int((table.trials[S.STATUS] == S.COMPLETE).sum())
+    seeds = max(map(table.seeds_of, table.trials.index), default=1)
     return [
         _say(
-            "{complete} of {trials} trials were completed, proposed by {sampler} for {names} on validation.",
+            "{complete} of {trials} trials were completed, {chosen}; the objectives were {names} on validation.",
             complete=complete,
             trials=len(table.trials),
-            sampler=str(_of(search, "sampler").get("name") or "").upper(),
+            chosen=_chosen_by(search, len(table.trials)),
             names=names,
         ),
+        f"Each was trained with {seeds} seeds{' on each fold' if table.folds else ''}." if seeds > 1 else "",
         _say("Trials were stopped early by {pruner}.", pruner=_pruner(search)),
         "The front is of the complete trials that no other beats in all objectives on validation.",
     ]
+
+
+def _chosen_by(search: Record, trials: int) -> str:
+    """Who proposed the trials: the sampler, beginning with points that were given, if there were any."""
+    sampler = str(_of(search, "sampler").get("name") or "").upper()
+    points = search.get("enqueue")
+    given = sum(
+        math.prod(len(value) for value in point.values() if isinstance(value, list))
+        for point in (points if isinstance(points, list) else [])
+        if isinstance(point, dict)
+    )
+    if given and given >= trials:
+        return "all of them given beforehand"
+    proposed = f"proposed by {sampler}" if sampler else ""
+    return f"{given} given beforehand, the others {proposed}" if given and proposed else proposed
 
 
 def _pruner(search: Record) -> str | None:

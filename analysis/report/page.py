@@ -15,7 +15,7 @@ from analysis import panels
 from analysis.figures import ALPHA_CAPTION, FIGURES, IMAGES, style
 from analysis.figures.image_panels import Cell, compute_image_panels
 from analysis.figures.markup import plain_markup
-from analysis.metric_info import in_words_of
+from analysis.metric_info import in_words_of, metric_info
 from analysis.report.answer_view import answer_view
 from analysis.report.chart_key import trial_key
 from analysis.report.front_slider import front_sliders
@@ -122,7 +122,11 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
         if spec.section == IMAGES or name in OWN_CHARTS:
             continue
         found = attempt(spec.compute, table)
-        shown: dict[str, Any] = {"name": name, "title": spec.title, "caption": spec.caption}
+        shown: dict[str, Any] = {
+            "name": name,
+            "title": _naming_objectives(spec.title, table),
+            "caption": spec.caption,
+        }
         if isinstance(found.missing, NotApplicable):
             continue
         if found.missing is not None:
@@ -135,6 +139,13 @@ def _figures(table: ResultsTable) -> dict[str, list[dict[str, Any]]]:
             shown["height"] = figure["layout"]["height"]
         sections[spec.section].append(shown)
     return sections
+
+
+def _naming_objectives(title: str, table: ResultsTable) -> str:
+    """A title that says "objective 1" with that objective's name."""
+    for number, metric in enumerate(table.objectives, 1):
+        title = title.replace(f"objective {number}", metric_info(metric).label)
+    return title
 
 
 def _answer_data(view: dict[str, Any] | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def front_html(table: ResultsTable) -> dict[str, Any]:
         rows.append(
             {
                 "trial": int(trial),
-                "cells": [_cell(column, row[column])["text"] for column in columns],
+                "cells": [_cell(column, row[column]) for column in columns],
                 "address": f"data:application/yaml;base64,{encoded}" if encoded else None,
                 "file": f"trial-{int(trial):04d}.yaml",
             }
@@ -62,15 +62,11 @@ def with_minus_signs(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=[\d.])", "\N{MINUS SIGN}", text)
 
 
-def _cell(column: str, value: object) -> dict[str, Any]:
+def _cell(column: str, value: object) -> str:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return {"text": "–", "sort": ""}
+        return "–"
     if column == S.METHOD:
-        return {"text": method_name(str(value)), "sort": str(value)}
-    if column == S.STATUS:
-        return {"text": {S.FAIL: "failed"}.get(str(value), str(value).lower()), "sort": str(value)}
+        return method_name(str(value))
     if isinstance(value, float):
-        digits = 0 if column == S.SECONDS else 4
-        text = f"{value:.0f}" if digits == 0 else f"{value:.4g}"
-        return {"text": text if math.isfinite(value) else "∞", "sort": value}
-    return {"text": str(value), "sort": value}
+        return f"{value:.4g}" if math.isfinite(value) else "∞"
+    return str(value)

@@ -48,3 +48,20 @@ def test_a_range_of_doses_is_told_with_both_ends(tmp_path, as_stored):
     scanner = methods_prose(replace(table, study=StudyCard(dataset=dataset)))[0]
     assert "with 500 to 8000 photons per ray" in scanner
     assert "5 to 80 % of the dose" in scanner and "62.5 to 15 HU" in scanner
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([], "proposed by TPE; the objectives"),
+        (
+            [{"alpha": 0.0}, {"alpha": [0.5, 0.9], "seed": [0, 1]}],
+            "5 given beforehand, the others proposed by TPE",
+        ),
+        ([{"alpha": 0.5}] * 24, "all of them given beforehand"),
+    ],
+)
+def test_trials_that_were_given_are_not_said_to_be_proposed(tmp_path, points, words):
+    table = analysis.load(write_seed_table(tmp_path / "study", slices=4))
+    config = {"study": {"enqueue": points, "sampler": {"name": "tpe"}}}
+    assert words in " ".join(methods_prose(replace(table, study=StudyCard(config=config))))

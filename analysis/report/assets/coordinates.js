@@ -1,8 +1,6 @@
 // Parallel coordinates of all trials: brush an axis to select, drag its name to move it, choose its scale and the colour.
 
-(() => {
-  const box = document.getElementById("coordinates");
-  if (!box) return;
+function coordinates(box) {
   const canvas = box.querySelector("canvas");
   const heads = box.querySelector(".axis-heads");
   const colourBy = document.getElementById("colour-by");
@@ -252,5 +250,12 @@
   for (const event of ["taskct-filters", "taskct-theme"]) document.addEventListener(event, draw);
   new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; draw(); }, { rootMargin: "300px" }).observe(canvas);
   new ResizeObserver(() => { renderHeads(); draw(); }).observe(canvas);
-  addEventListener("beforeprint", () => { renderHeads(); paint(); }); // no frame comes before the paper is taken
-})();
+  const atOnce = () => { renderHeads(); paint(); };
+  addEventListener("beforeprint", atOnce); // no frame comes before the paper is taken
+  atOnce();
+}
+
+{
+  const box = document.getElementById("coordinates");
+  if (box) whenIdle(box, coordinates);
+}

@@ -1,5 +1,5 @@
 "use strict";
-// The page's behaviour: charts drawn when they come into view, filters, a trial's card, theme, reloading.
+// The page's behaviour: what is made when it comes into view, filters, a trial's card, theme, reloading.
 
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["autoScale2d"] };
 const PHONE = matchMedia("(max-width: 640px)");
@@ -8,6 +8,33 @@ const plots = [...document.querySelectorAll(".plot")];
 const drawn = new Map(); // plot element -> its traces as written, before any filter
 let isShown = () => true;
 const isFiltered = () => selected !== null || document.querySelector("#filters input:not(:checked)") !== null;
+
+// ---- what is made when a reader comes near it ------------------------------------------------------
+
+const waiting = new Map(); // element -> what makes its content
+const nearness = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) make(entry.target);
+}, { rootMargin: "400px" });
+
+function whenNear(box, maker) {
+  waiting.set(box, maker);
+  nearness.observe(box);
+}
+
+// As well when the page has nothing else to do, for what is searched for as text or by keys; of few trials at once.
+const FEW_TRIALS = 500;
+function whenIdle(box, maker) {
+  if (STORE.trials.length <= FEW_TRIALS) return maker(box);
+  whenNear(box, maker);
+  (window.requestIdleCallback ?? setTimeout)(() => make(box));
+}
+
+function make(box) {
+  const maker = waiting.get(box);
+  waiting.delete(box);
+  nearness.unobserve(box);
+  maker?.(box);
+}
 
 // ---- theme --------------------------------------------------------------------------------------
 
@@ -74,14 +101,7 @@ function compact(layout) {
   layout.dragmode = false; // a swipe scrolls the page
 }
 
-const observer = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    observer.unobserve(entry.target);
-    draw(entry.target);
-  }
-}, { rootMargin: "400px" });
-plots.forEach((plot) => observer.observe(plot));
+plots.forEach((plot) => whenNear(plot, draw));
 
 // ---- paper --------------------------------------------------------------------------------------
 
@@ -94,7 +114,7 @@ addEventListener("beforeprint", () => {
   root.dataset.theme = "light";
   root.classList.add("on-paper");
   const standing = [...drawn.keys()];
-  for (const plot of plots) if (!drawn.has(plot) && !plot.closest("details:not([open])")) draw(plot);
+  for (const box of [...waiting.keys()]) if (!box.closest("details:not([open]), #side-by-side")) make(box);
   for (const plot of standing) Plotly.relayout(plot, { ...themed(plot.layout), width: plot.clientWidth });
 });
 addEventListener("afterprint", () => {

@@ -7,6 +7,7 @@
   const results = box.querySelector(".pair-results");
   const answerData = document.getElementById("answer-data");
   const { sources = {}, window: shown = [0, 255], patients = [] } = answerData ? JSON.parse(answerData.textContent) : {};
+  let latest = null; // the pair that was last asked for
   const LIMIT_HU = 40; // at which the difference is full blue and full red
 
   function fill(list, number) {
@@ -106,20 +107,20 @@
   }
 
   async function show() {
-    const [a, b] = [TRIALS[one.value], TRIALS[other.value]];
-    results.replaceChildren(await images(a, b), table(a, b), curves(a, b));
+    const pair = latest = [TRIALS[one.value], TRIALS[other.value]];
+    const pictures = await images(...pair);
+    if (pair === latest) results.replaceChildren(pictures, table(...pair), curves(...pair)); // else another pair was chosen meanwhile
   }
 
-  fill(one, box.dataset.one);
-  fill(other, box.dataset.other);
   for (const list of [one, other]) list.addEventListener("change", show);
   document.addEventListener("taskct-compare", (event) => {
+    make(box);
     [one.value, other.value] = event.detail;
     show();
   });
-  new IntersectionObserver((entries, observer) => {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    observer.disconnect();
+  whenNear(box, () => {
+    fill(one, box.dataset.one);
+    fill(other, box.dataset.other);
     show();
-  }, { rootMargin: "200px" }).observe(box);
+  });
 })();

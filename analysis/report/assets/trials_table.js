@@ -35,6 +35,7 @@
   }
 
   function render() {
+    if (waiting.has(table)) return;
     const trials = Object.values(TRIALS).filter((trial) => isShown(trial.number) && isSelected(trial.number));
     if (order.column >= -1) trials.sort(compared);
     table.tBodies[0].replaceChildren(...trials.slice(0, shown).map(row));
@@ -62,5 +63,5 @@
   more.addEventListener("click", () => { shown += ROWS; render(); });
   for (const event of ["taskct-selection", "taskct-filters"]) document.addEventListener(event, render);
   table.addEventListener("taskct-sort", (event) => sort(event.detail.column, event.detail.descending));
-  render();
+  whenIdle(table, render);
 })();
