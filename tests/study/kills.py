@@ -81,7 +81,7 @@ def run_with_kills(
     return killed
 
 
-def unsound_trials(folder: Path, trials: int) -> list[str]:
+def unsound_trials(folder: Path, trials: int, last_epoch: int = EPOCHS) -> list[str]:
     """What is wrong with an ended study, trial by trial: lost, repeated, left running, or with other rows."""
     records = read_records(load_study(folder))
     problems = [] if len(records) == trials else [f"{len(records)} trials instead of {trials}"]
@@ -91,7 +91,7 @@ def unsound_trials(folder: Path, trials: int) -> list[str]:
             problems.append(f"trial {record.trial} is {record.status}")
         elif epochs != list(range(1, record.last_epoch + 1)):
             problems.append(f"trial {record.trial} logged epochs {epochs}, ended at {record.last_epoch}")
-        elif record.status == COMPLETE and record.last_epoch != EPOCHS:
+        elif record.status == COMPLETE and record.last_epoch != last_epoch:
             problems.append(f"trial {record.trial} is complete after {record.last_epoch} epochs")
     return problems
 
