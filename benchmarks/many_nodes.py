@@ -181,7 +181,8 @@ def trial_processes_mb() -> Iterator[float]:
 def cluster_on_loopback() -> Iterator[Cluster]:
     """A cluster of a head without a CPU for trials, which the driver joins."""
     head = {"num_cpus": 0, "node_ip_address": LOOPBACK, "dashboard_host": LOOPBACK, "dashboard_port": None}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    # At its exit a node would handle signals, which a thread that adds one may not set.
+    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
     try:
         yield cluster
     finally:
