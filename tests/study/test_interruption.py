@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM at any moment: one line, exit codes 130 and 143, and nothing reported as finished."""
+"""Ctrl-C and SIGTERM at any moment: one line, exit codes 130 and 143.
+
+In the middle of a study: tests/study/test_slurm.py, whose job is stopped so.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from study.interruption import handlers_kept
-from study.run import load_study
-from study.search.storage.records import read_records
-from taskct_core.contracts.folders import StudyFolder
-from taskct_core.schema import RUNNING
 
 LINE = "Interrupted. The same command continues where it was.\n"
 PROGRAM = """
@@ -83,26 +80,3 @@ def test_the_handlers_of_a_library_do_not_stay() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-@pytest.mark.ray
-def test_a_signal_in_the_middle_of_a_study_leaves_it_unfinished(small: Any, tmp_path: Path) -> None:
-    """SIGTERM, which is handed on as Ctrl-C: both ways at once."""
-    settings = small.experiment.model_dump(mode="json", exclude={"trust"})
-    settings |= {"output": str(tmp_path), "dataset": str(small.workspace.dataset)}
-    settings |= {"pretrained": str(small.workspace.task_network)}
-    settings["trial"]["epochs"] = 500
-    settings["execution"]["executor"] = "actor"
-    config = tmp_path / "experiment.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    study = tmp_path / settings["name"] / "study"
-    process = start("study", "run", str(config))
-    log = StudyFolder(study).trial(0).epoch_log
-    deadline = time.monotonic() + 240
-    while not log.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (128 + signal.SIGTERM, LINE)
-    assert "trial 0  starts" in out and "Next:" not in out and "Study:" not in out
-    assert [record.status for record in read_records(load_study(study))] == [RUNNING]

@@ -17,7 +17,7 @@ from study.run import load_study
 from study.search.storage.records import read_records
 from taskct_core.contracts.folders import StudyFolder
 from taskct_core.errors import ConfigError, ResourceError, StudyError
-from taskct_core.schema import COMPLETE
+from taskct_core.schema import COMPLETE, RUNNING
 
 SBATCH = """#!/bin/bash
 echo "$@" >> {log}
@@ -122,20 +122,24 @@ def test_no_sbatch_and_one_that_refuses_are_told(tmp_path: Path, monkeypatch: py
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_goes_on_in_the_job_that_its_job_submits(small: Any, tmp_path: Path, sbatch: Path) -> None:
+    """A signal in the middle of a study: one line, an exit code of its own, and nothing is reported as finished."""
     settings = small.experiment.model_dump(mode="json", exclude={"trust"})
     settings |= {"output": str(tmp_path), "dataset": str(small.workspace.dataset)}
     settings |= {"pretrained": str(small.workspace.task_network)}
     settings["trial"]["epochs"] = 20
+    settings["execution"]["executor"] = "actor"
     settings["study"]["trials"] = 1
     script, _ = submit_to_slurm(_config(tmp_path, **settings), [], [])
     study = tmp_path / settings["name"] / "study"
-    job = subprocess.Popen(["bash", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    job = subprocess.Popen(["bash", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not StudyFolder(study).trial(0).epoch_log.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     job.send_signal(signal.SIGUSR1)
-    out, _ = job.communicate(timeout=120)
-    assert job.returncode == 0 and "Interrupted" in out
+    out, err = job.communicate(timeout=120)
+    assert (job.returncode, err) == (0, "Interrupted. The same command continues where it was.\n")
+    assert "trial 0  starts" in out and "Next:" not in out and "Study:" not in out
+    assert [record.status for record in read_records(load_study(study))] == [RUNNING]
     assert len(sbatch.read_text().splitlines()) == 2
     subprocess.run(["bash", script], check=True, timeout=400, capture_output=True)
     assert [record.status for record in read_records(load_study(study))] == [COMPLETE]
