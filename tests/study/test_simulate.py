@@ -114,7 +114,8 @@ def test_an_error_in_a_worker_reaches_the_user_as_it_is(local_ray: None, tmp_pat
 
 
 @pytest.mark.ray
-def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> None:
+@pytest.mark.slow  # kills a process with a Ray of its own
+def test_a_killed_job_continues_to_the_same_dataset(small, local_ray: None, tmp_path: Path) -> None:
     settings = small.experiment.model_dump(mode="json") | {"output": str(tmp_path)}
     settings["data"]["source"]["patients"] = 3
     settings["simulation"]["preset"] = "small"  # slow enough to be killed half-way
@@ -134,8 +135,7 @@ def test_a_killed_job_continues_to_the_same_dataset(small, tmp_path: Path) -> No
     assert not (folder / DatasetFolder.card).exists(), "the job ended before it could be killed"
     time.sleep(1)  # Ray's workers notice that their driver is gone
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
-    subprocess.run(command, check=True, capture_output=True)
-    card = load_card(folder)
+    card = simulate(ExperimentConfig.parse(settings), folder)
     untouched = tmp_path / "untouched"
     jobs = _jobs(ExperimentConfig.parse(settings), untouched)
     for job in jobs:
