@@ -1,6 +1,6 @@
-"""The whole pipeline through the command line, on a small real experiment.
+"""The whole pipeline through the command line's own function, on a small real experiment, with one Ray for all commands.
 
-It runs in a process of its own; what is asked of the finished study then is called here, with one Ray for all.
+The program in processes of its own: test_installed.py beside this, and tests/study/test_slurm.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import io
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -54,7 +54,16 @@ EXPERIMENT = {
 }
 
 
-def taskct(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit code and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def taskct(*arguments: object, check: bool = True) -> Done:
     """What the program does in this process."""
     words = list(map(str, arguments))
     out, err = io.StringIO(), io.StringIO()
@@ -62,28 +71,26 @@ def taskct(*arguments: object, check: bool = True) -> subprocess.CompletedProces
         patch.setattr(sys, "argv", ["taskct", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    result = subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    result = Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
     if check:
         assert result.returncode == 0, result.stdout + result.stderr
     return result
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_ray(finished: tuple[Path, Path, str]) -> Iterator[None]:
-    """The session that commands find open, after the one of the process that made the study."""
+def one_ray() -> Iterator[None]:
+    """The session that commands find open."""
     with ray_session(num_cpus=2):
         yield
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+def finished(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """The experiment, run to its end: its YAML, its folder, and what it printed."""
     folder = tmp_path_factory.mktemp("pipeline")
     config = folder / "whole.yaml"
     config.write_text(yaml.safe_dump(EXPERIMENT))
-    command = [sys.executable, "-m", "study.cli", "run", str(config), "--set", f"output={folder / 'runs'}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = taskct("run", config, "--set", f"output={folder / 'runs'}")
     return config, folder / "runs" / "whole", result.stdout
 
 
@@ -162,8 +169,7 @@ def test_a_front_trial_is_exported_and_trained_again(finished: tuple, tmp_path: 
     assert (tmp_path / "export" / "tables" / "trials.csv").is_file()
     config = sorted((tmp_path / "export" / "front").glob("*.yaml"))[0]
     trial = int(config.stem.removeprefix("trial-"))
-    output = ["--set", f"output={tmp_path}", "--set", "execution.executor=train"]
-    printed = taskct("train", config, *output).stdout
+    printed = taskct("train", config, "--set", f"output={tmp_path}").stdout
     expected = _last(_results(root), "test").loc[trial, schema.PRIMARY_PSNR]
     assert f"test: {schema.METRICS[schema.PRIMARY_DICE].label}" in printed
     assert f"{expected:.3f}" in printed

@@ -1,4 +1,7 @@
-"""A standing worker group trains trial after trial as groups of their own would, and survives what happens to one."""
+"""A standing worker group trains each trial as if it were its first, and survives what happens to one.
+
+A group of a trial's own: tests/study/test_executors.py.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from study.experiment.inputs import open_inputs
 from study.trials import epoch_log
 from study.trials.inputs import TrialInputs, Worker
 from study.trials.ray_train import train_with_ray_train
-from study.trials.single import train_trial
 from study.trials.task import TrialTask
 from study.trials.trial import run_trial
 from taskct_core import schema
@@ -72,34 +74,36 @@ def config(small: Any) -> TrialConfig:
 
 
 @pytest.fixture(scope="module")
-def own(config: TrialConfig, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochRow]:
-    """The epochs of a trial of two workers that had a group of its own."""
-    folder = tmp_path_factory.mktemp("own")
-    train_trial(TrialTask(config, TrialFolder(folder), 8), inputs, TWO, lambda row: None)
-    return epoch_log.read(folder)
+def fresh(
+    config: TrialConfig, inputs: TrialInputs, coordinator: Any, tmp_path_factory: pytest.TempPathFactory
+) -> list[EpochRow]:
+    """The epochs of the first trial of a group of two workers."""
+    task = TrialTask(config, TrialFolder(tmp_path_factory.mktemp("fresh")), 8)
+    assert ray.get(coordinator.train.remote(task, inputs)) == [1, 2]
+    return epoch_log.read(task.folder)
 
 
 def test_two_workers_train_as_one_with_twice_the_batch(
-    config: TrialConfig, inputs: TrialInputs, own: list[EpochRow], tmp_path: Path
+    config: TrialConfig, inputs: TrialInputs, fresh: list[EpochRow], tmp_path: Path
 ) -> None:
     """Gradients are averaged over workers, so two batches of 2 make the step of one batch of 4."""
     run_trial(config.model_copy(update={"batch_size": 4}), tmp_path, inputs, Worker(), lambda row: None)
-    for one, two in zip(epoch_log.read(tmp_path), own, strict=True):
+    for one, two in zip(epoch_log.read(tmp_path), fresh, strict=True):
         assert two[schema.LOSS] == pytest.approx(one[schema.LOSS], rel=1e-3)
         assert two[schema.PRIMARY_PSNR] == pytest.approx(one[schema.PRIMARY_PSNR], abs=0.02)
 
 
 def test_trials_follow_each_other_in_one_group(
-    config: TrialConfig, inputs: TrialInputs, coordinator: Any, own: list[EpochRow], tmp_path: Path
+    config: TrialConfig, inputs: TrialInputs, coordinator: Any, fresh: list[EpochRow], tmp_path: Path
 ) -> None:
-    first = TrialTask(config.model_copy(update={"alpha": 0.2}), TrialFolder(tmp_path / "first"), 7)
-    assert ray.get(coordinator.train.remote(first, inputs, stop_after=1)) == [1]
     workers = ray.get(coordinator.workers.remote())
     assert len(workers) == 2
+    other = TrialTask(config.model_copy(update={"alpha": 0.2}), TrialFolder(tmp_path / "other"), 7)
+    assert ray.get(coordinator.train.remote(other, inputs, stop_after=1)) == [1]
     standing = TrialTask(config, TrialFolder(tmp_path / "standing"), 8)
     assert ray.get(coordinator.train.remote(standing, inputs)) == [1, 2]
     assert ray.get(coordinator.workers.remote()) == workers
-    for here, there in zip(epoch_log.read(standing.folder), own, strict=True):
+    for here, there in zip(epoch_log.read(standing.folder), fresh, strict=True):
         for column in (schema.LOSS, schema.PRIMARY_PSNR, schema.PRIMARY_DICE):
             assert here[column] == pytest.approx(there[column], rel=1e-6)
 
