@@ -61,6 +61,8 @@ def trial_reconstructor(
 
 def publish_recommended(study: StudyFolder) -> int | None:
     """Put the recommended trial's reconstructor into the study's folder; None where no finished trial has one."""
+    if not study.results.is_file():  # the study was interrupted before its first epoch
+        return None
     try:
         trial = chosen_trial(study, Choice())
     except StudyError:

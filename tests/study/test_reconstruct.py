@@ -114,6 +114,10 @@ def test_a_study_publishes_the_network_that_it_recommends(study: StudyFolder) ->
     assert trial == chosen_trial(study, Choice())
 
 
+def test_a_study_that_was_interrupted_before_its_first_epoch_publishes_none(tmp_path: Path) -> None:
+    assert publish_recommended(StudyFolder(tmp_path)) is None
+
+
 def test_the_command_denoises_a_volume_and_tells_what_it_used(
     small: Any, study: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
