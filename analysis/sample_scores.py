@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,8 @@ class AlignedSamples:
         patients: of each slice.
         values: samples column -> ``(slice, trial)``.
         seeds: of each column, where trials are repeated; else 0.
+        are_repeated: whether scores are means over patients of each one's own, as a repeated trial's row has them,
+            instead of what all slices together give.
     """
 
     split: str
@@ -50,6 +52,7 @@ class AlignedSamples:
     patients: list[str]
     values: dict[str, Array]
     seeds: list[int] = field(default_factory=list)
+    are_repeated: bool = False
 
     def columns_of(self, trials: Sequence[int]) -> list[int]:
         """The columns of some trials."""
@@ -62,17 +65,18 @@ class AlignedSamples:
 
 def align(table: ResultsTable, trials: Sequence[int], split: str) -> AlignedSamples:
     """Bring the samples of some trials (or references) into one order of slices."""
-    samples = table.samples
-    if samples.empty:
+    slices = table.samples
+    if slices.empty:
         raise Unavailable(
             f"The study folder holds no {StudyFolder.samples}, so there are no intervals over patients."
         )
-    found = samples[(samples[S.SPLIT] == split) & samples[S.TRIAL].isin(trials)]
+    found = slices[(slices[S.SPLIT] == split) & slices[S.TRIAL].isin(trials)]
     trials = [trial for trial in dict.fromkeys(trials) if (found[S.TRIAL] == trial).any()]
     if not trials:
         raise Unavailable(f"None of these trials has slices scored on the {split} split.")
     found = found.assign(**{S.SEED: found[S.SEED].fillna(0) if S.SEED in found else 0})
-    return _in_one_order(found.drop_duplicates([*_SLICE, *_RUN]), trials, split)
+    samples = _in_one_order(found.drop_duplicates([*_SLICE, *_RUN]), trials, split)
+    return replace(samples, are_repeated=not table.runs.empty)
 
 
 def _in_one_order(samples: pd.DataFrame, trials: list[int], split: str) -> AlignedSamples:
@@ -120,6 +124,9 @@ def _counts_of(metric: str) -> list[str]:
 
 def metric_statistic(samples: AlignedSamples, metric: str) -> statistics.Statistic:
     """The metric of every trial as a statistic of resamples: ``(draw, trial)``."""
+    if samples.are_repeated and samples.patient_count > 1:
+        of_patients = np.stack(list(patient_scores(samples, metric).values()))
+        return lambda resamples: resamples.block_means(of_patients)
     if metric in _POOLED:
         pooled = _POOLED[metric][0]
         counts = [samples.values[name] for name in _counts_of(metric)]

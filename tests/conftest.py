@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test is timed: a busy machine stands still for longer than any deadline.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _ONE_RAY = "files that share a Ray session"
 # What takes the longest, longest first: it begins first, so that no process is alone with it at the end.

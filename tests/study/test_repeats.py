@@ -182,6 +182,38 @@ def test_what_a_patient_has_no_value_of_counts_in_no_mean() -> None:
     assert math.isnan(scores["dice_liver_patient_nnunet"])
 
 
+def test_intervals_are_about_the_scores_that_a_repeated_trial_s_row_has() -> None:
+    """Of patients with different numbers of slices, of whom one alone has a tumour."""
+    from analysis.sample_scores import AlignedSamples, can_resample, metric_statistic
+    from analysis.statistics import as_observed
+
+    image = [name for name in schema.METRICS if name not in schema.SEGMENTATION_METRICS]
+    counts = dict.fromkeys((*schema.COUNTS, *schema.COMPONENT_COUNTS), 0)
+    rows = []
+    for number, (patient, tumour) in enumerate((("ill", 5), ("well", 0), ("well", 0), ("well", 0))):
+        liver = {
+            "liver_true_pixels": 90,
+            "liver_predicted_pixels": 80,
+            "liver_overlap_pixels": 50 + 9 * number,
+        }
+        found = {
+            "tumour_true_pixels": tumour,
+            "tumour_predicted_pixels": 4,
+            "tumour_overlap_pixels": tumour // 2,
+        }
+        values = dict.fromkeys(image, float(number))
+        rows.append({**values, **counts, **liver, **found, "patient": patient, "fold": 0, "seed": 0})
+    expected = means_over_patients(rows)
+    columns = (schema.PRIMARY_PSNR, schema.PRIMARY_SSIM, *counts)
+    values = {name: np.array([[row[name]] for row in rows], dtype=float) for name in columns}
+    samples = AlignedSamples("test", [0], [str(row["patient"]) for row in rows], values, are_repeated=True)
+    told = [name for name in expected if can_resample(samples, name)]
+    assert {schema.PRIMARY_DICE, schema.PRIMARY_PSNR, "dice_tumour_patient_monai"} <= set(told)
+    for name in told:
+        found = metric_statistic(samples, name)(as_observed(samples.patients))[0]
+        np.testing.assert_allclose(found, [expected[name]], err_msg=name)
+
+
 def test_an_enqueued_point_with_lists_stands_for_every_combination() -> None:
     points = points_of([{"mode": "joint", "alpha": [0.5, 0.9], "seed": [0, 1]}, {"alpha": 0.0}])
     assert points == [

@@ -74,7 +74,7 @@ symmetric_scans = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(scan=symmetric_scans)
 def test_matches_astra_on_random_symmetric_scans(scan: ParallelBeam) -> None:
     transform, astra = RayTransform(scan), AstraProjector(scan)
@@ -96,7 +96,7 @@ def test_matches_astra_on_random_symmetric_scans(scan: ParallelBeam) -> None:
 
 
 @pytest.mark.parametrize("name", kernels())
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(scan=symmetric_scans, batch=st.integers(1, 7))
 def test_compiled_kernels_are_the_portable_projector(scan: ParallelBeam, batch: int, name: str) -> None:
     kernel = KernelProjector(scan, name)
@@ -115,7 +115,7 @@ def test_compiled_kernels_are_the_portable_projector(scan: ParallelBeam, batch: 
 
 
 @pytest.mark.skipif(not kernels(), reason="built without a C++ compiler")
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 @given(scan=symmetric_scans, batch=st.integers(1, 4))
 def test_compiled_kernels_give_the_same_bits(scan: ParallelBeam, batch: int) -> None:
     projectors = [KernelProjector(scan, name) for name in kernels()]
@@ -138,7 +138,7 @@ def test_without_a_compiled_kernel_the_matrix_is_used_quietly(monkeypatch: pytes
         projector_for.cache_clear()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(scan=symmetric_scans)
 def test_folding_leaves_the_matrix_of_all_rays(scan: ParallelBeam) -> None:
     """In float64, the eight copies give what every ray of every angle gives one by one."""
