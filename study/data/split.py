@@ -32,8 +32,8 @@ def split_patients(
 
     Raises:
         ConfigError: if a named patient does not exist or stands in two splits, if shares are negative or
-            all zero, if a split with a share would be left without a patient, or if a patient without labels
-            is to validate or test.
+            all zero, if a split with a share would be left without a patient, or if of the patients without labels
+            one is to validate or test or, beside names, none is to train.
         DataError: if the named patients of two splits are one person.
     """
     persons = persons or {}
@@ -110,6 +110,12 @@ def _refuse_unlabelled(split: Mapping[str, list[str]], unlabelled: Sequence[str]
             "patients without labels can only train: there is nothing to score them by",
             f"{', '.join(scored)} in validation or test",
             "Move them to data.split.train.",
+        )
+    if unlabelled and not set(unlabelled) & set(split["train"]):
+        raise ConfigError(
+            "data.source.unlabelled takes patients without labels to train, but a split of names has those it names alone",
+            f"none of {', '.join(unlabelled)} in data.split.train",
+            "Name them there, or give the splits shares, or leave data.source.unlabelled out.",
         )
 
 

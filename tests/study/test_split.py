@@ -70,6 +70,13 @@ def test_patients_without_labels_only_train() -> None:
         split_patients(
             patients, {"train": ["p0"], "validation": ["p4"], "test": []}, 0, unlabelled=unlabelled
         )
+    named = {"train": ["p0"], "validation": ["p2"], "test": []}
+    with pytest.raises(
+        ConfigError, match=r"none of p1, p4, p7 in data\.split"
+    ):  # asked for, and silently left out
+        split_patients(patients, named, 0, unlabelled=unlabelled)
+    named |= {"train": ["p0", "p4"]}
+    assert split_patients(patients, named, 0, unlabelled=unlabelled) == named
 
 
 def test_an_unlabelled_study_of_a_person_who_is_scored_does_not_train() -> None:
