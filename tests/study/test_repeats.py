@@ -205,8 +205,8 @@ def test_intervals_are_about_the_scores_that_a_repeated_trial_s_row_has() -> Non
         rows.append({**values, **counts, **liver, **found, "patient": patient, "fold": 0, "seed": 0})
     expected = means_over_patients(rows)
     columns = (schema.PRIMARY_PSNR, schema.PRIMARY_SSIM, *counts)
-    values = {name: np.array([[row[name]] for row in rows], dtype=float) for name in columns}
-    samples = AlignedSamples("test", [0], [str(row["patient"]) for row in rows], values, are_repeated=True)
+    scores = {name: np.array([[row[name]] for row in rows], dtype=float) for name in columns}
+    samples = AlignedSamples("test", [0], [str(row["patient"]) for row in rows], scores, are_repeated=True)
     told = [name for name in expected if can_resample(samples, name)]
     assert {schema.PRIMARY_DICE, schema.PRIMARY_PSNR, "dice_tumour_patient_monai"} <= set(told)
     for name in told:
