@@ -41,7 +41,8 @@ with ray_session(num_cpus=2):
 
     ray.get(work.remote())
     folder = os.environ["SESSIONS"]
-    own = {process.pid for process in psutil.process_iter() if folder in " ".join(process.cmdline())} | {os.getpid()}
+    everywhere = psutil.process_iter(["cmdline"])  # None of those that end meanwhile
+    own = {process.pid for process in everywhere if folder in " ".join(process.info["cmdline"] or [])} | {os.getpid()}
     own |= {process.pid for process in psutil.Process().children(recursive=True)}
     listening = [c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in own]
     assert len(listening) >= 5, listening
