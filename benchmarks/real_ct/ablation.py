@@ -154,7 +154,12 @@ def record(experiment: Experiment, ways: Path) -> dict[str, Any]:
         if final.is_file():
             scores = {row[schema.SPLIT]: _shown(row) for row in read_rows(final) if schema.ALPHA not in row}
             gains = {} if name == CONTROL else gains_over_control(ways, name)
-            result["ways"][name] = {"trial": way.trial, "lesion_share": way.lesion_share, **scores} | gains
+            told = {
+                "trial": way.trial,
+                "lesion_share": way.lesion_share,
+                "tumour_pixels": tumour_rates(ways, name),
+            }
+            result["ways"][name] = told | scores | gains
     result |= {"references": references(experiment)}
     compared = [TrialFolder.at(ways / name).final for name in (FRONT, *SINGLE_ALPHAS.values())]
     if all(final.is_file() for final in compared):
@@ -187,6 +192,17 @@ def front_against_single(ways: Path, split: str, fbp: dict[str, float]) -> dict[
 
 def _place(scores: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(scores[name] for name in AXES)
+
+
+def tumour_rates(ways: Path, name: str) -> dict[str, dict[str, float]]:
+    """Sensitivity and precision of the first judge's tumour pixels, by split."""
+    samples = pd.read_parquet(ways / name / TrialFolder.samples)
+    counts = [f"tumour_{kind}_pixels" for kind in ("overlap", "true", "predicted")]
+    sums = samples.groupby(schema.SPLIT)[counts].sum()
+    rates = pd.DataFrame(
+        {"sensitivity": sums[counts[0]] / sums[counts[1]], "precision": sums[counts[0]] / sums[counts[2]]}
+    )
+    return {str(split): row for split, row in rates.to_dict("index").items()}
 
 
 def gains_over_control(ways: Path, name: str) -> dict[str, Any]:
