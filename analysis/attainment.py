@@ -98,9 +98,8 @@ def _band(of_seeds: Array, drawn: Array, patients: int) -> tuple[Array, Array]:
         whole = np.nanvar(medians, axis=0)
     total = of_patients + of_runs
     parts = of_patients**2 / max(patients - 1, 1) + of_runs**2 / (seeds - 1)
-    with np.errstate(
-        invalid="ignore", divide="ignore"
-    ):  # where all draws are alike there is nothing to widen
+    # Where all draws are alike there is nothing to widen.
+    with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.where(parts > 0, total**2 / parts, seeds - 1)
         by = np.where(whole > 0, np.sqrt(total / whole), 1.0)
     draws = median + (medians - median) * by

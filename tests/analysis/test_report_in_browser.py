@@ -382,9 +382,8 @@ def test_coordinates_are_brushed_moved_and_rescaled(page):
 
 
 def test_two_trials_stand_side_by_side_with_their_difference(page):
-    assert (
-        page.locator("#side-by-side option").count() == 0
-    )  # of 10,000 trials there are 20,000: made when they are near
+    # Of 10,000 trials there would be 20,000: they are made when the reader is near.
+    assert page.locator("#side-by-side option").count() == 0
     page.locator("#side-by-side").scroll_into_view_if_needed()
     page.wait_for_selector("#side-by-side canvas")
     assert page.locator("#side-by-side img").count() == 2 * page.locator("#side-by-side canvas").count()

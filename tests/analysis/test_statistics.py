@@ -27,9 +27,8 @@ def test_every_draw_takes_patients_with_all_their_slices():
 def test_means_over_blocks_count_a_patient_as_often_as_it_is_drawn():
     scores = np.array([[1.0], [np.nan], [4.0]])
     drawn = statistics.resamples(PATIENTS, draws=50, seed=1)
-    with np.errstate(
-        invalid="ignore", divide="ignore"
-    ):  # a draw of the patient without a score alone has none
+    # A draw of the patient without a score alone has none.
+    with np.errstate(invalid="ignore", divide="ignore"):
         by_hand = [float(row[0] + 4 * row[2]) / (row[0] + row[2]) for row in drawn.counts.toarray()]
     np.testing.assert_allclose(drawn.block_means(scores)[:, 0], by_hand)
 

@@ -71,9 +71,7 @@ def test_patients_without_labels_only_train() -> None:
             patients, {"train": ["p0"], "validation": ["p4"], "test": []}, 0, unlabelled=unlabelled
         )
     named = {"train": ["p0"], "validation": ["p2"], "test": []}
-    with pytest.raises(
-        ConfigError, match=r"none of p1, p4, p7 in data\.split"
-    ):  # asked for, and silently left out
+    with pytest.raises(ConfigError, match=r"none of p1, p4, p7 in data\.split"):
         split_patients(patients, named, 0, unlabelled=unlabelled)
     named |= {"train": ["p0", "p4"]}
     assert split_patients(patients, named, 0, unlabelled=unlabelled) == named
