@@ -7,7 +7,8 @@ knee, importances, rank correlations), ``report_s`` and ``report_mb`` (500 trial
 10 slices, panels) and their sum. ``*_cpu_s`` is the
 processor time of the same runs, which other jobs on the machine do not stretch. ``--large`` writes instead the report of
 10,000 trials of 4 epochs, 6 patients of 2 slices: ``large_report_s``, ``large_report_cpu_s``, ``large_report_mb``. ``--page`` opens the reports of 30 and of
-10,000 trials in Chromium: ``small_page_*`` and ``large_page_*``, see ``support/open_page.py``. Medians of ``--repeats``
+10,000 trials in Chromium, and a page of Plotly.js and three points: ``small_page_*``, ``large_page_*``, ``plotly_alone_*``,
+see ``support/open_page.py``. Medians of ``--repeats``
 runs, interleaved, after one warm-up of imports.
 The studies are synthetic (tests/analysis/study_factory.py); making them is not counted.
 """
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from bench_record import write_result  # noqa: E402
-from open_page import opened  # noqa: E402
+from open_page import opened, write_plotly_alone  # noqa: E402
 from study_factory import Recipe, write_study, write_table  # noqa: E402
 
 import analysis  # noqa: E402
@@ -110,18 +111,21 @@ def _large(repeats: int) -> dict[str, float]:
 
 
 def _page(repeats: int) -> dict[str, float]:
-    """Medians over openings, in a browser of its own each, of the reports of 30 and of 10,000 trials."""
-    result = {}
+    """Medians over openings, in a browser of its own each and page after page, with the slowest first chart beside them."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = {
             "small": write_study(Path(temporary) / "small", Recipe(trials=30)),
             "large": _study_of_10_000(Path(temporary) / "large"),
         }
-        for name, folder in folders.items():
-            analysis.write_report(folder)
-            openings = [opened(folder / StudyFolder.report) for _ in range(repeats)]
-            for key in openings[0]:
-                result[f"{name}_page_{key}"] = statistics.median(one[key] for one in openings)
+        pages = {f"{name}_page": analysis.write_report(folder) for name, folder in folders.items()}
+        pages["plotly_alone"] = write_plotly_alone(Path(temporary) / "alone.html")
+        rounds = [{name: opened(page) for name, page in pages.items()} for _ in range(repeats)]
+    result = {}
+    for name in pages:
+        openings = [one[name] for one in rounds]
+        for key in openings[0]:
+            result[f"{name}_{key}"] = statistics.median(one[key] for one in openings)
+        result[f"{name}_first_chart_worst_s"] = max(one["first_chart_s"] for one in openings)
     return result
 
 
