@@ -17,6 +17,7 @@ from scipy import stats
 
 from analysis import statistics
 from analysis.contestants import contestant
+from analysis.metric_info import metric_range
 from analysis.results_table import CONFIG_SEED, ResultsTable
 from analysis.sample_scores import AlignedSamples, align, can_resample, metric_statistic
 from analysis.selection import front_trials
@@ -69,7 +70,7 @@ def surfaces(samples: AlignedSamples, columns: Sequence[Sequence[int]], x: str, 
     grid = np.unique(np.linspace(x_score[used].min(), x_score[used].max(), _STEPS))
     of_seeds = np.stack([_surface(x_score[None, of], y_score[None, of], grid)[0] for of in columns])
     drawn = np.stack([_surface(x_draws[:, of], y_draws[:, of], grid) for of in columns], axis=1)
-    low, high = _band(of_seeds, drawn, samples.patient_count)
+    low, high = np.clip(_band(of_seeds, drawn, samples.patient_count), *metric_range(y))
     return Attainment(grid, _median(of_seeds, axis=0), low, high, of_seeds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -23,7 +24,8 @@ _COLUMNS = [
 def image_quality(table: ResultsTable) -> pd.DataFrame:
     """One row a trial or reference, indexed by its number: ``schema.IMAGE_QUALITY_METRICS`` and the ends of d's intervals.
 
-    Of the study's own data, on the split of claims. What a trial measured itself goes before a later evaluation.
+    Of the study's own data, on the split of claims. What a trial measured itself goes before a later evaluation. The ends of
+    a repeated trial are of its mean over runs.
     """
     own = table.rows[table.rows[S.SPLIT] == table.claim_split].sort_values(S.EPOCH, kind="stable")
     found = [
@@ -37,11 +39,28 @@ def image_quality(table: ResultsTable) -> pd.DataFrame:
     if every.empty:
         raise NotApplicable("No trial measured image quality on inserted lesions.")
     every = every.drop_duplicates(S.TRIAL).astype({S.TRIAL: int}).set_index(S.TRIAL)
-    return every.astype(float).sort_index()
+    every = every.astype(float).sort_index()
+    if not table.runs.empty:
+        every.update(_ends_of_repeated(table.runs[table.runs[S.SPLIT] == table.claim_split]))
+    return every
+
+
+def _ends_of_repeated(runs: pd.DataFrame) -> pd.DataFrame:
+    """The ends of d' of repeated trials, indexed by trial: of means over folds, each of which has places of its own."""
+    found: dict[int, dict[str, float]] = {}
+    for trial, of_trial in runs.groupby(S.TRIAL):
+        for metric in (S.DPRIME, S.DPRIME_GABOR):
+            folds = [of_fold for _, of_fold in of_trial.groupby(S.FOLD, dropna=False)]
+            ends = np.array([ends_over_runs(of_fold, metric) for of_fold in folds])
+            scores = np.array([of_fold[metric].mean() if metric in of_fold else np.nan for of_fold in folds])
+            reach = np.linalg.norm(ends - scores[:, None], axis=0) / len(folds)
+            low, high = max(0.0, scores.mean() - reach[0]), scores.mean() + reach[1]
+            found.setdefault(int(trial), {}).update({f"{metric}_low": low, f"{metric}_high": high})
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
-    """Rows of trial, curve, frequency_per_mm and value, as ``image_quality`` takes its rows."""
+    """Rows of trial, curve, frequency_per_mm and value, as ``image_quality`` takes its rows; means over a trial's runs."""
     files = table.folder
     frames = []
     if files.image_quality.is_file():
@@ -51,14 +70,15 @@ def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
     found = [frame[frame[S.SPLIT] == table.claim_split] for frame in frames if len(frame)]
     if not any(map(len, found)):
         raise NotApplicable(f"The study folder holds no {StudyFolder.image_quality}.")
-    every = pd.concat(found, ignore_index=True)[[S.TRIAL, S.CURVE, S.FREQUENCY, S.VALUE]]
-    return every.drop_duplicates([S.TRIAL, S.CURVE, S.FREQUENCY]).astype({S.TRIAL: int})
+    place = [S.TRIAL, S.CURVE, S.FREQUENCY]
+    means = [frame.groupby(place, as_index=False, sort=False)[S.VALUE].mean() for frame in found]
+    return pd.concat(means, ignore_index=True).drop_duplicates(place).astype({S.TRIAL: int})
 
 
 def ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
     """The ends of a mean over a method's runs, NaN where the runs have none themselves.
 
-    All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
+    None of these scores is below 0. All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
     and added as MOVER has it (Zou & Donner 2008, Statistics in Medicine 27:1693-1702).
     """
     columns = [metric, f"{metric}_low", f"{metric}_high"]
@@ -73,4 +93,4 @@ def ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
         if len(runs) > 1
         else 0
     )
-    return score - math.hypot(score - low, reach), score + math.hypot(high - score, reach)
+    return max(0.0, score - math.hypot(score - low, reach)), score + math.hypot(high - score, reach)

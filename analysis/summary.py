@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -185,7 +186,8 @@ def _lesions(table: ResultsTable) -> str:
 
     def detected(trial: int) -> str:
         row = rows.loc[trial]
-        return f"{row['dprime']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        interval = "" if math.isnan(row["low"]) else f" ({row['low']:.2f} to {row['high']:.2f})"
+        return f"{row['dprime']:.2f}{interval}"
 
     told = [f"the trial with the best Dice on validation has d' {detected(found.best_dice)}"]
     if found.best_dprime is not None and found.best_dprime != found.best_dice:

@@ -132,7 +132,7 @@ _IMPORTANCE_CAPTION = (
 )
 _LEARNING_CAPTION = (
     "Validation split. A cross marks where a trial was pruned, a ring one that is still running. Of more than 300 trials "
-    "the front and the best are drawn."
+    "the front and the best are drawn. A point of a trial that is repeated is the mean of its runs so far."
 )
 
 
@@ -186,7 +186,7 @@ def _hypervolume(against: Literal["trials", "seconds"]) -> FigureSpec:
 
 def _learning(metric: str) -> FigureSpec:
     compute = partial(compute_learning_curves, metric=metric)
-    title = f"{metric_info(metric).label} by epoch"
+    title = f"{metric_info(metric).label} in the course of a trial"
     return FigureSpec("search", title, _LEARNING_CAPTION, compute, draw_learning_curves)
 
 

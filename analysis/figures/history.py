@@ -86,9 +86,13 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
 
 @dataclass(frozen=True)
 class LearningCurveData:
-    """Rows of trial, architecture, colour, status, epoch, score, text; sorted by trial and epoch."""
+    """Rows of trial, architecture, colour, status, epoch, score, text; sorted by trial and epoch.
+
+    ``step`` is what an epoch of them is: a run, where trials are repeated over folds and seeds.
+    """
 
     metric: str
+    step: str
     curves: pd.DataFrame
 
 
@@ -123,7 +127,8 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
             "text": trials.map(texts),
         }
     )
-    return LearningCurveData(metric, curves.reset_index(drop=True))
+    step = "epoch" if table.runs.empty else "run"
+    return LearningCurveData(metric, step, curves.reset_index(drop=True))
 
 
 def _shown_curves(table: ResultsTable, metric: str) -> list[int]:
@@ -139,11 +144,12 @@ def _shown_curves(table: ResultsTable, metric: str) -> list[int]:
 def draw_learning_curves(data: LearningCurveData) -> go.Figure:
     """One line a trial; a cross ends those that were pruned, a ring those still running."""
     colours = style.colours_of(data.curves)
-    figure = style.figure(x="epoch", y=style.metric_label(data.metric), height=380)
+    figure = style.figure(x=data.step, y=style.metric_label(data.metric), height=380)
     if data.curves["epoch"].max() <= _EACH_EPOCH_NAMED:
         figure.update_xaxes(dtick=1)  # there is no epoch 1.5
+    hover = f"%{{text}}<br>{data.step} %{{x}}: %{{y:.4g}}<extra></extra>"
     for architecture, group in data.curves.groupby("architecture"):
-        figure.add_trace(_lines(group, str(architecture), colours[str(architecture)]))
+        figure.add_trace(_lines(group, str(architecture), colours[str(architecture)], hover))
     ends = data.curves.groupby("trial").last().reset_index()
     for status, symbol, name in ((S.PRUNED, "x", "pruned"), (S.RUNNING, "circle-open", "running")):
         stopped = ends[ends["status"] == status]
@@ -156,12 +162,12 @@ def draw_learning_curves(data: LearningCurveData) -> go.Figure:
                 mode="markers",
                 name=name,
                 marker={"symbol": symbol, "size": 8, "color": style.NEUTRAL, "line": {"width": 1}},
-                hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
+                hovertemplate=hover,
             )
     return figure
 
 
-def _lines(group: pd.DataFrame, architecture: str, colour: str) -> go.Scatter:
+def _lines(group: pd.DataFrame, architecture: str, colour: str, hover: str) -> go.Scatter:
     x, y, trials, texts = style.broken_lines(group, "trial", ["epoch", "score", "trial", "text"])
     return go.Scatter(
         x=x,
@@ -172,5 +178,5 @@ def _lines(group: pd.DataFrame, architecture: str, colour: str) -> go.Scatter:
         name=architecture,
         opacity=0.85,
         line={"color": colour, "width": 1.5},
-        hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
+        hovertemplate=hover,
     )

@@ -157,6 +157,7 @@ def _answer_data(view: dict[str, Any] | None) -> dict[str, Any]:
         "sources": images["sources"],
         "start": images["columns"][-1]["trial"],
         "window": images["window"],
+        "ranges_hu": panels.ERROR_RANGES_HU,
         "patients": [row.title.lower() for row in images["rows"]],
     }
 

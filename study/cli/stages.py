@@ -14,7 +14,7 @@ from study.config import ExperimentConfig
 from study.data.simulation_plan import ChangedSource
 from study.experiment.experiment import Experiment
 from study.experiment.pretrain import PretrainStage
-from study.experiment.search import SearchStage
+from study.experiment.search import SearchStage, is_repeated
 from study.experiment.simulate import PatientStep, SimulateStage
 from study.experiment.stage import Stage, complete
 from study.experiment.train import TrainStage
@@ -22,6 +22,7 @@ from study.interruption import Unfinished
 from study.monitor.console import study_console
 from study.monitor.progress import console, progress
 from study.monitor.score_line import dice_line, score_line
+from study.monitor.status import Step
 from taskct_core.schema import ALPHA, COMPLETE, FAIL, PRUNED, SPLIT, SPLITS
 from taskct_core.task_networks import load_task_network_card
 
@@ -169,7 +170,11 @@ def _search(stage: SearchStage) -> None:
     if stage.is_done:
         console.print(f"Study: {stage.folder}  (it has ended; `taskct study status` shows how)")
         return
-    with _session(stage.experiment), study_console(stage.folder, study.objectives) as on_event:
+    step: Step = "run" if is_repeated(stage.experiment.config) else "epoch"
+    with (
+        _session(stage.experiment),
+        study_console(stage.folder, study.objectives, step=step) as on_event,
+    ):
         complete(stage, on_event, lambda: _session(stage.experiment))
     summary = stage.summary
     assert summary is not None

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from study.monitor.progress import console as default_console
 from study.monitor.score_line import score_line
-from study.monitor.status import StatusReader
+from study.monitor.status import StatusReader, Step
 from study.monitor.status_view import describe_objectives, describe_values, draw_status
 from study.search.events import (
     EpochReported,
@@ -39,15 +39,15 @@ _SECONDS_BETWEEN_LINES = 10.0  # on how far the references are
 
 @contextmanager
 def study_console(
-    folder: Path, objectives: list[str], console: Console = default_console
+    folder: Path, objectives: list[str], console: Console = default_console, step: Step = "epoch"
 ) -> Iterator[OnEvent]:
-    """Show the study in ``folder`` while the block runs it.
+    """Show the study in ``folder`` while the block runs it; ``step`` is what its trials report after.
 
     Yields:
         The ``on_event`` for :func:`study.run.run_study`.
     """
     if not console.is_terminal:
-        yield EventLines(objectives, console)
+        yield EventLines(objectives, console, step)
         return
     view = LiveView(folder)
     with Live(get_renderable=view.draw, console=console, refresh_per_second=_REFRESHES_PER_SECOND):
@@ -74,9 +74,10 @@ def _print_reference(event: Event, console: Console) -> None:
 class EventLines:
     """Writes one line an event; epochs that a trial reports again are left out."""
 
-    def __init__(self, objectives: list[str], console: Console) -> None:
+    def __init__(self, objectives: list[str], console: Console, step: Step) -> None:
         self._objectives = objectives
         self._console = console
+        self._step = step
         self._last_epoch: dict[int, int] = {}
         self._told = time.monotonic()  # when references were last told of
 
@@ -108,7 +109,7 @@ class EventLines:
                 if row[EPOCH] <= self._last_epoch.get(trial, 0):
                     return None
                 self._last_epoch[trial] = row[EPOCH]
-                return f"epoch {row[EPOCH]}: {describe_objectives(row, self._objectives)}"
+                return f"{self._step} {row[EPOCH]}: {describe_objectives(row, self._objectives)}"
             case TrialErrored(reason=reason):
                 return f"met an error: {reason}"
             case TrialPaused():

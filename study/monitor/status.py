@@ -41,6 +41,7 @@ from taskct_core.contracts.folders import StudyFolder
 from taskct_core.contracts.rows import EpochRow
 from taskct_core.schema import COMPLETE, EPOCH, FAIL, PRUNED, RUNNING, SECONDS
 
+Step = Literal["epoch", "run"]  # what a trial reports after; a run where it is repeated over folds or seeds
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest value of each objective
 State = Literal["running", "finished", "stopped"]
 FINAL_STATES = (COMPLETE, PRUNED, FAIL)
@@ -54,6 +55,7 @@ class RunningTrial:
 
     trial: int
     values: dict[str, Any]
+    step: Step  # what its epochs are
     epoch: int  # 0 before the first
     epochs: int | None  # that it shall have; None if unknown
     row: EpochRow
@@ -191,12 +193,13 @@ class StatusReader:
     ) -> RunningTrial:
         rows = epoch_log.read(StudyFolder(self._folder).trial(record.trial))
         row = rows[-1] if rows else EpochRow()
-        epoch = row.get(EPOCH, 0)
+        epoch, is_repeated = row.get(EPOCH, 0), plan.get("epochs_per_report") is not None
         return RunningTrial(
             record.trial,
             record.values,
+            "run" if is_repeated else "epoch",
             epoch,
-            record.values.get("epochs", plan.get("epochs")),
+            plan["epochs"] if is_repeated else record.values.get("epochs", plan.get("epochs")),
             row,
             idle_seconds=self._idle_seconds(record.trial, driver),
             pause=pause,

@@ -111,7 +111,7 @@ def _references_bar(references: ReferencesAdvanced) -> RenderableType:
 
 
 def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
-    table = _table("Running", ["epoch", *map(_label, objectives)])
+    table = _table("Running", [trials[0].step, *map(_label, objectives)])
     for trial in trials[:ROWS_SHOWN]:
         row: Mapping[str, Any] = trial.row
         values = [format_score(row[name]) if name in row else "" for name in objectives]
@@ -122,9 +122,9 @@ def _running_table(trials: list[RunningTrial], objectives: list[str]) -> Table:
 
 
 def _stalled(trial: RunningTrial) -> Text:
-    took = f"; its epochs took {format_duration(trial.epoch_seconds)}" if trial.epoch_seconds else ""
+    took = f"; its {trial.step}s took {format_duration(trial.epoch_seconds)}" if trial.epoch_seconds else ""
     idle = format_duration(trial.idle_seconds or 0.0)
-    return Text(f"trial {trial.trial} makes no progress: no epoch for {idle}{took}", style="yellow")
+    return Text(f"trial {trial.trial} makes no progress: no {trial.step} for {idle}{took}", style="yellow")
 
 
 def _front_table(front: list[TrialRecord], objectives: list[str]) -> Table:

@@ -4,6 +4,7 @@
     trials/0003/metrics.jsonl          a row after each run: means over patients of the runs so far; its epoch counts runs
     trials/0003/final.json             the whole trial's rows, then each run's, told apart by ``run``, ``fold`` and ``seed``
     trials/0003/samples.parquet        one row a slice of every run
+    trials/0003/image-quality.parquet  the curves of every run, where image quality is measured
     trials/0003/panel.npz              the shown slices of every fold, by its run with the first seed
 
 To a search the runs of a trial are what epochs are to a trial that is run once: it may be stopped after any of them. A
@@ -104,6 +105,7 @@ def repeat_trial(
     logged = {row[schema.EPOCH]: row for row in epoch_log.read(folder)}
     final: list[EpochRow] = []
     samples: list[SliceRow] = []
+    curves: list[dict[str, object]] = []
     for count, (fold, number) in enumerate(repeats.runs, start=1):
         seed = config.seed + number
         run, inputs = folder.run(run_name(fold, seed)), repeats.folds[fold]
@@ -113,6 +115,8 @@ def repeat_trial(
         final += [epoch_row(row, where, {schema.RUN: run.path.name}) for row in read_rows(run.final)]
         slices = read_table(run.samples).to_pandas().to_dict("records")
         samples += [slice_row(row, where) for row in slices]
+        if run.image_quality.is_file():
+            curves += [row | where for row in read_table(run.image_quality).to_pandas().to_dict("records")]
         row = logged.get(count) or _row_of_runs(
             "validation", count, config, final, samples, inputs.objectives
         )
@@ -125,6 +129,8 @@ def repeat_trial(
         if any(row["split"] == split for row in samples)
     ]
     save_samples(folder.samples, samples)
+    if curves:
+        save_samples(folder.image_quality, curves)
     join_panels([folder.run(run_name(fold, config.seed)).panel for fold in repeats.folds], folder.panel)
     write_rows(folder.final, [*whole, *final])
 

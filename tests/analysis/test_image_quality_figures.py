@@ -22,7 +22,7 @@ from analysis.figures.over_dose import (
     draw_over_dose,
     words_of,
 )
-from analysis.image_quality import ends_over_runs
+from analysis.image_quality import ends_over_runs, image_quality, image_quality_curves
 from analysis.over_dose import over_dose, starts_to_pay
 from analysis.report.page import _figures
 from analysis.results_table import ResultsTable
@@ -85,6 +85,38 @@ def test_ends_of_a_mean_over_runs_hold_places_and_runs() -> None:
     low, high = ends_over_runs(equal.assign(**{S.DPRIME: [1.7, 2.0, 2.3]}), S.DPRIME)
     assert (low, high) == pytest.approx((2 - np.hypot(0.4, reach), 2 + np.hypot(0.5, reach)))
     assert all(map(np.isnan, ends_over_runs(equal, S.NOISE_HU)))
+
+
+def test_a_repeated_trial_has_the_ends_of_its_mean_over_folds(measured: ResultsTable) -> None:
+    """Folds have places of their own, so that what they leave open is added as the errors of a mean are."""
+    trial = int(measured.trials.index[0])
+    folds = pd.DataFrame({S.FOLD: [0, 1], S.DPRIME: [1.0, 3.0], S.DPRIME_GABOR: [0.5, 0.5]})
+    ends = {
+        f"{S.DPRIME}_low": [0.7, 2.6], f"{S.DPRIME}_high": [1.6, 3.8],
+        f"{S.DPRIME_GABOR}_low": 0.0, f"{S.DPRIME_GABOR}_high": [1.0, np.nan],
+    }  # fmt: skip
+    runs = folds.assign(**ends, **{S.TRIAL: trial, S.SPLIT: measured.claim_split, S.RUN: "run"})
+    found = image_quality(dataclasses.replace(measured, runs=runs)).loc[trial]
+    assert found[f"{S.DPRIME}_low"] == pytest.approx(2 - np.hypot(0.3, 0.4) / 2)
+    assert found[f"{S.DPRIME}_high"] == pytest.approx(2 + np.hypot(0.6, 0.8) / 2)
+
+
+def test_d_prime_without_an_interval_is_told_without_one(measured: ResultsTable) -> None:
+    ends = [f"{S.DPRIME}_low", f"{S.DPRIME}_high"]
+    table = dataclasses.replace(measured, rows=measured.rows.drop(columns=ends))
+    sentence = next(text for text in analysis.summarise(table) if "inserted" in text)
+    assert "has d' 2.00, the one" in sentence and "nan" not in sentence
+
+
+def test_a_curve_is_the_mean_over_a_trial_s_runs(measured: ResultsTable, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    rows = pd.read_parquet(measured.folder.image_quality)
+    other = rows[rows[S.TRIAL] == 0].assign(**{S.VALUE: 0.0})
+    write_table(folder.image_quality, pd.concat([rows, other]))
+    found = image_quality_curves(dataclasses.replace(measured, folder=folder)).set_index(
+        [S.TRIAL, S.FREQUENCY]
+    )
+    assert (found.loc[(0, 0.1), S.VALUE] == 0.45).all() and (found.loc[(1, 0.1), S.VALUE] == 0.9).all()
 
 
 def test_bias_has_its_sign(measured: ResultsTable) -> None:

@@ -387,6 +387,14 @@ def test_two_trials_stand_side_by_side_with_their_difference(page):
     page.locator("#side-by-side").scroll_into_view_if_needed()
     page.wait_for_selector("#side-by-side canvas")
     assert page.locator("#side-by-side img").count() == 2 * page.locator("#side-by-side canvas").count()
+    clipped = page.evaluate(
+        """() => { const canvases = [...document.querySelectorAll("#side-by-side canvas")];
+        const pixels = canvases.flatMap((canvas) => { const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return Array.from({ length: data.length / 4 }, (_, i) => data.slice(4 * i, 4 * i + 3).join()); });
+        const differing = pixels.filter((pixel) => pixel !== "255,255,255");
+        return differing.filter((pixel) => ["178,24,43", "33,102,172"].includes(pixel)).length / differing.length; }"""
+    )
+    assert clipped <= 0.11  # a tenth, and what lies exactly at the range's end
     page.locator("#side-by-side select").first.select_option("4")
     page.locator("#side-by-side select").last.select_option("4")
     page.wait_for_function("document.querySelectorAll('#side-by-side tbody tr').length === 0")

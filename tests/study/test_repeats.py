@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from taskct_core import schema
 from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import epoch_row, read_rows, write_rows
+from taskct_core.contracts.tables import read_frame
 from taskct_core.geometry import ParallelBeam
 from taskct_core.training.config import TrialConfig
 
@@ -100,6 +102,7 @@ def test_scores_are_means_over_patients_of_means_over_runs(study: StudyFolder) -
 
 def test_results_keep_every_run_and_the_analysis_keeps_them_apart(study: StudyFolder, small) -> None:
     from analysis import load
+    from analysis.figures.history import compute_learning_curves
     from analysis.sample_scores import align
 
     record = TrialRecord(0, schema.COMPLETE, {}, {}, 4, None, 0, None, None, True)
@@ -113,6 +116,7 @@ def test_results_keep_every_run_and_the_analysis_keeps_them_apart(study: StudyFo
     table = load(study.path)
     assert (len(table.runs), table.seeds_of(0), table.folds) == (8, 2, 2)
     assert len(table.scores("test")) == 1
+    assert compute_learning_curves(table, schema.PRIMARY_DICE).step == "run"
     aligned = align(table, [0], "test")
     assert aligned.trials == [0, 0]
     assert set(aligned.patients) == {*small.card.patients["test"], *small.card.patients["validation"]}
@@ -166,6 +170,23 @@ def test_a_finished_trial_reports_again_and_trains_nothing(study: StudyFolder, r
     reported: list[int] = []
     repeat_trial(CONFIG, study.trial(0), repeats, refuse, lambda row: reported.append(row[schema.EPOCH]))
     assert reported == [1, 2, 3, 4]
+
+
+def test_a_trial_has_the_curves_of_all_its_runs(study: StudyFolder, repeats: Repeats, tmp_path: Path) -> None:
+    shutil.copytree(study.trial(0).path, tmp_path / "trial")
+    trial = TrialFolder(tmp_path / "trial")
+    for number, run in enumerate(sorted(trial.runs.iterdir())):
+        row = {schema.TRIAL: 0, schema.CURVE: "nps", schema.FREQUENCY: 0.1, schema.VALUE: float(number)}
+        save_samples(TrialFolder(run).image_quality, [row])
+    repeat_trial(CONFIG, trial, repeats, _train, lambda row: None, trial=7)
+    curves = read_frame(trial.image_quality)
+    assert set(curves[schema.VALUE]) == {0.0, 1.0, 2.0, 3.0} and set(curves[schema.TRIAL]) == {7}
+    assert set(zip(curves[schema.FOLD], curves[schema.SEED], strict=True)) == {
+        (0, 5),
+        (0, 6),
+        (1, 5),
+        (1, 6),
+    }
 
 
 def test_what_a_patient_has_no_value_of_counts_in_no_mean() -> None:

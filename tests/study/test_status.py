@@ -29,15 +29,15 @@ from taskct_core.schema import COMPLETE, PRIMARY_DICE, PRIMARY_PSNR, PRUNED, RUN
 OBJECTIVES = [PRIMARY_DICE, PRIMARY_PSNR]
 
 
-def die(folder: Path, trials: int) -> None:
-    """Leave the folder as a driver does that is killed while its last trial runs."""
+def die(folder: Path, trials: int, runs: int | None = None) -> None:
+    """Leave the folder as a driver does that is killed while its last trial runs, of ``runs`` runs if it is repeated."""
 
     def kill(event: Event) -> None:
         if isinstance(event, EpochReported) and event.trial == trials - 1:
             raise Killed
 
     with pytest.raises(Killed):
-        run_here(study_config(trials=trials), folder, on_event=kill)
+        run_here(study_config(trials=trials), folder, on_event=kill, runs=runs)
 
 
 def text(status: StudyStatus) -> str:
@@ -73,6 +73,19 @@ def test_a_study_that_died_shows_what_it_was_doing(tmp_path: Path) -> None:
     shown = text(status)
     assert "run it again to continue" in shown and "alpha" in shown
     assert f"{running.epoch} of {EPOCHS}" in shown
+
+
+def test_a_trial_that_is_repeated_tells_of_its_runs(tmp_path: Path) -> None:
+    die(tmp_path, trials=2, runs=9)
+    (running,) = study_status(tmp_path).running
+    assert (running.step, running.epochs) == ("run", 9)
+    assert f"{running.epoch} of 9" in text(study_status(tmp_path)) and "epoch" not in text(
+        study_status(tmp_path)
+    )
+    out = io.StringIO()
+    with study_console(tmp_path, OBJECTIVES, Console(file=out, width=200), step="run") as on_event:
+        on_event(EpochReported(1, running.row))
+    assert out.getvalue().startswith(f"trial 1  run {running.epoch}: Dice")
 
 
 def test_a_driver_that_died_is_told_from_one_that_lives(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@
   const [one, other] = box.querySelectorAll("select");
   const results = box.querySelector(".pair-results");
   const answerData = document.getElementById("answer-data");
-  const { sources = {}, window: shown = [0, 255], patients = [] } = answerData ? JSON.parse(answerData.textContent) : {};
+  const { sources = {}, window: shown = [0, 255], ranges_hu: ranges = [], patients = [] } = answerData ? JSON.parse(answerData.textContent) : {};
   let latest = null; // the pair that was last asked for
-  const LIMIT_HU = 40; // at which the difference is full blue and full red
 
   function fill(list, number) {
     list.append(...STORE.trials.map((trial) => element("option", `${TRIALS[trial].title}, ${TRIALS[trial].method}`, { value: trial })));
@@ -24,19 +23,30 @@
     return pen.getImageData(0, 0, canvas.width, canvas.height);
   }
 
-  async function difference(a, b, alt) {
+  async function difference(a, b) {
     const [first, second] = await Promise.all([grey(a), grey(b)]);
-    const canvas = element("canvas", undefined, { width: first.width, height: first.height });
+    const scale = (shown[1] - shown[0]) / 255;
+    const hu = Float32Array.from({ length: first.width * first.height }, (_, i) => scale * (first.data[4 * i] - second.data[4 * i]));
+    return { hu, width: first.width, height: first.height };
+  }
+
+  // As of the maps of errors: the smallest range that clips no more than a tenth of where the images differ.
+  function rangeOf(maps) {
+    const sizes = maps.flatMap(({ hu }) => [...hu.map(Math.abs)].filter((size) => size > 0)).sort((p, q) => p - q);
+    const limit = sizes[Math.floor(0.9 * (sizes.length - 1))] ?? 0;
+    return ranges.find((range) => range >= limit) ?? ranges.at(-1);
+  }
+
+  function picture({ hu, width, height }, range) {
+    const canvas = element("canvas", undefined, { width, height });
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", alt);
-    const made = new ImageData(first.width, first.height);
-    for (let i = 0; i < made.data.length; i += 4) {
-      const hu = ((first.data[i] - second.data[i]) / 255) * (shown[1] - shown[0]);
-      const share = Math.min(1, Math.abs(hu) / LIMIT_HU);
-      const hue = hu > 0 ? [178, 24, 43] : [33, 102, 172];
-      hue.forEach((value, k) => { made.data[i + k] = value + (1 - share) * (255 - value); });
-      made.data[i + 3] = 255;
-    }
+    canvas.setAttribute("aria-label", "Difference of the two images");
+    const made = new ImageData(width, height);
+    hu.forEach((value, i) => {
+      const share = Math.min(1, Math.abs(value) / range);
+      const hue = value > 0 ? [178, 24, 43] : [33, 102, 172];
+      made.data.set([...hue.map((channel) => channel + (1 - share) * (255 - channel)), 255], 4 * i);
+    });
     canvas.getContext("2d").putImageData(made, 0, 0);
     return canvas;
   }
@@ -53,13 +63,15 @@
     const grid = element("div", undefined, { className: "pair-images" });
     const cells = [a, b].map((trial) => sources[trial.number]?.cells);
     if (!cells[0] || !cells[1]) return element("p", "Images of both are not kept in the report: it keeps those of the front, of the trials named in the text, and of the first few.", { className: "quiet" });
+    const maps = await Promise.all(cells[0].map((cell, row) => difference(cell.grey, cells[1][row].grey)));
+    const range = rangeOf(maps);
     for (let row = 0; row < cells[0].length; row++) {
       [a, b].forEach((trial, k) => {
         const cell = cells[k][row];
         grid.append(figure(`${trial.title}, ${patients[row]}`, cell.scores.join(" · "), element("img", undefined, { src: cell.picture, alt: `${trial.title}, ${patients[row]}` })));
       });
-      const words = `blue −${LIMIT_HU} HU, white 0, red +${LIMIT_HU} HU`;
-      grid.append(figure(`${a.title} minus ${b.title}`, words, await difference(cells[0][row].grey, cells[1][row].grey, "Difference of the two images")));
+      const words = `blue −${range} HU, white 0, red +${range} HU`;
+      grid.append(figure(`${a.title} minus ${b.title}`, words, picture(maps[row], range)));
     }
     return grid;
   }
