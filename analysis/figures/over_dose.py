@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ _TITLES = {
     "cost": "change in PSNR [dB] from no task loss",
     "gap": "share of the gap to full dose that is closed",
 }
+_WIDEST_LINE = 46  # letters of a sentence above a chart, on a phone
 _ALPHA_SCALE = AxisScale("logit", 0.001, 0.999, ends=(0.0, 1.0))
 
 
@@ -57,8 +59,17 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
     )
     write_doses(figure, rows[S.PHOTONS_PER_RAY].tolist())
     if what == "gain":
+        figure.update_layout(margin_t=44)
         figure.add_annotation(
-            text=words_of(data), xref="paper", yref="paper", x=0, y=1.08, showarrow=False, xanchor="left"
+            text="<br>".join(textwrap.wrap(words_of(data), _WIDEST_LINE)),
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=1.01,
+            showarrow=False,
+            xanchor="left",
+            yanchor="bottom",
+            align="left",
         )
         if data.starts_to_pay is not None and math.isfinite(data.starts_to_pay):
             line = {"color": style.OKABE_ITO["vermillion"], "dash": "dash", "width": 1.5}

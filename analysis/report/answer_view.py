@@ -37,8 +37,8 @@ def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
     unit = f" {info.unit}" if info.unit else ""
     return {
         "title": effect_title(effect.metric),
-        "difference": f"{effect.difference:+.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}"),
-        "interval": f"{effect.low:+.{digits}f} to {effect.high:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
+        "difference": f"{_signed(effect.difference, digits)}{unit}",
+        "interval": f"{_signed(effect.low, digits)} to {_signed(effect.high, digits)}",
         "scores": f"{effect.score:.{digits}f} instead of {effect.other:.{digits}f}",
         "kind": _kind(effect),
         "verdict": "; ".join(
@@ -51,6 +51,12 @@ def _tile(effect: Effect, found: Answer) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, but for what is rounded to nothing."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
 
 
 def _kind(effect: Effect) -> str:

@@ -107,7 +107,7 @@ def _doses(comparison: StudyComparison) -> dict[str, Any] | None:
             f"{row[S.PHOTONS_PER_RAY]:,.0f}",
             f"{row['alpha']:.3g}",
             *(
-                f"{row[name]:+.{digits}f} ({row[f'{name}_low']:+.{digits}f} to {row[f'{name}_high']:+.{digits}f})"
+                f"{row[name]:+z.{digits}f} ({row[f'{name}_low']:+z.{digits}f} to {row[f'{name}_high']:+z.{digits}f})"
                 for name, digits in (("gain", 3), ("cost", 2))
             ),
             share_with_interval(row["gap"], row["gap_low"], row["gap_high"]),

@@ -68,12 +68,16 @@ def test_a_tile_is_a_gain_or_a_cost_only_where_its_interval_says_which(
     assert found is not None
     ends = [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.2)]
     effects = [
-        replace(effect, low=low, high=high, is_gain=low > 0)
+        replace(effect, low=low, high=high, is_gain=low > 0, difference=-1e-6)
         for effect, (low, high) in zip(found.effects, ends, strict=True)
     ]
     monkeypatch.setattr("analysis.report.answer_view.answer", lambda table: replace(found, effects=effects))
     view = answer_view(told)
     assert view is not None and [tile["kind"] for tile in view["tiles"]] == ["gain", "cost", "open"]
+    assert {tile["difference"].removesuffix(" dB").strip("0") for tile in view["tiles"]} == {
+        "."
+    }  # of no sign
+    assert view["tiles"][1]["interval"].startswith("\N{MINUS SIGN}0.2")
 
 
 def test_few_patients_are_said_to_be_too_few(tmp_path: Path) -> None:

@@ -440,6 +440,8 @@ def test_on_paper_charts_are_as_wide_as_the_sheet_and_light_and_trials_have_numb
         assert page.evaluate("document.documentElement.scrollWidth") <= 1440
         assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
         assert page.locator("#trials button[data-open]").first.is_visible()
+        adjusts = page.evaluate("getComputedStyle(document.querySelector('.outlines .key')).printColorAdjust")
+        assert adjusts == "exact"  # else the colours that its words name are left out
         page.emulate_media(media="screen")
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert page.evaluate("document.querySelector('.plot .main-svg').clientWidth") == wide
