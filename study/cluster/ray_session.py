@@ -41,7 +41,6 @@ _LOCAL_ENVIRONMENT = {
     "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
 }
 _SECONDS_TO_START = 180.0
-_LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
@@ -50,8 +49,7 @@ def ray_session(
 ) -> Iterator[None]:
     """Run a block with Ray connected; a session that is already open is used as it is.
 
-    On this machine Ray and its dashboard listen on loopback only, and its files are private to the user. The dashboard
-    stays on: without it, trials that a scheduler stops leak their placement groups and a sweep hangs.
+    On this machine Ray listens on loopback only, without a dashboard, and its files are private to the user.
 
     Args:
         address: of a running cluster (``auto`` or ``host:port``); ``None`` starts Ray here.
@@ -102,8 +100,7 @@ def _start(num_cpus: int | None) -> None:
             ray.init(
                 address="local",  # without it, Ray joins any cluster that it finds on this machine
                 num_cpus=num_cpus,
-                include_dashboard=True,
-                dashboard_host=_LOOPBACK,
+                include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _temp_dir=str(session_folder()),

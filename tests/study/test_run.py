@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import ray
 from lookup_trainable import (
     die_once,
     fill_disk,
@@ -116,6 +117,12 @@ def test_ray_ends_with_the_table_that_plain_python_does(tmp_path: Path) -> None:
     assert sum(isinstance(event, TrialFinished) for event in events) == 8
     reported = [event for event in events if isinstance(event, EpochReported)]
     assert reported[0].row == row_at(summary.trials[0].values, 1)  # nothing of Tune's own
+    # Older Rays kept what stopped trials had reserved, unless their dashboard ran.
+    assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
+        time.sleep(0.2)  # told to the driver some moments after
+    assert ray.available_resources()["CPU"] == 2
 
 
 def test_two_workers_run_every_trial_once(tmp_path: Path) -> None:
