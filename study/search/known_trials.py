@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from study.search.duplicates import Twins
 from study.search.storage.following import FollowedTrials
+from study.search.storage.queue import begun
 from study.search.storage.records import ERRORS, VALUES, is_replaced, read_records
 from study.search.trial_state import TrialState
 from study.trials import epoch_log
@@ -74,7 +75,7 @@ class KnownTrials:
         rows = epoch_log.read(self._folder.trial(trial.number))
         decided = rows[:-1] if reports_wait else []
         return TrialState(
-            optuna.Trial(self._study, trial._trial_id),
+            begun(self._study, trial),
             values=trial.user_attrs.get(VALUES, {}),
             errors=trial.user_attrs.get(ERRORS, 0),
             logged=len(rows),

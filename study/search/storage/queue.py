@@ -52,7 +52,12 @@ def begin_queued(study: optuna.Study) -> optuna.Trial | None:
         return None
     first = min(waiting, key=lambda trial: (-trial.user_attrs.get(PRIORITY, 0), trial.number))
     study._storage.set_trial_state_values(first._trial_id, state=TrialState.RUNNING)
-    return optuna.Trial(study, first._trial_id)
+    return begun(study, first)
+
+
+def begun(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """A trial that was begun, to tell the study of; Optuna has no public way to it from its record."""
+    return optuna.Trial(study, trial._trial_id)
 
 
 def enqueue_matching(
