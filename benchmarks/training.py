@@ -73,6 +73,7 @@ class Setting:
                 "precision": options.precision,
                 "channels_last": options.channels_last,
                 "compile": options.compile,
+                "cuda_graphs": options.cuda_graphs,
             }
         )
         self.batch = _batch(options.batch, side)
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cuda-graphs", action="store_true", help="with --compile, on a GPU")
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
     is_gpu = options.device.startswith("cuda")

@@ -37,10 +37,11 @@ class Computing:
     precision: Literal["fp32", "bf16"]
     channels_last: bool
     compile: bool
+    cuda_graphs: bool
 
     @classmethod
     def of(cls, config: TrialConfig) -> Computing:
-        return cls(config.precision, config.channels_last, config.compile)
+        return cls(config.precision, config.channels_last, config.compile, config.cuda_graphs)
 
     def lay_out(self, module: nn.Module) -> None:
         """Bring a module's weights into the layout, in place."""
@@ -49,7 +50,13 @@ class Computing:
 
     def call(self, module: nn.Module) -> Call:
         """The module as a training step calls it; its answers are float32."""
-        return self.in_precision(torch.compile(module) if self.compile else module)
+        mode = "reduce-overhead" if self.cuda_graphs else None  # PyTorch's name for CUDA graphs
+        return self.in_precision(torch.compile(module, mode=mode) if self.compile else module)
+
+    def begin_step(self) -> None:
+        """Tell CUDA graphs that nothing of the step before is needed: they write to the same memory again."""
+        if self.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def judge(self, network: TaskNetwork) -> Judge:
         """A frozen network as training steps are judged by it."""

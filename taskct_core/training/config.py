@@ -85,6 +85,8 @@ class TrialConfig(StrictModel):
     """Memory layout of the networks' weights and activations."""
     compile: bool = False
     """Whether training steps call the networks compiled, by `torch.compile`."""
+    cuda_graphs: bool = False
+    """Whether a GPU replays compiled networks as CUDA graphs, one launch each, which small networks wait for most."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -122,7 +124,7 @@ class TrialConfig(StrictModel):
         return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
-_LATER_SETTINGS = ("judges", "precision", "channels_last", "compile")
+_LATER_SETTINGS = ("judges", "precision", "channels_last", "compile", "cuda_graphs")
 _FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.startswith("front_"))
 
 
@@ -149,6 +151,8 @@ def _check_front(config: TrialConfig) -> None:
 
 
 def _check_compile(config: TrialConfig) -> None:
+    if config.cuda_graphs and not config.compile:
+        raise ValueError("cuda_graphs must be false without compile, whose networks they replay")
     if config.compile and config.mode == "front" and config.front_way != "interpolated":
         raise ValueError(
             f"compile must be false with front_way {config.front_way}, whose weights change with the alpha of each "

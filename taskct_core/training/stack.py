@@ -47,6 +47,7 @@ ALIKE_IN_A_STACK = (
     "precision",
     "channels_last",
     "compile",
+    "cuda_graphs",
 )
 
 
@@ -68,6 +69,7 @@ class StackedTraining(Training):
 
     def begin_step(self) -> None:
         self.steps += 1
+        self.computing.begin_step()
         self._set_learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
 

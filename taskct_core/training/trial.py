@@ -141,6 +141,7 @@ class Training(TrialNetworks):
 
     def _step(self, batch: Batch, judged: Judged, phase: Phase, mixer: Mixer, step: int) -> Measured:
         self.steps += 1
+        self.computing.begin_step()
         self._set_learning_rate()
         self.optimiser.zero_grad(set_to_none=True)
         if phase.reconstructor_learns:

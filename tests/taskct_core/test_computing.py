@@ -22,7 +22,12 @@ from taskct_core.training.trial import Training, build_training
 
 Batch = dict[str, Any]
 QUICK = {"architecture": "dncnn", "architecture_parameters": {"width": 4, "depth": 3}, "epochs": 4}
-DEFAULTS: dict[str, Any] = {"precision": "fp32", "channels_last": False, "compile": False}
+DEFAULTS: dict[str, Any] = {
+    "precision": "fp32",
+    "channels_last": False,
+    "compile": False,
+    "cuda_graphs": False,
+}
 
 # PyTorch's own compiler asks for the gradient of an intermediate image where it splits a network in parts.
 _TOLD_BY_TORCH = pytest.mark.filterwarnings(
@@ -140,14 +145,21 @@ def test_networks_whose_weights_change_with_each_batch_are_not_compiled(way: str
         TrialConfig.parse(values)
 
 
+def test_graphs_are_of_compiled_networks() -> None:
+    with pytest.raises(ConfigError, match="cuda_graphs must be false without compile"):
+        TrialConfig.parse({"cuda_graphs": True})
+
+
 @_TOLD_BY_TORCH
 @pytest.mark.slow
-def test_a_compiled_training_gives_the_same_numbers(batches: list[Batch]) -> None:
+@pytest.mark.parametrize("cuda_graphs", [False, True])  # a CPU compiles for them, too, and has none
+def test_a_compiled_training_gives_the_same_numbers(batches: list[Batch], cuda_graphs: bool) -> None:
     """Of networks with few layers: the compiler takes most of the time, for each of their kernels."""
     parameters = {"width": 4, "depth": 3}
     task_config = TaskNetworkConfig(architecture="dynunet", architecture_parameters=parameters)
     task_network = build_task_network(task_config).freeze()
-    plain, compiled = (training_of(task_network, compile=value) for value in (False, True))
+    plain = training_of(task_network)
+    compiled = training_of(task_network, compile=True, cuda_graphs=cuda_graphs)
     for _ in range(2):
         assert compiled.train_epoch(batches) == pytest.approx(plain.train_epoch(batches), rel=1e-3)
     assert set(compiled.state_dict()["reconstructor"]) == set(plain.state_dict()["reconstructor"])
