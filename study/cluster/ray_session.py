@@ -35,6 +35,8 @@ _TIMEOUTS = (
 _LOCAL_ENVIRONMENT = {
     # Despite its name, 0 is what makes a local Ray listen on loopback only, on Linux too.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Ray's default of 15 lets trials stand still for minutes beside any other program; `nice taskct run` still yields.
+    "RAY_worker_niceness": "0",
     # One process less to start for every trial; this machine is not preempted.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # A trial is several processes, most of them waiting: with few CPUs Ray would warn the user of their number.

@@ -125,6 +125,10 @@ def test_ray_ends_with_the_table_that_plain_python_does(tmp_path: Path) -> None:
     assert ray.available_resources()["CPU"] == 2
 
 
+def test_trials_have_the_priority_of_the_command_that_runs_them() -> None:
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
+
+
 def test_two_workers_run_every_trial_once(tmp_path: Path) -> None:
     summary, events = run(tmp_path, workers=2, trials=8)
     assert [record.status for record in summary.trials] == [COMPLETE] * 8
