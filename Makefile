@@ -18,7 +18,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist l
 quickstart: $(READY)
 	$(BIN)/taskct quickstart
 
-# Everything that needs no real kills, clusters, hosts or browsers.
+# What needs no Ray, real kills, hosts or browsers, and takes seconds.
 test: $(TEST_READY)
 	$(PYTEST) -m "not slow" $(ARGS)
 

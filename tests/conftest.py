@@ -60,10 +60,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test` leaves out: browsers, real CT, and whatever starts a Ray of its own to kill or to join."""
+    """Mark what `make test` leaves out: whatever starts Ray, browsers, and real CT."""
     for item in items:
-        own_ray = item.get_closest_marker("ray") and "local_ray" not in getattr(item, "fixturenames", ())
-        if own_ray or any(item.get_closest_marker(name) for name in ("browser", "real_ct")):
+        if any(item.get_closest_marker(name) for name in ("ray", "browser", "real_ct")):
             item.add_marker("slow")
 
 

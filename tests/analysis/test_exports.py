@@ -202,6 +202,7 @@ def test_a_comparison_across_doses_has_facets_and_a_dose_chart(tmp_path):
     assert "dose-512" in page and "not</strong> share" in page and "against dose" in page
 
 
+@pytest.mark.slow
 def test_watching_rewrites_the_report_until_the_study_ends(tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -41,6 +43,7 @@ print("alternating" in page, "alternating" in str(analysis.methods_table(analysi
 """
 
 
+@pytest.mark.slow
 def test_a_mode_added_to_the_table_reaches_search_and_report(tmp_path: Path) -> None:
     """In a process of its own: figures take their markers from the table when they are imported."""
     program = PROGRAM.format(

@@ -28,6 +28,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> list[Target]:
     return make_targets(tmp_path_factory.mktemp("targets"))
 
 
+@pytest.mark.slow
 def test_mutated_files_end_in_an_error_or_are_read_right(targets: list[Target], tmp_path: Path) -> None:
     faults = [
         fault

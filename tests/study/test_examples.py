@@ -100,6 +100,7 @@ def test_a_callback_is_told_of_what_happens(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "trial 3: COMPLETE\n"
 
 
+@pytest.mark.slow
 def test_the_callback_s_file_runs_a_study(
     local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_nobody_else_reaches_a_local_ray_or_its_files() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_what_runs_before_a_session_does_not_import_ray() -> None:
     """Ray reads its environment when it is imported."""
     script = """

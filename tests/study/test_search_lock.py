@@ -218,6 +218,7 @@ def test_the_heartbeat_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert read_driver(tmp_path) != first
 
 
+@pytest.mark.slow
 def test_of_drivers_that_race_for_a_stale_lock_one_wins(tmp_path: Path) -> None:
     with study_lock(tmp_path):
         content = (tmp_path / Folder.lock).read_text()

@@ -78,6 +78,7 @@ def choice(*values: Any) -> dict[str, Any]:
     return {"kind": "choice", "values": list(values)}
 
 
+@pytest.mark.slow
 def test_trials_of_a_stack_leave_what_each_leaves_alone(
     base: TrialConfig, inputs: TrialInputs, tmp_path: Path
 ) -> None:

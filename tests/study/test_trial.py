@@ -80,6 +80,7 @@ def test_a_trial_improves_on_fbp_and_leaves_its_record(small, inputs: TrialInput
     assert final[0][schema.PRIMARY_PSNR] == epoch_log.kept_row(rows)[schema.PRIMARY_PSNR]
 
 
+@pytest.mark.slow
 def test_the_epoch_that_validation_prefers_is_what_a_trial_leaves(
     small, inputs: TrialInputs, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_an_interrupted_trial_ends_as_an_uninterrupted_one(
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_with_the_fresh_samples_that_it_would_have_had(
     small, inputs: TrialInputs, tmp_path: Path
 ) -> None:
