@@ -47,14 +47,16 @@ def final_scores(
     audit: TaskNetwork | None,
 ) -> tuple[list[EpochRow], list[SliceRow]]:
     """The finished trial's rows on a split, its own first, and those of the split's slices."""
-
-    def score() -> list[SliceRow]:
-        return slice_rows(training, inputs, split, worker, audit=audit)
-
+    score = partial(slice_rows, training, inputs, split, worker)
     if isinstance(training, FrontTraining):
         origin = _fbp_scores(training, inputs, split, worker)
-        return final_rows(training, split, score, partial(_scores, inputs), origin)
-    rows = training.kept.rows if split == "validation" and audit is None else score()
+        found, rows = final_rows(training, split, score, partial(_scores, inputs), origin)
+        if audit is not None:  # it judges the network of the trial's own alpha
+            training.show_alpha(training.config.alpha)
+            rows = score(audit=audit)
+            found[0] = epoch_row(found[0], _scores(inputs, rows))
+        return found, rows
+    rows = training.kept.rows if split == "validation" and audit is None else score(audit=audit)
     scores = _scores(inputs, rows) | _single_hypervolume(training, inputs, split, worker, rows)
     return [epoch_row(scores)], rows
 
@@ -85,11 +87,7 @@ def slice_rows(
 ) -> list[SliceRow]:
     """Rows of all slices of a split, from all workers; ``more``: see ``Feed``, ``audit``: see ``Training.evaluate``."""
     batches = inputs.feeds[split].ordered(inputs.evaluation_batch_size, share=worker.share, more=more)
-    if isinstance(training, FrontTraining):  # whose points the frozen network judges alone
-        scored = training.evaluate(batches)
-    else:
-        scored = training.evaluate(batches, audit)
-    rows = [row for part in worker.gather(scored) for row in part]
+    rows = [row for part in worker.gather(training.evaluate(batches, audit)) for row in part]
     return sorted(rows, key=lambda row: (row[schema.PATIENT], row[schema.SLICE_INDEX]))
 
 

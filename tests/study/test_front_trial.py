@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -51,8 +52,9 @@ def config_of(small: Any, **changes: Any) -> TrialConfig:
 
 @pytest.fixture(scope="module")
 def study(small: Any, inputs: TrialInputs, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """Trial 0 a front, trial 1 of one alpha, as a study of both leaves them."""
+    """Trial 0 a front, trial 1 of one alpha, as a study of both leaves them; the second judge is the first once more."""
     folder = StudyFolder(tmp_path_factory.mktemp("study"))
+    inputs = replace(inputs, audit=str(small.workspace.task_network))
     run_trial(config_of(small), folder.trial(0), inputs, Worker(), lambda row: None, 0)
     plain = config_of(small, mode="task_adaptive", epochs=1)
     run_trial(plain, folder.trial(1), inputs, Worker(), lambda row: None, 1)
@@ -78,6 +80,18 @@ def test_each_alpha_is_a_row_beside_the_trials_own(study: StudyFolder) -> None:
     # Who reads one row a trial, epoch and split finds just these.
     assert not table.rows.duplicated([schema.TRIAL, schema.SPLIT, schema.EPOCH]).any()
     assert list(table.complete_scores("validation").index) == [0, 1]
+
+
+def test_a_second_judge_scores_the_network_of_the_trials_own_alpha(study: StudyFolder) -> None:
+    own, *points = [row for row in read_rows(study.trial(0).final) if row[schema.SPLIT] == "test"]
+    audited = schema.PRIMARY_DICE + schema.AUDIT_NETWORK_SUFFIX
+    assert own[audited] == own[schema.PRIMARY_DICE] and all(audited not in point for point in points)
+    assert points[1][schema.ALPHA] == 0.4 and points[1][schema.PRIMARY_DICE] == own[schema.PRIMARY_DICE]
+    slices = pd.read_parquet(study.trial(0).samples)
+    for name in ("liver_overlap_pixels", "tumour_predicted_pixels"):
+        pd.testing.assert_series_equal(
+            slices[name], slices[name + schema.AUDIT_NETWORK_SUFFIX], check_names=False
+        )
 
 
 def test_the_last_epoch_is_scored_by_the_whole_front(study: StudyFolder) -> None:

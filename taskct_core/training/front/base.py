@@ -105,9 +105,9 @@ class FrontTraining(ABC):
         """Images ``(B, 1, H, W)`` of a batch, by the network that is shown."""
         return self.training.reconstruct(batch)
 
-    def evaluate(self, batches: Iterable[Batch]) -> list[SliceRow]:
+    def evaluate(self, batches: Iterable[Batch], audit: TaskNetwork | None = None) -> list[SliceRow]:
         """Score every slice with the network that is shown; see ``Training.evaluate``."""
-        return self.training.evaluate(batches)
+        return self.training.evaluate(batches, audit)
 
     def settle(
         self,
