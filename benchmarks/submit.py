@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write the result here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ray_head({}) as head:
@@ -77,7 +77,7 @@ def main() -> None:
                 start = time.monotonic()
                 task()
                 seconds[name].append(time.monotonic() - start)
-                time.sleep(15 if name.endswith("accepted") else 0)  # until the job that was left has ended
+                time.sleep(10 if name.endswith("accepted") else 0)  # until the job that was left has ended
     result = {}
     for name, measured in seconds.items():
         result |= {f"{name}_s": statistics.median(measured), f"{name}_worst_s": max(measured)}
