@@ -85,15 +85,15 @@ def submit(
     A Slurm job starts Ray on its nodes, stops in order before its time limit, and submits itself again.
     Submitted again, the experiment continues where it stopped.
     """
-    from study.cli import stages
+    from study.cli import submitting
 
     settings = [*(overrides or []), *(["trust=true"] if trust else [])]
     if slurm:
-        stages.submit_to_slurm(config, settings, sbatch_options or [])
+        submitting.submit_to_slurm(config, settings, sbatch_options or [])
         return
     if sbatch_options:
         raise ConfigError("options after `--` are sbatch's", " ".join(sbatch_options), "Add --slurm.")
-    stages.submit_experiment(config, settings, address, working_dir, wait)
+    submitting.submit_experiment(config, settings, address, working_dir, wait)
 
 
 @app.command()

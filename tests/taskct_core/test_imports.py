@@ -20,6 +20,14 @@ def test_checking_every_name_of_an_experiment_imports_no_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_an_experiment_is_submitted_without_what_runs_one() -> None:
+    program = (
+        "import sys, study.cli.submitting; print([n for n in ('torch', 'ray', 'pandas') if n in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_a_trials_process_loads_no_library_before_it_builds_what_needs_it() -> None:
     """Each of a study's processes imports these modules, and MONAI alone takes longer than all that they load."""
     program = (
