@@ -78,8 +78,8 @@ def image_quality_curves(table: ResultsTable) -> pd.DataFrame:
 def ends_over_runs(of_method: pd.DataFrame, metric: str) -> tuple[float, float]:
     """The ends of a mean over a method's runs, NaN where the runs have none themselves.
 
-    None of these scores is below 0. All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
-    and added as MOVER has it (Zou & Donner 2008, Statistics in Medicine 27:1693-1702).
+    All runs see the same places, so the mean of their ends is what places leave open; what runs do is independent of it
+    and added as MOVER has it (Zou & Donner 2008, Statistics in Medicine 27:1693-1702). None of these scores is below 0.
     """
     columns = [metric, f"{metric}_low", f"{metric}_high"]
     if not set(columns) <= set(of_method):

@@ -86,7 +86,7 @@ class TrialConfig(StrictModel):
     compile: bool = False
     """Whether training steps call the networks compiled, by `torch.compile`."""
     cuda_graphs: bool = False
-    """Whether a GPU replays compiled networks as CUDA graphs, one launch each, which small networks wait for most."""
+    """Whether a GPU replays each compiled network as a CUDA graph, by one launch instead of one a kernel."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

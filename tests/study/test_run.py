@@ -118,11 +118,11 @@ def test_ray_ends_with_the_table_that_plain_python_does(tmp_path: Path) -> None:
     reported = [event for event in events if isinstance(event, EpochReported)]
     assert reported[0].row == row_at(summary.trials[0].values, 1)  # nothing of Tune's own
     # Older Rays kept what stopped trials had reserved, unless their dashboard ran.
-    assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
         time.sleep(0.2)  # told to the driver some moments after
     assert ray.available_resources()["CPU"] == 2
+    assert {group["state"] for group in ray.util.placement_group_table().values()} == {"REMOVED"}
 
 
 def test_trials_have_the_priority_of_the_command_that_runs_them() -> None:
