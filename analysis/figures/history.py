@@ -127,7 +127,8 @@ def compute_learning_curves(table: ResultsTable, metric: str) -> LearningCurveDa
             "text": trials.map(texts),
         }
     )
-    step = "epoch" if table.runs.empty else "run"
+    # While the first trial runs there is no whole one whose runs tell it.
+    step = "run" if table.study.repeats_trials or not table.runs.empty else "epoch"
     return LearningCurveData(metric, step, curves.reset_index(drop=True))
 
 

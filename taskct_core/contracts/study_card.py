@@ -65,6 +65,12 @@ class StudyCard(BaseModel):
         return None if planned is None else int(planned)
 
     @property
+    def repeats_trials(self) -> bool:
+        """Whether a trial is run on several folds or seeds, and reports after each run; False where not recorded."""
+        repeats = (self.config.get("study") or {}).get("repeats") or {}
+        return repeats.get("folds") is not None or (repeats.get("seeds") or 1) > 1
+
+    @property
     def photons_per_ray(self) -> float | None:
         """That the data were simulated with; None where not recorded as one number."""
         records = (self.dataset.get("dose"), self.dataset.get("simulation"), self.config.get("simulation"))

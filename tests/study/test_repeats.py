@@ -26,6 +26,7 @@ from taskct_core import schema
 from taskct_core.contracts.files import read_json
 from taskct_core.contracts.folders import StudyFolder, TrialFolder
 from taskct_core.contracts.rows import epoch_row, read_rows, write_rows
+from taskct_core.contracts.study_card import StudyCard
 from taskct_core.contracts.tables import read_frame
 from taskct_core.geometry import ParallelBeam
 from taskct_core.training.config import TrialConfig
@@ -117,6 +118,14 @@ def test_results_keep_every_run_and_the_analysis_keeps_them_apart(study: StudyFo
     assert (len(table.runs), table.seeds_of(0), table.folds) == (8, 2, 2)
     assert len(table.scores("test")) == 1
     assert compute_learning_curves(table, schema.PRIMARY_DICE).step == "run"
+    for repeats, step in (
+        ({"folds": "all"}, "run"),
+        ({"seeds": 2}, "run"),
+        ({"folds": None, "seeds": 1}, "epoch"),
+    ):
+        card = StudyCard(config={"study": {"repeats": repeats}})
+        running = replace(table, runs=table.runs[:0], study=card)
+        assert compute_learning_curves(running, schema.PRIMARY_DICE).step == step
     aligned = align(table, [0], "test")
     assert aligned.trials == [0, 0]
     assert set(aligned.patients) == {*small.card.patients["test"], *small.card.patients["validation"]}
