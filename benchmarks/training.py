@@ -7,8 +7,8 @@ The training of the platform (both losses, their gradient norms, clipping, the a
 process's memory) is timed beside a bare PyTorch loop that takes the same mixed loss through the same networks from a
 batch that lies on the device. On a CPU, processor time is timed, so that others on the machine do not count.
 
-``samples_per_s_128``, ``samples_per_s_362``: slices a second at that many pixels a side; ``samples_per_s``: at the larger.
-``of_bare_loop_...``: the share of the bare loop's speed that is left, ``of_bare_loop`` at the larger size.
+``samples_per_s_128``, ``samples_per_s_362``: slices a second at that many pixels a side; ``samples_per_s``: at the largest.
+``of_bare_loop_...``: the share of the bare loop's speed that is left, ``of_bare_loop`` at the largest size.
 ``of_roofline_...``: the share of the fastest convolution or matrix product of this run, in the same precision, that a
 step's convolutions and matrix products reach.
 ``profile_...``: shares of the device's time by kind of operation, by ``torch.profiler``.
@@ -237,6 +237,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="unet", help="one that takes the FBP alone (default unet)")
     parser.add_argument("--batch", type=int, help="slices a step (default 32, on a CPU 2)")
     parser.add_argument("--steps", type=int, help="timed at a time (default 50, on a CPU 2)")
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="pixels (default 128 362)")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts (default 3)")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--channels-last", action="store_true")
@@ -248,11 +249,11 @@ def main() -> None:
     options.batch = options.batch or (32 if is_gpu else 2)
     options.steps = options.steps or (50 if is_gpu else 2)
     torch.set_num_threads(1)
-    peak = peak_flops(Setting(options, SIDES[0]))
+    peak = peak_flops(Setting(options, min(options.sides)))
     result: dict[str, Any] = {"peak_gflops": peak / 1e9}
-    for side in SIDES:
+    for side in options.sides:
         result |= measure(options, side, peak)
-    largest = max(SIDES)
+    largest = max(options.sides)
     result |= {name: result[f"{name}_{largest}"] for name in ("samples_per_s", "of_bare_loop", "of_roofline")}
     for name, value in result.items():
         print(f"{name:>28}: {value:.3g}")

@@ -1,9 +1,12 @@
-"""What reconstructors and task networks share: weights read from a file, and sides padded for networks with strides."""
+"""What reconstructors and task networks share: weights read from a file, sides padded for networks with strides, and
+calls that are exact on a GPU, too."""
 
 from __future__ import annotations
 
 import argparse
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,21 @@ from taskct_core.errors import DataError, first_line
 
 # Where a checkpoint keeps its network, by Lightning's custom and by that of PyTorch's tutorials, ldct-benchmark and LION.
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict")
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Float32 as it is on a CPU, for what is scored and used; also as a decorator.
+
+    Unless told otherwise, cuDNN rounds the factors of float32 convolutions to 10 bits (TF32), which training can do with.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 class PadToMultiple(nn.Module):

@@ -13,10 +13,10 @@ from study.provenance import provenance
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write a benchmark's flat result with its circumstances as JSON."""
+    """Write a benchmark's flat result with its circumstances as JSON; its ``device`` is a CPU unless it says otherwise."""
     command = " ".join(["python", *sys.argv])
     hardware = f"{_processor()}, {os.cpu_count()} cores"
-    values = {**result, "command": command, "hardware": hardware, **provenance("cpu")}
+    values = {**result, "command": command, "hardware": hardware, **provenance(result.get("device", "cpu"))}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 

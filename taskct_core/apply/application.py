@@ -18,6 +18,7 @@ from taskct_core.apply.scan import Scan, open_scan, scan_of_images
 from taskct_core.contracts.files import check_file_writable
 from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.hounsfield import MU_MAX
+from taskct_core.networks import exact_convolutions
 from taskct_core.task_networks.network import TaskNetwork
 from taskct_core.volumes.finding import Finding
 from taskct_core.volumes.nifti import is_nifti_name
@@ -115,7 +116,7 @@ def _labels(
     for first in range(0, len(hu), SLICES_AT_A_TIME):
         part = slice(first, first + SLICES_AT_A_TIME)
         images = torch.from_numpy(grid.to_network(hu[part])[:, None]).to(network.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_convolutions():
             found = task_network.predict(network.normalised(images)).to(torch.uint8).cpu().numpy()
         labels[part] = grid.labels_to_input(found)
     return labels

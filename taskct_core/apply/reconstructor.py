@@ -17,6 +17,7 @@ from taskct_core.contracts.folders import ReconstructorFolder
 from taskct_core.errors import ConfigError, DataError, first_line
 from taskct_core.geometry import PRESETS, Geometry, geometry_from_dict
 from taskct_core.hounsfield import MU_MAX, hu_to_mu, mu_to_hu
+from taskct_core.networks import exact_convolutions
 from taskct_core.projection import RayTransform
 from taskct_core.reconstructors import RECONSTRUCTORS, build_reconstructor
 from taskct_core.registry import Trust
@@ -115,7 +116,7 @@ class Reconstructor(nn.Module):
         for first in range(0, len(sinograms), SLICES_AT_A_TIME):
             values = np.ascontiguousarray(sinograms[first : first + SLICES_AT_A_TIME, None], np.float32)
             tensors = {"sinogram": torch.from_numpy(values).to(self.device)}
-            with torch.inference_mode():
+            with torch.inference_mode(), exact_convolutions():
                 tensors["fbp"] = transform.fbp(
                     tensors["sinogram"], scan.fbp_filter, scan.fbp_frequency_scaling
                 )
@@ -137,7 +138,7 @@ class Reconstructor(nn.Module):
         return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
 
     def _on_own_pixels(self, hu: Hu) -> Hu:
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_convolutions():
             images = torch.from_numpy(hu[:, None]).to(self.device)
             made: Hu = self.to_hu(self(self.normalised(images)))[:, 0].cpu().numpy()
         return made

@@ -11,6 +11,7 @@ from taskct_core.contracts.rows import Batch, ImageColumn, SliceRow, batch_of, s
 from taskct_core.metrics.image import image_metrics
 from taskct_core.metrics.segmentation import segmentation_counts
 from taskct_core.metrics.tissue_errors import tissue_errors
+from taskct_core.networks import exact_convolutions
 from taskct_core.schema import (
     FULL_DOSE,
     LABELS,
@@ -27,6 +28,7 @@ LossesOfSlice = Callable[[Batch, torch.Tensor, Mapping[str, torch.Tensor]], dict
 
 
 @torch.no_grad()
+@exact_convolutions()
 def evaluate(
     batches: Iterable[Batch],
     reconstruct: Callable[[Batch], torch.Tensor],

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from taskct_core.phantom.grid import Array, Grid, Mask, TissueMap, smooth_field
+from taskct_core.phantom.grid import Array, Grid, Mask, TissueMap
 from taskct_core.phantom.tissues import Tissue, draw_enhancement, draw_mean_hu, texture_std_hu
 
 TEXTURE_LENGTH_MM = 1.6
@@ -39,4 +39,4 @@ def _texture(grid: Grid, spacing_mm: tuple[float, float, float], rng: np.random.
     """Correlated noise of unit variance: fine grain and a slow drift."""
     sigma = [TEXTURE_LENGTH_MM / s for s in spacing_mm]
     grain = gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), sigma, truncate=3)
-    return np.float32(0.85 / grain.std()) * grain + np.float32(0.5) * smooth_field(grid.axes, 12, rng)
+    return np.float32(0.85 / grain.std()) * grain + np.float32(0.5) * grid.smooth_field(12, rng)

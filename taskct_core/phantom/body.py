@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskct_core.phantom.grid import Array, Grid, TissueMap, smooth_field
+from taskct_core.phantom.grid import Array, Grid, TissueMap
 from taskct_core.phantom.tissues import Tissue
 
 SKIN_MM = 2.2
@@ -61,7 +61,7 @@ class Frame:
 def draw_body(tissue: TissueMap, grid: Grid, build: Build, rng: np.random.Generator) -> Frame:
     """Paint everything that is no abdominal organ into the tissue map and return what bounds the organs."""
     skin_depth, angle = _skin_depth(grid, build, rng)
-    lumpy = smooth_field(grid.axes, 45, rng)
+    lumpy = grid.smooth_field(45, rng)
     # Fat is thick at the flanks and back, thin over the sternum; the wall thins towards the midline.
     fat = build.fat * np.clip(1 + 0.25 * np.sin(angle) + 0.12 * lumpy, 0.5, 1.8)
     wall = build.wall * np.clip(1 - 0.08 * lumpy + 0.15 * np.cos(2 * angle), 0.6, 1.5)
@@ -90,7 +90,7 @@ def _skin_depth(grid: Grid, build: Build, rng: np.random.Generator) -> tuple[Arr
     reach_x = np.abs(x) / (build.half_width * waist)
     reach_y = np.abs(y + back_groove) / (build.half_depth * waist)
     norm = (reach_x**exponent + reach_y**exponent) ** (1 / exponent)
-    norm = np.maximum(norm + np.float32(0.012) * smooth_field(grid.axes, 90, rng), 0.05)
+    norm = np.maximum(norm + np.float32(0.012) * grid.smooth_field(90, rng), 0.05)
     radius = np.sqrt(x**2 + y**2)
     return radius * (1 / norm - 1), np.broadcast_to(np.arctan2(y, x), norm.shape)
 

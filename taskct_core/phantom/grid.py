@@ -29,10 +29,13 @@ class Grid:
     Attributes:
         axes: the three 1-D arrays of positions (z, y, x) in mm.
         warped: the three arrays of the volume's shape with the bent positions.
+        field_extent_mm: how far from the middle smooth fields are defined along each axis. The phantom's is the same at
+            every resolution, and so are its fields; what stays on one grid is drawn faster on an extent of its own.
     """
 
     axes: tuple[Array, Array, Array]
     warped: tuple[Array, Array, Array]
+    field_extent_mm: Point = (FIELD_EXTENT_MM, FIELD_EXTENT_MM, FIELD_EXTENT_MM)
 
     @classmethod
     def make(cls, axes: tuple[Array, Array, Array], rng: np.random.Generator) -> Grid:
@@ -58,7 +61,12 @@ class Grid:
     def part(self, box: Box) -> Grid:
         """Return the grid of the voxels in ``box``."""
         z, y, x = (axis[inside] for axis, inside in zip(self.axes, box, strict=True))
-        return Grid((z, y, x), (self.warped[0][box], self.warped[1][box], self.warped[2][box]))
+        warped = self.warped[0][box], self.warped[1][box], self.warped[2][box]
+        return Grid((z, y, x), warped, self.field_extent_mm)
+
+    def smooth_field(self, length_mm: float, rng: np.random.Generator) -> Array:
+        """Random field on these voxels; see the function of this name."""
+        return smooth_field(self.axes, length_mm, rng, self.field_extent_mm)
 
     def ellipsoid(self, centre: Point, radii: Point, box: Box | None = None) -> Array:
         """Signed distance (exact on the surface only) to an axis-parallel ellipsoid, in warped space."""
@@ -93,22 +101,32 @@ def smooth_cut(a: Array, b: Array, blend_mm: float) -> Array:
     return -smooth_union(-a, b, blend_mm)
 
 
-def smooth_field(axes: tuple[Array, Array, Array], length_mm: float, rng: np.random.Generator) -> Array:
+def smooth_field(
+    axes: tuple[Array, Array, Array],
+    length_mm: float,
+    rng: np.random.Generator,
+    extent_mm: Point = (FIELD_EXTENT_MM, FIELD_EXTENT_MM, FIELD_EXTENT_MM),
+) -> Array:
     """Random field of about unit variance that changes over ``length_mm``: a cubic B-spline of white noise.
 
-    The control points cover a fixed extent, so a patient keeps its anatomy at every resolution.
+    The control points cover ``extent_mm`` on either side of the middle, whatever the voxels: with the same extent a
+    patient keeps its anatomy at every resolution.
     """
-    num_controls = int(np.ceil(2 * FIELD_EXTENT_MM / length_mm)) + 4
-    field = rng.standard_normal((num_controls,) * 3, dtype=np.float32)
-    for axis in axes:  # each contraction appends its axis behind the ones still to come
-        field = np.tensordot(field, _spline_basis(axis, length_mm, num_controls), axes=(0, 1))
+    counts = [int(np.ceil(2 * extent / length_mm)) + 4 for extent in extent_mm]
+    field = rng.standard_normal(counts, dtype=np.float32)
+    for axis, extent, count in zip(axes, extent_mm, counts, strict=True):
+        # Each contraction appends its axis behind the ones still to come.
+        field = np.tensordot(field, _spline_basis((axis + extent) / length_mm + 1, count), axes=(0, 1))
     return field
 
 
-def _spline_basis(positions_mm: Array, length_mm: float, num_controls: int) -> Array:
-    """Uniform cubic B-spline basis, (position, control point), scaled to unit variance of white noise."""
-    t = (positions_mm + FIELD_EXTENT_MM) / length_mm + 1
-    distance = np.abs(t[:, None] - np.arange(num_controls))
+def _spline_basis(positions: Array, num_controls: int) -> Array:
+    """Uniform cubic B-spline basis, (position, control point), scaled to unit variance of white noise.
+
+    Args:
+        positions: in distances of control points, from the first.
+    """
+    distance = np.abs(positions[:, None] - np.arange(num_controls))
     near = 2 / 3 - distance**2 * (1 - distance / 2)
     far = np.maximum(2 - distance, 0) ** 3 / 6
     basis = np.where(distance < 1, near, far)

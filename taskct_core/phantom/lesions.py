@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskct_core.phantom.grid import Array, Grid, Mask, Point, TissueMap, smooth_field
+from taskct_core.phantom.grid import Array, Grid, Mask, Point, TissueMap
 from taskct_core.phantom.tissues import Tissue
 
 DIAMETER_MM = (5.0, 50.0)  # of the smallest and the largest
@@ -98,7 +98,7 @@ def draw_lesions(
     """Return the mask of the lesions (bool, clipped to the liver) and the HU they add to it."""
     mask = np.zeros(grid.shape, bool)
     added_hu = np.zeros(grid.shape, np.float32)
-    lobulation = smooth_field(grid.axes, 14, rng)
+    lobulation = grid.smooth_field(14, rng)
     in_liver = (tissue == Tissue.LIVER) | (tissue == Tissue.LIVER_VESSEL)
     for lesion in lesions:
         box = grid.box(lesion.centre, tuple(1.5 * r for r in lesion.radii))

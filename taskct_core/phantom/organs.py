@@ -12,7 +12,6 @@ from taskct_core.phantom.grid import (
     Point,
     TissueMap,
     smooth_cut,
-    smooth_field,
     smooth_union,
 )
 from taskct_core.phantom.tissues import Tissue
@@ -62,7 +61,7 @@ def _liver(grid: Grid, build: Build, rng: np.random.Generator) -> Array:
     cuts = ((pancreas_bed, 14.0), (bowel_bed, 14.0), (kidney_bed, 10.0), (spine, 10.0), (fissure, 3.0))
     for cut, blend_mm in cuts:
         liver = smooth_cut(liver, cut, blend_mm)
-    return liver + 1.2 * smooth_field(grid.axes, 22, rng)
+    return liver + 1.2 * grid.smooth_field(22, rng)
 
 
 def _kidney(grid: Grid, build: Build, side: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from taskct_core.losses import build_image_loss, build_task_loss
 from taskct_core.losses.mixing import Mixer
 from taskct_core.metrics.slices import evaluate
 from taskct_core.modes import MODES, Phase
+from taskct_core.networks import exact_convolutions
 from taskct_core.reconstructors import build_reconstructor, inputs_of
 from taskct_core.reconstructors.calling import reconstruct
 from taskct_core.schema import (
@@ -205,6 +206,7 @@ class Training(TrialNetworks):
         return reconstruct(reconstructor, inputs, batch, self.config.architecture)
 
     @torch.no_grad()
+    @exact_convolutions()
     def reconstruct(self, batch: Batch) -> torch.Tensor:
         """Images ``(B, 1, H, W)`` of a batch, by the scored weights, in eval mode, on the trial's device."""
         reconstructor = self._scored(RECONSTRUCTOR)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from taskct_core.phantom.grid import Array, Grid, smooth_field
+from taskct_core.phantom.grid import Array, Grid
 from taskct_core.phantom.lesions import draw_lesion_count, draw_lesions, place_lesions
 from taskct_core.phantom.tissues import Tissue
 from taskct_core.random_streams import random_stream
@@ -120,7 +120,7 @@ def insert_lesions(
     count = draw_lesion_count(rng) if count is None else count
     lesions = place_lesions(tissue, grid, count, rng, large_first=large_first)
     mask, added_hu = draw_lesions(tissue, grid, lesions, rng)
-    unevenness = smooth_field(grid.axes, UNEVEN_OVER_MM, rng) * np.float32(rng.uniform(*UNEVEN_BY_HU))
+    unevenness = grid.smooth_field(UNEVEN_OVER_MM, rng) * np.float32(rng.uniform(*UNEVEN_BY_HU))
     added_hu += np.where(mask, unevenness, np.float32(0))
     changed = _without_vessels(hu[box].astype(np.float32), liver, mask, spacing_mm) + added_hu
     limits = np.iinfo(np.int16) if hu.dtype == np.int16 else np.finfo(np.float32)
@@ -160,7 +160,7 @@ def _straight_grid(shape: tuple[int, ...], spacing_mm: tuple[float, float, float
     ]
     z, y, x = axes
     warped = np.meshgrid(z, y, x, indexing="ij", sparse=False)
-    return Grid((z, y, x), (warped[0], warped[1], warped[2]))
+    return Grid((z, y, x), (warped[0], warped[1], warped[2]), (float(z[-1]), float(y[-1]), float(x[-1])))
 
 
 def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:

@@ -258,9 +258,10 @@ def test_union_and_cut_follow_the_sharp_ones_away_from_the_seam() -> None:
     assert np.array_equal(smooth_cut(a, b, 10)[apart], np.maximum(a, -b)[apart])
 
 
-def test_a_smooth_field_has_unit_variance_and_its_length() -> None:
+@pytest.mark.parametrize("extent_mm", [250.0, 300.0])
+def test_a_smooth_field_has_unit_variance_and_its_length(extent_mm: float) -> None:
     axis = np.linspace(-250, 250, 101, dtype=np.float32)  # 5 mm
-    field = smooth_field((axis, axis, axis), 25, np.random.default_rng(0))
+    field = smooth_field((axis, axis, axis), 25, np.random.default_rng(0), (extent_mm,) * 3)
     assert field.shape == (101, 101, 101)
     assert field.mean() == pytest.approx(0, abs=0.05) and field.std() == pytest.approx(1, abs=0.05)
 
@@ -268,3 +269,14 @@ def test_a_smooth_field_has_unit_variance_and_its_length() -> None:
         return float(np.mean(field[:, :, steps:] * field[:, :, : 101 - steps]))
 
     assert correlation(1) > 0.9 and abs(correlation(24)) < 0.05
+
+
+def test_a_field_of_one_slice_draws_no_more_than_reaches_it() -> None:
+    """Lesions of fresh slices are uneven by such fields: a patient's whole extent took most of a draw's time."""
+    axis = np.linspace(-100, 100, 201, dtype=np.float32)
+    one = np.zeros(1, np.float32)
+    rng, reference = (np.random.default_rng(0) for _ in range(2))
+    fields = np.stack([smooth_field((one, axis, axis), 6, rng, (0.0, 100.0, 100.0)) for _ in range(20)])
+    assert fields.std() == pytest.approx(1, abs=0.05)
+    reference.standard_normal((20, 4, 38, 38), dtype=np.float32)
+    assert rng.bit_generator.state == reference.bit_generator.state
