@@ -13,6 +13,7 @@ from study.cluster.ray_session import ray_session, session_is_open
 from study.config import ExperimentConfig
 from study.data.simulation_plan import ChangedSource
 from study.experiment.experiment import Experiment
+from study.experiment.preflight import check_room_for_trials
 from study.experiment.pretrain import PretrainStage
 from study.experiment.search import SearchStage, is_repeated
 from study.experiment.simulate import PatientStep, SimulateStage
@@ -39,7 +40,10 @@ def run_all(config: ExperimentConfig) -> None:
     for stage in stages:  # what can be refused at once is refused before anything starts
         stage.check()
     # Finished stages need no Ray; the others share one session.
-    with nullcontext() if all(stage.is_done for stage in stages) else _session(experiment):
+    is_complete = all(stage.is_done for stage in stages)
+    with nullcontext() if is_complete else _session(experiment):
+        if not is_complete:
+            check_room_for_trials(config)
         _simulate(simulation)
         _pretrain(pretraining)
         _search(search)

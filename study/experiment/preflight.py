@@ -51,18 +51,35 @@ def check_before_study(
     Raises:
         ResourceError: naming every problem found.
     """
-    nodes = alive_nodes()
-    problems = []
-    if not experiment.execution.autoscaling:
-        problems += resource_problems(experiment, _cluster_resources())
-        problems += placement_problems(experiment, [node["Resources"] for node in nodes])
-    problems += shared_folder_problems(folder, nodes)
+    problems = cluster_problems(experiment)
+    problems += shared_folder_problems(folder, alive_nodes())
     problems += reference_problems(inputs)
     parameters, broken = 0, list[str]()
     if experiment.study.trainable is None:
         parameters, broken = _try_architectures(experiment, inputs, space)
     problems += broken
     problems += disk_problems(experiment.study, folder, parameters)
+    _refuse(problems)
+
+
+def check_room_for_trials(experiment: ExperimentConfig) -> None:
+    """Refuse what the cluster has no room for before hours are spent on what a study needs. Needs a running Ray session.
+
+    Raises:
+        ResourceError: naming every problem found.
+    """
+    _refuse(cluster_problems(experiment))
+
+
+def cluster_problems(experiment: ExperimentConfig) -> list[str]:
+    """What the cluster's nodes lack to run as many trials at a time as the study asks for, unless more will come."""
+    if experiment.execution.autoscaling:
+        return []
+    nodes = [node["Resources"] for node in alive_nodes()]
+    return resource_problems(experiment, _cluster_resources()) + placement_problems(experiment, nodes)
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise ResourceError(
             "a study starts only if its trials can run",

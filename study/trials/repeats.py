@@ -14,7 +14,8 @@ killed trial goes on with the run that it was in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,48 +104,56 @@ def repeat_trial(
         )
     write_trial_config(folder, config)
     logged = {row[schema.EPOCH]: row for row in epoch_log.read(folder)}
-    final: list[EpochRow] = []
-    samples: list[SliceRow] = []
-    curves: list[dict[str, object]] = []
+    so_far = _Runs()
     for count, (fold, number) in enumerate(repeats.runs, start=1):
         seed = config.seed + number
         run, inputs = folder.run(run_name(fold, seed)), repeats.folds[fold]
         if not run.final.is_file():
             run_one(config.model_copy(update={"seed": seed}), run, inputs)
-        where = {schema.TRIAL: trial, schema.FOLD: fold, schema.SEED: seed}
-        final += [epoch_row(row, where, {schema.RUN: run.path.name}) for row in read_rows(run.final)]
-        slices = read_table(run.samples).to_pandas().to_dict("records")
-        samples += [slice_row(row, where) for row in slices]
-        if run.image_quality.is_file():
-            curves += [row | where for row in read_table(run.image_quality).to_pandas().to_dict("records")]
-        row = logged.get(count) or _row_of_runs(
-            "validation", count, config, final, samples, inputs.objectives
-        )
+        so_far.add(run, {schema.TRIAL: trial, schema.FOLD: fold, schema.SEED: seed})
+        row = logged.get(count) or _row_of_runs("validation", count, config, so_far, inputs.objectives)
         if count not in logged:
             epoch_log.append(folder, row)
         report(row)
     whole = [
-        _row_of_runs(split, len(repeats.runs), config, final, samples, repeats.shared.objectives)
+        _row_of_runs(split, len(repeats.runs), config, so_far, repeats.shared.objectives)
         for split in schema.SCORED_SPLITS
-        if any(row["split"] == split for row in samples)
+        if any(row["split"] == split for row in so_far.samples)
     ]
-    save_samples(folder.samples, samples)
-    if curves:
-        save_samples(folder.image_quality, curves)
+    save_samples(folder.samples, so_far.samples)
+    if so_far.curves:
+        save_samples(folder.image_quality, so_far.curves)
     join_panels([folder.run(run_name(fold, config.seed)).panel for fold in repeats.folds], folder.panel)
-    write_rows(folder.final, [*whole, *final])
+    write_rows(folder.final, [*whole, *so_far.final])
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """What the runs of a trial have left so far: final rows, a row a slice, and curves of image quality."""
+
+    final: list[EpochRow] = field(default_factory=list)
+    samples: list[SliceRow] = field(default_factory=list)
+    curves: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, run: TrialFolder, where: Mapping[str, Any]) -> None:
+        """Read one more run's, with columns that tell which it was."""
+        final = read_rows(run.final)
+        self.final.extend(epoch_row(row, where, {schema.RUN: run.path.name}) for row in final)
+        self.samples.extend(slice_row(row, where) for row in _records(run.samples))
+        if run.image_quality.is_file():
+            self.curves.extend({**row, **where} for row in _records(run.image_quality))
+
+
+def _records(table: Path) -> list[dict[str, Any]]:
+    rows = read_table(table).to_pandas().to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _row_of_runs(
-    split: str,
-    count: int,
-    config: TrialConfig,
-    runs: Sequence[EpochRow],
-    samples: Sequence[SliceRow],
-    objectives: Sequence[str],
+    split: str, count: int, config: TrialConfig, so_far: _Runs, objectives: Sequence[str]
 ) -> EpochRow:
     """The row of a trial after some of its runs."""
-    of_split = [row for row in runs if row[schema.SPLIT] == split]
+    of_split = [row for row in so_far.final if row[schema.SPLIT] == split]
     shared = {name: value for name, value in of_split[-1].items() if not _is_of_one_run(name)}
     own = {
         schema.SEED: config.seed,
@@ -153,7 +162,7 @@ def _row_of_runs(
         schema.SECONDS: float(sum(row[schema.SECONDS] for row in of_split)),
         schema.CONFIG_HASH: config_hash(config.settings()),
     }
-    scores = means_over_patients([row for row in samples if row["split"] == split], objectives)
+    scores = means_over_patients([row for row in so_far.samples if row["split"] == split], objectives)
     scores |= means_over_runs(of_split, schema.IMAGE_QUALITY_METRICS)
     return epoch_row(shared, own, scores, provenance(str(of_split[-1].get(schema.DEVICE, "cpu"))))
 

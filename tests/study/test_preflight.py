@@ -11,7 +11,13 @@ from torch import nn
 
 from study.config import ExperimentConfig
 from study.experiment import preflight
-from study.experiment.preflight import check_before_study, check_space, disk_problems, resource_problems
+from study.experiment.preflight import (
+    check_before_study,
+    check_room_for_trials,
+    check_space,
+    disk_problems,
+    resource_problems,
+)
 from study.trials.inputs import TrialInputs
 from taskct_core.errors import ResourceError
 from taskct_core.geometry import ParallelBeam
@@ -76,8 +82,11 @@ def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ResourceError) as caught:
         check_before_study(experiment, tmp_path, inputs, check_space(experiment))
     message = str(caught.value)
+    with pytest.raises(ResourceError, match=r"4 trials at a time need 4 CPU.*1 CPU on one node"):
+        check_room_for_trials(experiment)
     growing = _experiment(small, execution={"autoscaling": True}, study={"max_concurrent_trials": 4})
     check_before_study(growing, tmp_path, inputs, check_space(growing))  # the nodes are still to come
+    check_room_for_trials(growing)
     assert "4 trials at a time need 4 CPU" in message
     assert "test_preflight:Broken" in message
     assert "1 CPU on one node" in message
