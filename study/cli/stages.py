@@ -174,8 +174,11 @@ def _search(stage: SearchStage) -> None:
         )
     if summary.interrupted:  # Ray Tune ends in order after Ctrl-C; nothing may follow
         raise KeyboardInterrupt
-    states = [trial.status for trial in summary.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    console.print(f"Study: {stage.folder}  ({counts}; {summary.seconds:.0f} s)")
+    states = [trial.status for trial in summary.trials if trial.duplicate_of is None]
+    counts = [f"{states.count(state)} {state}" for state in sorted(set(states))]
+    duplicates = len(summary.trials) - len(states)
+    if duplicates:
+        counts.append(f"{duplicates} duplicates not run")
+    console.print(f"Study: {stage.folder}  ({', '.join(counts)}; {summary.seconds:.0f} s)")
     if summary.ended_by is not None:
         console.print(f"The study has ended early: {summary.ended_by}. A larger one continues it.")

@@ -79,7 +79,8 @@ class StudyStatus:
     driver: Driver | None  # the last that has not left properly; None if none
     directions: dict[str, str]  # objective -> maximize or minimize
     trials: int  # that the study shall have
-    counts: dict[str, int]  # trials by status
+    counts: dict[str, int]  # trials by status, duplicates left out
+    duplicates: int  # proposals that repeated a trial, and gave way to another
     running: list[RunningTrial]
     front: list[TrialRecord]
     hypervolume_share: float | None  # of the box between the worst and best values seen; None if undefined
@@ -99,13 +100,17 @@ class _Ended:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.replaced = 0  # that do not count towards the study's number of trials
+        self.duplicates = 0
+        self.replaced = 0  # others that do not count towards the study's number of trials
         self.failures: dict[int, TrialRecord] = {}
         self.spent = Spent()  # by them
         self.seconds: list[float] = []  # that they took, sorted
         self.box: Box | None = None  # the worst and best values seen
 
     def add(self, record: TrialRecord, trial: FrozenTrial, epochs_per_report: int | None) -> None:
+        if record.duplicate_of is not None:
+            self.duplicates += 1
+            return
         self.counts[record.status] += 1
         self.spent.count(record, record.last_epoch, epochs_per_report)
         self.replaced += is_replaced(record)
@@ -138,7 +143,7 @@ class StatusReader:
         driver = read_driver(self._folder)
         control = read_control(self._folder)
         replaced = ended.replaced + sum(map(is_replaced, still_open))
-        total = max(len(self._records.trials), plan.get("trials", 0) + replaced)
+        total = max(len(self._records.trials) - ended.duplicates, plan.get("trials", 0) + replaced)
         finished = ended.counts.total()
         alive = driver is not None and driver.is_alive
         references = _read_references(StudyFolder(self._folder))
@@ -157,6 +162,7 @@ class StatusReader:
             directions=directions,
             trials=total,
             counts=dict(sorted((ended.counts + Counter(record.status for record in still_open)).items())),
+            duplicates=ended.duplicates,
             running=running,
             front=front,
             hypervolume_share=_hypervolume_share(front, directions, ended.box),

@@ -73,6 +73,8 @@ def _head(status: StudyStatus) -> Text:
     text.append(f"{ended} of {status.trials} trials ended")
     for state, count in status.counts.items():
         text.append(f"  {count} {state}", style=_STYLES.get(state, ""))
+    if status.duplicates:
+        text.append(f"  {status.duplicates} duplicates not run", style="dim")
     if status.front:
         text.append(f"  front: {len(status.front)} trials")
     if status.hypervolume_share is not None:

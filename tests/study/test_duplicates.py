@@ -35,7 +35,8 @@ def test_every_value_of_a_small_space_is_tried_once(tmp_path: Path) -> None:
         assert f"trial {record.duplicate_of}" in str(record.reason)
     assert planned_count(records) == 4
     status = study_status(tmp_path)
-    assert (status.state, status.trials) == ("finished", len(records))
+    assert (status.state, status.trials, status.counts) == ("finished", 4, {COMPLETE: 4})
+    assert status.duplicates == len(duplicates)
 
 
 def test_a_space_without_anything_new_is_run_again(tmp_path: Path) -> None:
