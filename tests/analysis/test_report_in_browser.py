@@ -411,6 +411,7 @@ def test_a_chart_s_table_has_its_points_with_the_values_and_not_the_positions(pa
     chart = page.locator("#alpha_psnr_lodopab")
     chart.scroll_into_view_if_needed()
     chart.locator(".chart-table summary").click()
+    chart.locator(".chart-table tbody tr").first.wait_for()  # filled once it is open
     rows = chart.locator(".chart-table tbody tr").all_text_contents()
     alphas = page.evaluate(
         "STORE.trials.filter((n) => TRIALS[n].isComplete).map((n) => TRIALS[n].value('config_alpha'))"
