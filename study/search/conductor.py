@@ -177,9 +177,10 @@ class Conductor:
 
     def overdue(self) -> list[int]:
         """Trials whose attempt has taken longer than it may; each is told once, and is to be stopped and completed."""
-        late = [number for number, state in self._begun.items() if self._is_overdue(state)]
+        now, limit = self._clock(), self.rules.trial_timeout
+        late = [number for number, state in self._begun.items() if state.is_overdue(now, limit)]
         for number in late:
-            reason = f"its time is up: not done after study.trial_timeout = {self.rules.trial_timeout:g} s"
+            reason = f"its time is up: not done after study.trial_timeout = {limit:g} s"
             self.fail(number, reason, is_fatal=True)
         return late
 
@@ -206,7 +207,7 @@ class Conductor:
         state.decided = row[EPOCH]
         self._ledger.reported(trial, state.values, is_new=row[EPOCH] > state.logged)
         reason = self._pruner.reason_to_stop(trial, row)
-        if row[EPOCH] == self._last_epoch(state):
+        if row[EPOCH] == self.rules.last_report(state.values):
             state.is_pausing = is_preempted
             return not is_preempted
         if reason is None:
@@ -261,8 +262,7 @@ class Conductor:
         # What happens to a trial that is being stopped is no further failure.
         failed = failed and state.pruned is None and not state.is_fatal and not state.is_pausing
         if failed and self.retries_left(trial) >= 0:
-            state.is_out = state.is_restarting = False
-            state.started = None
+            state.come_back()
             self._is_exhausted = False
             return
         self._check_lock()
@@ -277,12 +277,6 @@ class Conductor:
         # Where telling failed (a full disk), this is called again, so nothing is forgotten before it succeeded.
         del self._begun[trial]
         self._on_event(TrialFinished(trial, outcome.status, outcome.objectives, outcome.reason))
-
-    def _is_overdue(self, state: TrialState) -> bool:
-        limit = self.rules.trial_timeout
-        if limit is None or state.started is None or state.is_fatal or not state.is_out:
-            return False
-        return self._clock() - state.started >= limit
 
     def _waiting(self) -> list[TrialState]:
         """Begun trials that nobody runs and that are not paused, in the order of their numbers."""
@@ -310,8 +304,7 @@ class Conductor:
         if state.number in self._follower.control.paused:
             state.optuna.set_user_attr(PAUSED, True)
             self._on_event(TrialPaused(state.number))
-        state.is_out = state.is_pausing = state.is_restarting = False
-        state.started = None
+        state.come_back()
         self._is_exhausted = False
 
     def _affordable(self, trials: int) -> int:
@@ -320,16 +313,12 @@ class Conductor:
         left = self._ledger.trials_left
         return trials if left is None else min(trials, left)
 
-    def _last_epoch(self, state: TrialState) -> int | None:
-        last: int | None = self.rules.runs or state.values.get("epochs", self.rules.epochs)
-        return last
-
     def _begin(self, state: TrialState, is_adopted: bool) -> None:
         """Take note that a trial is handed out to be run."""
         state.is_out = True
         if state.optuna.user_attrs.get(PAUSED):
             state.optuna.set_user_attr(PAUSED, False)
-        if max(state.logged, state.decided) != self._last_epoch(state):
+        if max(state.logged, state.decided) != self.rules.last_report(state.values):
             self._ledger.promise(state.number, state.values)
         self._on_event(TrialStarted(state.number, state.values, is_adopted))
 
@@ -338,7 +327,7 @@ class Conductor:
         for state in [state for state in self._begun.values() if not state.is_out]:
             reason = self._ledger.used_up(state.values)
             rows = epoch_log.read(self.folder.trial(state.number)) if reason else []
-            is_trained = bool(rows) and rows[-1][EPOCH] == self._last_epoch(state)
+            is_trained = bool(rows) and rows[-1][EPOCH] == self.rules.last_report(state.values)
             if reason is None or is_trained:  # whose record may still be missing
                 continue
             self._begin(state, is_adopted=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,11 @@ class Rules:
     gpus: float = 0.0
     max_concurrent: int | None = None
 
+    def last_report(self, values: Mapping[str, Any]) -> int | None:
+        """The epoch, or run, that a trial of these values ends with; None where nobody knows."""
+        last: int | None = self.runs or values.get("epochs", self.epochs)
+        return last
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -76,3 +82,14 @@ class TrialState:
     @property
     def number(self) -> int:
         return self.optuna.number
+
+    def is_overdue(self, now: float, limit: float | None) -> bool:
+        """Whether the attempt that runs has taken as long as one may, and nobody has said so yet."""
+        if limit is None or self.started is None or self.is_fatal or not self.is_out:
+            return False
+        return now - self.started >= limit
+
+    def come_back(self) -> None:
+        """Take note that nobody runs it any longer, and that it is to be proposed again."""
+        self.is_out = self.is_pausing = self.is_restarting = False
+        self.started = None
