@@ -80,7 +80,7 @@ def _usual(repeats: int) -> dict[str, float]:
         large, usual = _studies(Path(temporary))
         rows = len(analysis.load(large).rows)
         _warm_up(Path(temporary) / "small")
-        tasks = [lambda: analyse(large), lambda: analysis.write_report(usual)]
+        tasks: list[Callable[[], object]] = [lambda: analyse(large), lambda: analysis.write_report(usual)]
         (analyse_s, analyse_cpu_s), (report_s, report_cpu_s) = _interleaved(tasks, repeats)
         megabytes = (usual / StudyFolder.report).stat().st_size / 1e6
     return {
@@ -192,7 +192,10 @@ def _interleaved(tasks: list[Callable[[], object]], repeats: int) -> list[tuple[
             wall, processor = time.perf_counter(), time.process_time()
             task()
             times.append((time.perf_counter() - wall, time.process_time() - processor))
-    return [tuple(map(statistics.median, zip(*times, strict=True))) for times in runs]  # type: ignore[misc]
+    return [
+        (statistics.median(wall for wall, _ in times), statistics.median(processor for _, processor in times))
+        for times in runs
+    ]
 
 
 if __name__ == "__main__":

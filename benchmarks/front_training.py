@@ -284,7 +284,7 @@ def stack(folder: Path, options: argparse.Namespace) -> dict[str, float]:
                 for *pair, figures in zip(alone, together, zip(expected, found, strict=True), strict=True)
             )
     ratios = {how: np.divide(seconds["alone"], seconds[how]) for how in hows}
-    default = "loop" if device.type == "cpu" else "vmap"
+    default: How = "loop" if device.type == "cpu" else "vmap"
     result = {"stack_speedup": float(np.median(ratios[default])), "stack_error": errors[default]}
     for how in hows:
         result |= {

@@ -103,7 +103,7 @@ class Meter:
             event.trial, 0
         ):  # a trial that starts again tells its epochs again
             self._epochs[event.trial] = event.row[EPOCH]
-            self._delays.append(time.time() - event.row[LOGGED_AT])
+            self._delays.append(time.time() - event.row[LOGGED_AT])  # type: ignore[literal-required]  # an own objective
         self._running.add(event.trial)
         self._most_running = max(self._most_running, len(self._running))
 

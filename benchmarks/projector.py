@@ -191,7 +191,8 @@ def chosen(scan: ParallelBeam, device: torch.device) -> dict[str, str]:
     """What carries out each operation: a kernel's name, ``portable`` or a projector's class."""
     projector = projector_for(scan, torch.float32, device)
     # A projector of two parts has their bound methods.
-    parts = {"forward": projector.project.__self__, "adjoint": projector.backproject.__self__}
+    methods = {"forward": projector.project, "adjoint": projector.backproject}
+    parts = {operation: getattr(method, "__self__", None) for operation, method in methods.items()}
     names = {
         operation: PORTABLE if isinstance(part, SymmetricProjector) else type(part).__name__
         for operation, part in parts.items()

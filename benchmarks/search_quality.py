@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -166,7 +166,7 @@ def main() -> None:
 
 def share_found(problem: Problem, sampler: optuna.samplers.BaseSampler, trials: int) -> float:
     """The hypervolume that a search finds, as a share of the true front's."""
-    ways = ["minimize"] * len(problem.corner)
+    ways: list[Literal["minimize", "maximize"]] = ["minimize"] * len(problem.corner)
     study = optuna.create_study(directions=ways, sampler=sampler)
     study.optimize(problem.evaluate, n_trials=trials)
     found = np.array([trial.values for trial in study.get_trials(deepcopy=False)])

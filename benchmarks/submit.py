@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,7 +79,7 @@ def main() -> None:
                 task()
                 seconds[name].append(time.monotonic() - start)
                 time.sleep(10 if name.endswith("accepted") else 0)  # until the job that was left has ended
-    result = {}
+    result: dict[str, Any] = {}
     for name, measured in seconds.items():
         result |= {f"{name}_s": statistics.median(measured), f"{name}_worst_s": max(measured)}
         print(f"{name:>14}: {result[f'{name}_s']:.2f} s (worst {result[f'{name}_worst_s']:.2f})")

@@ -47,7 +47,7 @@ from study.trials.trial import TrialRun
 from taskct_core import schema
 from taskct_core.contracts.files import open_folder, write_whole
 from taskct_core.contracts.folders import TrialFolder
-from taskct_core.contracts.rows import read_rows
+from taskct_core.contracts.rows import EpochRow, read_rows
 from taskct_core.metrics import summarise
 from taskct_core.metrics.slices import evaluate_images
 from taskct_core.modes import MODES
@@ -134,7 +134,7 @@ def train(experiment: Experiment, way: Way, folder: TrialFolder, first_phase: Pa
         row = run.end_epoch(
             {name: value for name, value in losses.items() if name != "samples"}, time.perf_counter() - start
         )
-        shown = {name: round(row[name], 3) for name in SHOWN if row.get(name) is not None}
+        shown = {name: round(value, 3) for name, value in _shown(row).items() if value is not None}
         print(folder.path.name, row[schema.EPOCH], shown, flush=True)
         if shares_first_phase and training.epoch == switch:
             write_whole(first_phase, lambda path: torch.save(training.state_dict(), path))
@@ -252,9 +252,9 @@ def references(experiment: Experiment) -> dict[str, Any]:
     return scores
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: EpochRow) -> dict[str, Any]:
     names = (schema.KEPT_EPOCH, *SHOWN, *(name + schema.AUDIT_NETWORK_SUFFIX for name in SHOWN))
-    return {name: row[name] for name in names if name in row}
+    return {name: value for name, value in row.items() if name in names}
 
 
 def main() -> None:

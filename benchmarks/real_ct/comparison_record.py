@@ -13,21 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 
+import numpy as np
 import pandas as pd
 from bench_record import write_result
+from numpy.typing import NDArray
 
 from analysis import load
 from analysis.contestants import contestant
 from analysis.method_draws import method_draws
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import align, can_resample
-from analysis.statistics import percentile_interval
 from taskct_core import schema
 
 DICE = ("dice_mean_patient_monai", "dice_liver_patient_monai", "dice_tumour_patient_monai")
@@ -48,14 +50,18 @@ def methods(table: ResultsTable) -> pd.DataFrame:
     base = next((place for place, one in enumerate(shown) if _mode(table, one.trials[0]) == BASE_MODE), None)
     frame = pd.DataFrame({"method": [one.label for one in shown]})
     for column in (name for name in COLUMNS if can_resample(samples, name)):
-        scores, draws = method_draws(samples, shown, column)
-        frame[column] = scores
-        frame[f"{column}_low"], frame[f"{column}_high"] = percentile_interval(draws)
+        draws = method_draws(samples, shown, column)
+        frame[column], frame[f"{column}_low"], frame[f"{column}_high"] = draws.interval()
         if base is not None:
-            gains = draws - draws[:, [base]]
-            frame[f"{column}_gain"] = scores - scores[base]
-            frame[f"{column}_gain_low"], frame[f"{column}_gain_high"] = percentile_interval(gains)
+            names = [f"{column}_gain{end}" for end in ("", "_low", "_high")]
+            gains = draws.interval(partial(_over, base))
+            frame = frame.assign(**dict(zip(names, gains, strict=True)))
     return frame
+
+
+def _over(base: int, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of ``(draw, method)`` scores, what each method has more than the base."""
+    return scores - scores[:, [base]]
 
 
 def gap_closed(table: ResultsTable, frame: pd.DataFrame, column: str) -> pd.Series:

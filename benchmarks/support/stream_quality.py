@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -46,7 +47,8 @@ def measure_stream(folder: Path, preset: str, samples: int, rounds: int) -> dict
 def _many_patients(card: DatasetCard, folder: Path, target: Path, samples: int) -> SplitShards:
     """The training samples of a dataset again and again, as other patients', in ``target``: so many samples."""
     tables = [read_shard(path) for path in card.shard_paths(folder, "train")]
-    entries, total = [], 0
+    entries: list[Any] = []
+    total = 0
     while total < samples:
         table = tables[len(entries) % len(tables)]
         patient = f"{len(entries):05d}"

@@ -7,7 +7,7 @@ and a half-trained network must not be taken for a finished one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def _refuse_other_network(folder: Path, config: TaskNetworkConfig, card: Dataset
 
 
 def _run_remotely(
-    experiment: ExperimentConfig, feeds: dict[str, Feed], folder: Path, card: DatasetCard
+    experiment: ExperimentConfig, feeds: Mapping[str, Feed], folder: Path, card: DatasetCard
 ) -> Iterator[dict[str, Any]]:
     import ray
 
@@ -131,7 +131,7 @@ def training_threads(pixels: int, cpus: int) -> int:
 
 def train_task_network(
     config: TaskNetworkConfig,
-    feeds: dict[str, Feed],
+    feeds: Mapping[str, Feed],
     folder: Path,
     *,
     data_hash: str,
@@ -155,7 +155,7 @@ def train_task_network(
 
 
 def _trained(
-    config: TaskNetworkConfig, feeds: dict[str, Feed], device: str
+    config: TaskNetworkConfig, feeds: Mapping[str, Feed], device: str
 ) -> Generator[dict[str, Any], None, Scored]:
     from taskct_core.metrics import summarise
     from taskct_core.task_networks.pretraining import Pretraining
@@ -173,7 +173,7 @@ def _trained(
 
 
 def _imported(
-    config: TaskNetworkConfig, feeds: dict[str, Feed], device: str
+    config: TaskNetworkConfig, feeds: Mapping[str, Feed], device: str
 ) -> Generator[dict[str, Any], None, Scored]:
     from taskct_core.metrics import summarise
     from taskct_core.metrics.slices import evaluate_images
@@ -185,5 +185,5 @@ def _imported(
     return network, scores
 
 
-def _validation(feeds: dict[str, Feed]) -> Iterator[Batch]:
+def _validation(feeds: Mapping[str, Feed]) -> Iterator[Batch]:
     return feeds["validation"].ordered(_EVALUATION_BATCH_SIZE, share=Share())
