@@ -29,10 +29,9 @@ from numpy.typing import NDArray
 
 sys.path.pop(0)  # this folder: its analysis.py is not the package
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-sys.path.append(str(Path(__file__).parent))
 
 from bench_record import write_result
-from multi_fidelity import (
+from learning_curves import (
     DIRECTIONS,
     OBJECTIVES,
     as_curves,

@@ -26,10 +26,9 @@ from numpy.typing import NDArray
 
 sys.path.pop(0)  # this folder: its analysis.py is not the package
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-sys.path.append(str(Path(__file__).parent))
 
 from bench_record import write_result
-from multi_fidelity import configurations, read_curves
+from learning_curves import configurations, read_curves
 
 from analysis.pareto import hypervolume, non_dominated
 from study.search.config import SamplerConfig
