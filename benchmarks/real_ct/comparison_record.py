@@ -39,6 +39,7 @@ COLUMNS = (
     *DICE,
     *(name + schema.AUDIT_NETWORK_SUFFIX for name in DICE),
 )
+Scores = NDArray[np.float64]
 BASE_MODE, TV = "reconstruction_only", "tv"
 
 
@@ -51,15 +52,21 @@ def methods(table: ResultsTable) -> pd.DataFrame:
     frame = pd.DataFrame({"method": [one.label for one in shown]})
     for column in (name for name in COLUMNS if can_resample(samples, name)):
         draws = method_draws(samples, shown, column)
-        frame[column], frame[f"{column}_low"], frame[f"{column}_high"] = draws.interval()
+        frame[column], frame[f"{column}_low"], frame[f"{column}_high"] = _with_ends(draws.interval())
         if base is not None:
             names = [f"{column}_gain{end}" for end in ("", "_low", "_high")]
-            gains = draws.interval(partial(_over, base))
+            gains = _with_ends(draws.interval(partial(_over, base)))
             frame = frame.assign(**dict(zip(names, gains, strict=True)))
     return frame
 
 
-def _over(base: int, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_ends(interval: tuple[Scores, Scores, Scores]) -> tuple[Scores, Scores, Scores]:
+    """Values with their ends; NaN where nothing was drawn, as of one patient's tumours with one seed."""
+    value, low, high = interval
+    return value, np.where(low < high, low, np.nan), np.where(low < high, high, np.nan)
+
+
+def _over(base: int, scores: Scores) -> Scores:
     """Of ``(draw, method)`` scores, what each method has more than the base."""
     return scores - scores[:, [base]]
 

@@ -27,7 +27,7 @@ def test_a_benchmark_tells_what_it_measures(script: Path, tmp_path: Path) -> Non
         check=False,
         timeout=300,
     )
-    if script.name in NEEDS_MORE:
+    if script.name in NEEDS_MORE and done.returncode != 0:
         assert NEEDS_MORE[script.name] in done.stderr
     else:
         assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from study.cli import stages
 from study.config import ExperimentConfig
 from study.experiment import preflight
 from study.experiment.preflight import (
@@ -62,6 +64,21 @@ class Broken(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image.reshape(1, 2, 3)
+
+
+def test_no_patient_is_simulated_for_trials_that_cannot_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(preflight, "alive_nodes", lambda: [{"Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(stages, "_session", lambda _experiment: nullcontext())
+    monkeypatch.setattr(stages, "_simulate", lambda _stage: pytest.fail("patients are simulated first"))
+    source = {"kind": "phantom", "patients": 4, "slices_per_patient": 2, "pixels": 64}
+    values = {"name": "crowded", "output": str(tmp_path), "data": {"source": source}}
+    experiment = ExperimentConfig.parse(values | {"study": {"max_concurrent_trials": 4}})
+    with pytest.raises(ResourceError, match="4 trials at a time need 4 CPU"):
+        stages.run_all(experiment)
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_every_problem_is_named_at_once(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
