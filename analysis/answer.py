@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.contestants import Contestant, alpha_of, contestant
+from analysis.contestants import Contestant, alpha_of, contestant, training_words
 from analysis.figures.differences import SIGNIFICANCE
 from analysis.judges import means_under_both
 from analysis.method_draws import best_traditional, gap_closed_interval
@@ -111,7 +111,7 @@ def _opponent(table: ResultsTable, one: Contestant) -> tuple[Contestant | None, 
     base, fbp = baseline(table), table.reference("fbp")
     if base is not None and contestant(table, base.trial).trials != one.trials:
         other = contestant(table, base.trial)
-        return other, _training_words(table, base.trial)
+        return other, training_words(table, base.trial)
     if fbp is not None:
         return contestant(table, fbp), "FBP, the low-dose image"
     return None, ""
@@ -178,14 +178,7 @@ def _lower(table: ResultsTable) -> str:
     words = gap_words(table)
     if lower is None or lower < 0 or words != table.label(lower):
         return words
-    return _training_words(table, lower)
-
-
-def _training_words(table: ResultsTable, trial: int) -> str:
-    """``task-adaptive, alpha 0 (trial 3)``: an alpha of 0 makes another training of the same mode."""
-    alpha = alpha_of(table, trial)
-    mixed = "" if alpha is None else f", alpha {alpha:g}"
-    return f"{method_name(str(table.trials.at[trial, S.METHOD]))}{mixed} ({table.label(trial)})"
+    return training_words(table, lower)
 
 
 def _is_gain_supported(effects: Sequence[Effect]) -> bool:

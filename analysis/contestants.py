@@ -91,6 +91,13 @@ def alpha_of(table: ResultsTable, trial: int) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
+def training_words(table: ResultsTable, trial: int) -> str:
+    """``task-adaptive, alpha 0 (trial 3)``: an alpha of 0 makes another training of the same mode."""
+    alpha = alpha_of(table, trial)
+    mixed = "" if alpha is None else f", alpha {alpha:g}"
+    return f"{method_name(str(table.trials.at[trial, S.METHOD]))}{mixed} ({table.label(trial)})"
+
+
 def plain_trainings(table: ResultsTable) -> list[int]:
     """First trials of the shown configurations whose task loss had no weight."""
     shown = [one.trials[0] for one in shown_contestants(table)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -289,6 +289,15 @@ class ResultsTable:
             for trial, method in zip(rows[S.TRIAL], rows[S.METHOD], strict=True)
         ]
         return rows.assign(**{S.TRIAL: numbers}).dropna(subset=[S.TRIAL])
+
+    def of_trials(self, trials: Collection[int]) -> ResultsTable:
+        """The study as if these were its only trials, beside its references."""
+
+        def only(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows[rows[S.TRIAL].isin(trials) | (rows[S.TRIAL] < 0)] if len(rows) else rows
+
+        parts = ("rows", "samples", "evaluations", "front_points", "runs")
+        return replace(self, **{name: only(getattr(self, name)) for name in parts})
 
     def reference(self, method: str) -> int | None:
         """The (negative) number of a reference, None where the study has not evaluated it."""

@@ -106,17 +106,23 @@ def baseline(table: ResultsTable) -> Pick | None:
     That is the trial of a mode without a task loss, or of alpha 0 with the frozen task network, with the best image
     metric among the objectives (PSNR where there is none).
     """
-    trials = table.trials
-    without = trials[S.METHOD].isin(PLAIN_MODES)
-    if ALPHA in trials:
-        without |= (trials[ALPHA] == 0) & trials[S.METHOD].isin(set(ALPHA_MODES) - set(OWN_NETWORK_MODES))
     image_metrics = [name for name in table.objectives if name.startswith(("psnr", "ssim"))]
     metric = (image_metrics or [S.PRIMARY_PSNR])[0]
     if metric not in table.metrics:
         return None
     scores = table.complete_scores(SEARCH_SPLIT, [metric])[metric]
-    trial = best_trial(scores[scores.index.isin(trials.index[without])], table.direction(metric))
+    without = table.trials.index[~has_task_loss(table)]
+    trial = best_trial(scores[scores.index.isin(without)], table.direction(metric))
     return None if trial is None else Pick(trial, "no task loss")
+
+
+def has_task_loss(table: ResultsTable) -> pd.Series:
+    """Whether each trial's reconstructor or task network learned from a task loss: one of weight 0 is none."""
+    trials = table.trials
+    without = trials[S.METHOD].isin(PLAIN_MODES)
+    if ALPHA in trials:
+        without |= (trials[ALPHA] == 0) & trials[S.METHOD].isin(set(ALPHA_MODES) - set(OWN_NETWORK_MODES))
+    return ~without
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from analysis.figures.attainment import compute_attainment, draw_attainment
 from analysis.figures.continuous_front import compute_continuous_front, draw_continuous_front
 from analysis.figures.correlation import compute_rank_correlations, draw_rank_correlations
 from analysis.figures.differences import (
+    compute_architecture_differences,
     compute_differences,
     compute_patient_differences,
     draw_differences,
@@ -122,6 +123,10 @@ _DIFFERENCE_CAPTION = (
     "Differences of paired scores with 95 % intervals over what the table's intervals are over. "
     "Filled: p < 0.05 after Holm's correction over all pairs and metrics shown, and at least 6 patients."
 )
+_WITHIN_ARCHITECTURES_CAPTION = (
+    "Of each architecture the recommended training with the task loss minus the best without, both chosen on validation; "
+    "networks that train a task network of their own are left out. Intervals and marks as above, corrected by themselves."
+)
 OVER_DOSE_CAPTION = (
     "At each dose the recommended trial and the best one without task loss are those that validation chose there; scores "
     "are of the test split where there is one, bars 95 % intervals over patients and seeds."
@@ -165,6 +170,12 @@ def _differences(metric: str) -> FigureSpec:
     compute = partial(compute_differences, metric=metric)
     title = f"Differences in {metric_info(metric).label}"
     return FigureSpec("methods-compared", title, _DIFFERENCE_CAPTION, compute, draw_differences)
+
+
+def _within_architectures(metric: str) -> FigureSpec:
+    compute = partial(compute_architecture_differences, metric=metric)
+    title = f"What the task loss changes in each architecture: {metric_info(metric).label}"
+    return FigureSpec("methods-compared", title, _WITHIN_ARCHITECTURES_CAPTION, compute, draw_differences)
 
 
 def _importance(objective: int) -> FigureSpec:
@@ -235,6 +246,8 @@ FIGURES: dict[str, FigureSpec] = {
     "differences_dice": _differences(PRIMARY_DICE),
     "differences_psnr": _differences(PRIMARY_PSNR),
     "differences_ssim": _differences(PRIMARY_SSIM),
+    "within_architectures_dice": _within_architectures(PRIMARY_DICE),
+    "within_architectures_psnr": _within_architectures(PRIMARY_PSNR),
     "patient_differences": FigureSpec(
         "methods-compared",
         "Patient by patient",

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.by_architecture import compare_within_architectures
 from analysis.figures import style
 from analysis.metric_info import metric_info
-from analysis.paired_differences import default_comparisons, default_pairs, needed_words, patient_differences
+from analysis.paired_differences import (
+    Comparisons,
+    default_comparisons,
+    default_pairs,
+    needed_words,
+    patient_differences,
+)
 from analysis.results_table import ResultsTable
-from analysis.unavailable import Unavailable
+from analysis.unavailable import Attempt, Unavailable, attempt
 
 SIGNIFICANCE = 0.05
 PATIENT_METRICS = {"dice_liver_patient_nnunet": "square-open", "dice_tumour_patient_nnunet": "diamond-open"}
@@ -29,7 +36,19 @@ class DifferenceData:
 
 def compute_differences(table: ResultsTable, metric: str) -> DifferenceData:
     """The report's comparisons in one metric; the Holm correction covers all metrics together."""
-    compared = table.fact(default_comparisons).needed
+    return _in_metric(table.fact(default_comparisons).needed, metric)
+
+
+def compute_architecture_differences(table: ResultsTable, metric: str) -> DifferenceData:
+    """What the task loss changes within each architecture, in one metric; these are a family of their own."""
+    return _in_metric(table.fact(_within_architectures).needed, metric)
+
+
+def _within_architectures(table: ResultsTable) -> Attempt[Comparisons]:
+    return attempt(compare_within_architectures, table)
+
+
+def _in_metric(compared: Comparisons, metric: str) -> DifferenceData:
     rows = compared.rows[compared.rows["metric"] == metric].reset_index(drop=True)
     if rows.empty:
         raise Unavailable(f"The slices hold nothing that {metric} follows from.")

@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from study.config import ExperimentConfig, load_experiment
 from study.search.config import points_of
+from study.search.space import SearchSpace
+from study.trials.task import TrialTask
 from taskct_core.contracts.rows import Batch, batch_of
 from taskct_core.geometry import PRESETS, ParallelBeam
 from taskct_core.modes import MODES
@@ -59,6 +62,14 @@ def random_batch(count: int, geometry: ParallelBeam) -> Batch:
     )
 
 
+def trial_of(experiment: ExperimentConfig, point: dict[str, Any]) -> TrialConfig:
+    """What the study trains at a point; where the point leaves a parameter open, its middle."""
+    space = SearchSpace.parse(experiment.study.space)
+    given = space.parameters_of(point)
+    values = space.draw(lambda name, dimension: given.get(name, dimension.parameter_at(0.5)))
+    return TrialTask.from_search(experiment.trial, {"values": values, "folder": ".", "trial": 0}).config
+
+
 def steps_of_epochs(experiment: ExperimentConfig, slices: list[int]) -> int:
     """Steps of one epoch of every fold with every seed, of patients with so many slices, one a fold."""
     kept = [count // experiment.data.slices.every for count in slices]
@@ -79,7 +90,7 @@ def main() -> None:
     geometry, total = PRESETS[experiment.simulation.preset], 0.0
     steps = steps_of_epochs(experiment, options.slices)
     for point in points_of(experiment.study.enqueue):
-        config = TrialConfig.parse(experiment.trial.model_dump() | point)
+        config = trial_of(experiment, point)
         measured = step_seconds(config, geometry)
         first = MODES[config.mode].epoch_of_phase(1, config.epochs, config.first_phase_share)[1]
         epochs = [first, config.epochs - first][: len(measured)]

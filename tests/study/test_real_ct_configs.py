@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.config import load_experiment
+from study.config import ExperimentConfig, load_experiment
 from study.experiment.preflight import check_space
 from study.search.config import points_of
+from study.search.space import SearchSpace
+from study.search.space.dimensions import Dimension
+from study.trials.task import TrialTask
 from taskct_core.geometry import PRESETS
 from taskct_core.reconstructors import build_reconstructor
 from taskct_core.training.config import TrialConfig
@@ -26,11 +30,21 @@ def test_every_point_of_a_configuration_is_a_trial_that_can_be_built(path: Path)
         assert len(points) == experiment.study.trials, "the points and no others"
     for point in points:
         assert set(point) == set(space.dimensions) or len(points) < experiment.study.trials
-        TrialConfig.parse(experiment.trial.model_dump() | point)
-    names = {point.get("architecture", experiment.trial.architecture) for point in points}
-    for name in names:
-        parameters = experiment.trial.architecture_parameters
-        build_reconstructor(str(name), parameters, PRESETS[experiment.simulation.preset])
+        config = _trial_of(experiment, space, point)
+        build_reconstructor(
+            config.architecture, config.architecture_parameters, PRESETS[experiment.simulation.preset]
+        )
+
+
+def _trial_of(experiment: ExperimentConfig, space: SearchSpace, point: dict[str, Any]) -> TrialConfig:
+    """What a study trains at a point; what that leaves open is in the middle of its range."""
+    given = space.parameters_of(point)
+
+    def pick(name: str, dimension: Dimension) -> Any:
+        return given.get(name, dimension.parameter_at(0.5))
+
+    proposal = {"values": space.draw(pick), "folder": ".", "trial": 0}
+    return TrialTask.from_search(experiment.trial, proposal).config
 
 
 def test_the_tables_of_the_comparison_share_data_scanner_and_budget() -> None:
