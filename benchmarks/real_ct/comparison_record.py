@@ -26,7 +26,7 @@ from bench_record import write_result
 from numpy.typing import NDArray
 
 from analysis import load
-from analysis.contestants import contestant
+from analysis.contestants import Contestant, contestant
 from analysis.method_draws import method_draws
 from analysis.results_table import ResultsTable
 from analysis.sample_scores import align, can_resample
@@ -40,24 +40,37 @@ COLUMNS = (
     *(name + schema.AUDIT_NETWORK_SUFFIX for name in DICE),
 )
 Scores = NDArray[np.float64]
-BASE_MODE, TV = "reconstruction_only", "tv"
+BASE_MODE = "reconstruction_only"
 
 
 def methods(table: ResultsTable) -> pd.DataFrame:
-    """One row a reference or configuration: scores, and their difference from reconstruction only, with intervals."""
+    """One row a reference or configuration: scores, and their difference from ``against``, its architecture's reconstruction
+    only, with intervals."""
     everybody = [contestant(table, int(number)) for number in (*table.references.index, *table.trials.index)]
     samples = align(table, [trial for one in everybody for trial in one.trials], table.claim_split)
     shown = [one for one in everybody if set(one.trials) <= set(samples.trials)]
-    base = next((place for place, one in enumerate(shown) if _mode(table, one.trials[0]) == BASE_MODE), None)
+    bases = _bases(table, shown)
     frame = pd.DataFrame({"method": [one.label for one in shown]})
+    if bases:
+        frame["against"] = frame["method"].to_numpy()[bases]
     for column in (name for name in COLUMNS if can_resample(samples, name)):
         draws = method_draws(samples, shown, column)
         frame[column], frame[f"{column}_low"], frame[f"{column}_high"] = _with_ends(draws.interval())
-        if base is not None:
+        if bases:
             names = [f"{column}_gain{end}" for end in ("", "_low", "_high")]
-            gains = _with_ends(draws.interval(partial(_over, base)))
+            gains = _with_ends(draws.interval(partial(_over, bases)))
             frame = frame.assign(**dict(zip(names, gains, strict=True)))
     return frame
+
+
+def _bases(table: ResultsTable, shown: list[Contestant]) -> list[int]:
+    """For each method the place of what it is compared with: reconstruction only of its architecture, else the first."""
+    plain: dict[str, int] = {}
+    for place, one in enumerate(shown):
+        if _mode(table, one.trials[0]) == BASE_MODE:
+            plain.setdefault(table.architecture(one.trials[0]), place)
+    first = min(plain.values(), default=None)
+    return [] if first is None else [plain.get(table.architecture(one.trials[0]), first) for one in shown]
 
 
 def _with_ends(interval: tuple[Scores, Scores, Scores]) -> tuple[Scores, Scores, Scores]:
@@ -66,18 +79,18 @@ def _with_ends(interval: tuple[Scores, Scores, Scores]) -> tuple[Scores, Scores,
     return value, np.where(low < high, low, np.nan), np.where(low < high, high, np.nan)
 
 
-def _over(base: int, scores: Scores) -> Scores:
-    """Of ``(draw, method)`` scores, what each method has more than the base."""
-    return scores - scores[:, [base]]
+def _over(bases: list[int], scores: Scores) -> Scores:
+    """Of ``(draw, method)`` scores, what each method has more than its base."""
+    return scores - scores[:, bases]
 
 
-def gap_closed(table: ResultsTable, frame: pd.DataFrame, column: str) -> pd.Series:
-    """Share of the way from the better of TV and reconstruction only to full dose."""
-    values = dict(zip(frame["method"], frame[column], strict=True))
-    plain = [value for name, value in values.items() if name in ("TV", "reconstruction-only")]
-    if not plain or "Full dose" not in values:
+def gap_closed(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Share of the way from the better of TV and the own base to full dose."""
+    values = frame.set_index("method")[column]
+    if "against" not in frame or not {"TV", "Full dose"} <= set(values.index):
         return pd.Series(float("nan"), index=frame.index)
-    return (frame[column] - max(plain)) / (values["Full dose"] - max(plain))
+    lower = np.maximum(values[frame["against"]].to_numpy(), values["TV"])
+    return (frame[column] - lower) / (values["Full dose"] - lower)
 
 
 def _mode(table: ResultsTable, trial: int) -> str:
@@ -91,7 +104,7 @@ def record(table: ResultsTable) -> dict[str, Any]:
     for column in DICE:
         for name in (column, column + schema.AUDIT_NETWORK_SUFFIX):
             if name in frame:
-                frame[f"{name}_gap_closed"] = gap_closed(table, frame, name)
+                frame[f"{name}_gap_closed"] = gap_closed(frame, name)
     samples = table.samples[table.samples[schema.SPLIT] == table.claim_split]
     return {
         "patients": int(samples[schema.PATIENT].nunique()),
