@@ -29,6 +29,8 @@ TABLES: dict[str, Callable[[ResultsTable], pd.DataFrame]] = {
 }
 _WIDTH_PIXELS = 900
 _TITLE_PIXELS = 80  # for the title and the legend above a chart
+_TITLE_MIDDLE_PIXELS = 34  # below the upper edge
+_LEGEND_BELOW = -0.16  # of the chart's height: under the title of its axis
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _PNG_SCALE = 3  # 300 dpi at 9 inches, a full text width
 
@@ -63,13 +65,7 @@ def export_figures(
     for name in names:
         data = attempt(FIGURES[name].compute, table).result
         if data is not None:
-            drawn[name] = go.Figure(plain_markup(FIGURES[name].draw(data).to_plotly_json()))
-            title = {"text": FIGURES[name].title, "y": 0.985, "yanchor": "top"}
-            drawn[name].update_layout(paper_bgcolor="white", plot_bgcolor="white", title=title)
-            top = drawn[name].layout.margin.t or 0
-            drawn[name].update_layout(
-                margin={"t": top + _TITLE_PIXELS}, height=drawn[name].layout.height + _TITLE_PIXELS
-            )
+            drawn[name] = _as_a_picture(FIGURES[name].draw(data), FIGURES[name].title)
     written = []
     for kind in formats:
         paths = [folder / f"{name}.{kind}" for name in drawn]
@@ -80,6 +76,18 @@ def export_figures(
             _write_pictures(list(drawn.values()), paths, kind)
         written += paths
     return written
+
+
+def _as_a_picture(figure: go.Figure, title: str) -> go.Figure:
+    """A chart of the report on white paper, with the title and the legend that the page has beside it."""
+    picture = go.Figure(plain_markup(figure.to_plotly_json()))
+    height = picture.layout.height + _TITLE_PIXELS
+    heading = {"text": title, "y": 1 - _TITLE_MIDDLE_PIXELS / height, "yanchor": "middle"}
+    picture.update_layout(paper_bgcolor="white", plot_bgcolor="white", title=heading, height=height)
+    picture.update_layout(margin={"t": (picture.layout.margin.t or 0) + _TITLE_PIXELS})
+    if picture.layout.coloraxis.colorbar.orientation == "h":  # which takes the legend's place above the chart
+        picture.update_layout(legend={"y": _LEGEND_BELOW, "yanchor": "top"})
+    return picture
 
 
 def check_pictures(kind: str = "svg") -> None:

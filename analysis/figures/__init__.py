@@ -103,14 +103,14 @@ class FigureSpec:
 
 _POINTS_CAPTION = (
     "Validation split, on which trials are chosen. Each marker is a trial, its colour is alpha; the dotted line joins the trials that no other complete trial beats in both "
-    "scores. Crosses on them are 95 % intervals over patients, if there are several. Open markers are trials that are not "
+    "scores. Crosses on them are 95 % intervals over patients, if there are several and they fit the chart. Open markers are trials that are not "
     "complete; the dashed line is the full-dose image's score."
 )
 _FRONT_CAPTION = f"{_POINTS_CAPTION} Up and to the right is better."
 _TESTED_CAPTION = (
     "Test split, which no choice has seen. Only trials that validation chose are shown, and what they are compared with: "
     "on validation the best of many look better than they are, and who picked from the test scores of all would repeat "
-    "that here. Crosses are 95 % intervals over patients, if there are several; the dashed line is the full-dose image's "
+    "that here. Crosses are 95 % intervals over patients, if there are several and they fit the chart; the dashed line is the full-dose image's "
     "score."
 )
 ALPHA_CAPTION = (

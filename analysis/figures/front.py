@@ -64,8 +64,7 @@ def draw_front(data: FrontData) -> go.Figure:
 
 
 def _ranges(data: FrontData) -> list[tuple[float, float]]:
-    """Of the axes, so that they show all points; wide intervals of few patients may leave the chart, or they would crowd
-    the points."""
+    """Of the axes, so that they show all points; wide intervals of few patients would crowd them."""
     shown = pd.concat(
         [
             data.points[[data.x, data.y]],
@@ -160,7 +159,9 @@ def _joined(data: FrontData, name: str, front: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatter]:
-    """Thin crosses behind the markers of the front, one trace an architecture."""
+    """Thin crosses behind the markers of the front, one trace an architecture. A bar that the chart does not hold is left
+    out: of few patients they would be lines from edge to edge."""
+    ranges = _ranges(data)
     if data.alpha is not None:
         colours = dict.fromkeys(colours, style.NEUTRAL)
     front = data.points[data.points["on_front"] & data.points["x_low"].notna()]
@@ -171,8 +172,8 @@ def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatte
             customdata=group["trial"].tolist(),
             mode="markers",
             marker={"size": 1, "color": colours[str(architecture)]},
-            error_x=_error_bar(group, data.x, "x", colours[str(architecture)]),
-            error_y=_error_bar(group, data.y, "y", colours[str(architecture)]),
+            error_x=_error_bar(group, data.x, "x", ranges[0], colours[str(architecture)]),
+            error_y=_error_bar(group, data.y, "y", ranges[1], colours[str(architecture)]),
             hoverinfo="skip",
             showlegend=False,
             meta={"role": "interval"},
@@ -181,12 +182,16 @@ def _interval_traces(data: FrontData, colours: dict[str, str]) -> list[go.Scatte
     ]
 
 
-def _error_bar(group: pd.DataFrame, metric: str, axis: str, colour: str) -> dict[str, Any]:
+def _error_bar(
+    group: pd.DataFrame, metric: str, axis: str, chart: tuple[float, float], colour: str
+) -> dict[str, Any]:
+    low, high = group[f"{axis}_low"], group[f"{axis}_high"]
+    fits = (low >= chart[0]) & (high <= chart[1])
     return {
         "type": "data",
         "symmetric": False,
-        "array": (group[f"{axis}_high"] - group[metric]).clip(lower=0).tolist(),
-        "arrayminus": (group[metric] - group[f"{axis}_low"]).clip(lower=0).tolist(),
+        "array": (high - group[metric]).clip(lower=0).where(fits, 0.0).tolist(),
+        "arrayminus": (group[metric] - low).clip(lower=0).where(fits, 0.0).tolist(),
         "color": colour,
         "thickness": 1,
         "width": 0,

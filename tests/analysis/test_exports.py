@@ -34,6 +34,23 @@ def test_figures_become_png_svg_and_pdf(table, tmp_path):
     assert (tmp_path / "front_dice_psnr.pdf").read_bytes().startswith(b"%PDF")
 
 
+@needs_chromium
+@pytest.mark.browser
+def test_title_colour_bar_and_legend_of_a_picture_do_not_meet(table, tmp_path):
+    """The bar of alpha has the legend's place above the chart, and Plotly moves the title up by its height."""
+    analysis.export_figures(table, tmp_path, ("svg",), ["front_dice_psnr"])
+    drawn = (tmp_path / "front_dice_psnr.svg").read_text()
+    title = re.search(r'class="gtitle" transform="translate\(0,(-?[\d.]+)\)" x="[\d.]+" y="([\d.]+)"', drawn)
+    places = [
+        re.search(rf'class="{part}"[^>]*translate\([\d.]+,([\d.]+)\)', drawn)
+        for part in ("cbcoloraxis colorbar", "legend")
+    ]
+    assert title and all(places)
+    assert float(title[1]) + float(title[2]) >= 9, "half a letter's height"
+    bar, legend = (float(place[1]) for place in places if place)
+    assert float(title[1]) + float(title[2]) + 9 < bar and legend > bar + 300
+
+
 def test_html_figures_need_no_browser(table, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     paths = analysis.export_figures(table, tmp_path, ("html",), ["hypervolume_trials", "front_dice_psnr"])
