@@ -88,11 +88,15 @@ WAYS = {
     "task_loss_without_lesions": Way({"alpha": 0.5}, lesion_share=0.0),
     "lesions_in_every_slice": Way({"alpha": 0.5}, lesion_share=1.0),
     "full_dose_target": Way({"alpha": 0.5, "task_target": "full_dose"}),
+    "full_dose_probabilities": Way({"alpha": 0.5, "task_target": "full_dose_probabilities"}),
     "focal_tversky": Way({"alpha": 0.5, "task_loss": "focal_tversky"}),
     "lesion_dice_ce": Way({"alpha": 0.5, "task_loss": "lesion_dice_ce"}),
     "alpha_0.8": Way({"alpha": 0.8}),
     "two_judges": Way({"alpha": 0.5, "judges": "random"}),
     "two_judges_full_dose_target": Way({"alpha": 0.5, "judges": "random", "task_target": "full_dose"}),
+    "two_judges_full_dose_probabilities": Way(
+        {"alpha": 0.5, "judges": "random", "task_target": "full_dose_probabilities"}
+    ),
     FRONT: Way({"mode": "front", "front_anchors": [0.5, 0.8]}),
 }
 SINGLE_ALPHAS = {0.0: CONTROL, 0.5: "task_loss", 0.8: "alpha_0.8"}  # what a front is compared with

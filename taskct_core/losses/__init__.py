@@ -30,6 +30,8 @@ TASK_LOSSES = {
     "focal_tversky": "taskct_core.losses.lesions:FocalTversky",
     "lesion_dice_ce": "taskct_core.losses.lesions:LesionDiceCrossEntropy",
 }
+# Those that compare with probabilities, too; of a user's own it is the user who knows.
+OF_PROBABILITIES = ("ce", "dice", "dice_ce")
 
 
 def parse_mix(text: str) -> list[tuple[float, str]]:
@@ -73,7 +75,7 @@ def build_image_loss(name: str, task_network: TaskNetwork | None = None) -> Imag
 
 
 def build_task_loss(name: str) -> nn.Module:
-    """Build a task loss: ``(logits (B, C, H, W), labels (B, 1, H, W)) -> scalar``.
+    """Build a task loss: ``(logits (B, C, H, W), labels (B, 1, H, W)) -> scalar``; see ``task`` for probabilities.
 
     Raises:
         ConfigError: if it cannot be built.

@@ -71,6 +71,11 @@ class TaskNetwork(nn.Module):
         """Labels ``(B, H, W)``, int64."""
         return self(image).argmax(1)
 
+    @torch.no_grad()
+    def probabilities(self, image: torch.Tensor) -> torch.Tensor:
+        """Of its classes ``(B, C, H, W)``, in [0, 1]; they add up to 1."""
+        return self(image).softmax(1)
+
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels ``(B, H, W)`` as its classes ``(B, 1, H, W)``, int64; without a tumour class, tumour is liver."""
         return labels.long().clamp(max=self.num_classes - 1).unsqueeze(1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskct_core.config import Count, Fraction, Positive, StrictModel
-from taskct_core.losses import parse_mix
+from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES, parse_mix
 from taskct_core.losses.mixing import MIXINGS
 from taskct_core.modes import MODES
 from taskct_core.registry import name_of
@@ -61,9 +61,10 @@ class TrialConfig(StrictModel):
     """How often the training slices are gone through."""
     first_phase_share: Fraction = 0.5
     """Of a mode of two phases: the share of the epochs before the switch."""
-    task_target: Literal["labels", "full_dose"] = "labels"
+    task_target: Literal["labels", "full_dose", "full_dose_probabilities"] = "labels"
     """What the task loss compares with: the labels (slices without labels then train the image loss alone),
-    or the frozen task network's own answer on the full-dose image, which needs no labels."""
+    or the frozen task network's own answer on the full-dose image, which needs no labels: its classes, or their
+    probabilities, which the task losses `ce`, `dice` and `dice_ce` take."""
     judges: Judging = "first"
     """Which frozen task networks give the task loss: the first (`pretrained`), or with `further_judges` the mean over
     all of them, or one of them at every step."""
@@ -98,6 +99,7 @@ class TrialConfig(StrictModel):
             raise ValueError(f"alpha must lie in [0, 1] with {self.mixing} mixing")
         if self.epochs < len(MODES[self.mode].phases):
             raise ValueError(f"{self.mode} has two phases and needs at least 2 epochs")
+        _check_target(self)
         _check_front(self)
         _check_compile(self)
         return self
@@ -130,6 +132,15 @@ _FRONT_SETTINGS = tuple(name for name in TrialConfig.model_fields if name.starts
 
 def _without(names: Collection[str], values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
+
+
+def _check_target(config: TrialConfig) -> None:
+    of_classes = set(TASK_LOSSES) - set(OF_PROBABILITIES)
+    if config.task_target == "full_dose_probabilities" and config.task_loss in of_classes:
+        raise ValueError(
+            f"task_target full_dose_probabilities needs a task loss of {', '.join(OF_PROBABILITIES)}, "
+            f"but got {config.task_loss}"
+        )
 
 
 def _check_front(config: TrialConfig) -> None:

@@ -136,9 +136,9 @@ class Training(TrialNetworks):
 
     def _judged(self, host: Batch) -> Judged:
         """The samples that the task loss takes in, of a batch in this process's memory."""
-        if self.config.task_target == "full_dose":
-            return Judged(len(host[LABELS]))
-        return Judged.labelled(host[LABELS], self.device)
+        if self.config.task_target == "labels":
+            return Judged.labelled(host[LABELS], self.device)
+        return Judged(len(host[LABELS]))
 
     def _step(self, batch: Batch, judged: Judged, phase: Phase, mixer: Mixer, step: int) -> Measured:
         self.steps += 1
@@ -196,9 +196,12 @@ class Training(TrialNetworks):
         return {LOSS_IMAGE: lambda image: self.image_loss(image, batch[FULL_DOSE]), LOSS_TASK: task_loss}
 
     def _truth(self, batch: Batch, judge: TaskNetwork) -> torch.Tensor:
-        """What the task loss compares a judge's answer with, as the classes ``(B, 1, H, W)`` of a frozen network."""
+        """What the task loss compares a judge's answer with: classes of a frozen network ``(B, 1, H, W)``, or their
+        probabilities ``(B, C, H, W)``."""
         if self.config.task_target == "full_dose":
             return judge.predict(batch[FULL_DOSE]).unsqueeze(1)
+        if self.config.task_target == "full_dose_probabilities":
+            return judge.probabilities(batch[FULL_DOSE])
         return judge.targets(batch[LABELS])
 
     def _call(self, reconstructor: Call, batch: Batch) -> torch.Tensor:

@@ -111,12 +111,13 @@ def test_the_validation_loss_is_the_mean_over_the_judges(
     assert loss(networks, "first") == pytest.approx(alone[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("target", ["full_dose", "full_dose_probabilities"])
 def test_each_judge_is_held_to_its_own_answer_on_the_full_dose(
-    networks: list[TaskNetwork], batches: list[Batch]
+    target: str, networks: list[TaskNetwork], batches: list[Batch]
 ) -> None:
     """Without labels: two judges that disagree on the full dose are each compared with themselves."""
     unlabelled = batches[0] | {"labels": torch.full_like(batches[0]["labels"], UNLABELLED)}
-    settings = {"task_target": "full_dose", "gradient_clip": None}
+    settings = {"task_target": target, "gradient_clip": None}
     alone = [gradient_of_step(training_of([one], "first", **settings), unlabelled) for one in networks[:2]]
     together = gradient_of_step(training_of(networks[:2], "ensemble", **settings), unlabelled)
     assert torch.allclose(together, torch.stack(alone).mean(0), rtol=1e-4, atol=1e-6 * together.abs().max())

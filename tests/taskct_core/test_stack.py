@@ -26,6 +26,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"alpha": 0.5, "learning_rate": 3e-3, "seed": 1},
     {"alpha": 0.9, "mixing": "share", "gradient_clip": None, "weight_average": 0.0},
     {"alpha": 1.0, "image_loss": "0.84*ms_ssim + 0.16*l1", "task_loss": "ce", "task_target": "full_dose"},
+    {"alpha": 0.6, "task_target": "full_dose_probabilities"},
     {"alpha": 0.7, "mode": "fine_tune", "image_loss": "charbonnier", "weight_decay": 0.01},
 ]
 
@@ -61,7 +62,9 @@ def test_a_stack_gives_the_numbers_of_each_trial_alone(
     together = stacked(task_network, DIFFERENT)
     stack = TrainingStack(together, how)
     # Trials of different seeds see different orders.
-    orders = [batches if index % 2 else [batches[1], batches[0], batches[2]] for index in range(5)]
+    orders = [
+        batches if index % 2 else [batches[1], batches[0], batches[2]] for index in range(len(DIFFERENT))
+    ]
     results = stack.train_epoch(together, orders)
     for index, change in enumerate(DIFFERENT):
         alone = build_training(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from taskct_core.errors import ConfigError
-from taskct_core.losses import TASK_LOSSES, build_task_loss
+from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES, build_task_loss
 
 
 @pytest.fixture(params=TASK_LOSSES)
@@ -61,6 +61,28 @@ def test_is_a_mean_over_slices(loss: nn.Module) -> None:
 def test_absent_structures_cost_nothing_once_none_is_predicted(loss: nn.Module) -> None:
     nothing = torch.zeros(2, 1, 16, 16, dtype=torch.long)
     assert loss(certain(nothing), nothing).item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OF_PROBABILITIES)
+def test_is_least_where_probabilities_are_the_same(name: str) -> None:
+    """Also where nobody is sure, as at the rim of a lesion: a loss of classes would want certainty there."""
+    loss, (logits, _) = build_task_loss(name), slices()
+    target = logits.softmax(1)
+    same = logits.clone().requires_grad_()
+    least = loss(same, target)
+    least.backward()
+    assert same.grad is not None and same.grad.abs().max().item() < 1e-7
+    for other in (2 * logits, logits.roll(1, 1), torch.zeros_like(logits)):
+        assert loss(other, target).item() > least.item() + 1e-3
+
+
+@pytest.mark.parametrize("name", OF_PROBABILITIES)
+def test_sure_probabilities_are_as_good_as_labels(name: str) -> None:
+    """The same loss at its ends, for the two forms of Dice differ between them."""
+    loss, (_, labels) = build_task_loss(name), slices()
+    target = one_hot(labels[:, 0], 3).movedim(-1, 1).float()
+    for logits in (certain(labels), certain((labels + 1) % 3)):
+        assert loss(logits, target).item() == pytest.approx(loss(logits, labels).item(), abs=1e-4)
 
 
 def test_dice_follows_its_formula() -> None:

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from taskct_core.contracts.rows import SliceRow
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
+from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES
 from taskct_core.metrics import summarise
 from taskct_core.modes import MODES
 from taskct_core.schema import (
@@ -481,6 +482,29 @@ def test_full_dose_targets_equal_labels_where_the_network_is_perfect(
     by_network = training_of(task_network, task_target="full_dose")
     assert by_labels.train_epoch(perfect) == by_network.train_epoch(unlabelled)
     assert equal(weights(by_labels.reconstructor), weights(by_network.reconstructor))
+
+
+def test_full_dose_probabilities_ask_for_nothing_more_of_an_image_that_is_the_full_dose_one(
+    task_network: TaskNetwork, batches: list[Batch]
+) -> None:
+    """Whatever the labels are: only a difference between the images may teach anything. Its classes would ask the network
+    for certainty that it has on no image."""
+    same = batches[0] | {"fbp": batches[0]["full_dose"]}
+    asked = {
+        target: training_of(task_network, task_target=target).train_epoch([same])[GRADIENT_NORM_TASK]
+        for target in ("full_dose_probabilities", "full_dose", "labels")
+    }
+    assert asked["full_dose_probabilities"] < 1e-4 * min(asked["full_dose"], asked["labels"])
+
+
+def test_only_losses_of_probabilities_are_given_them() -> None:
+    for name in TASK_LOSSES:
+        settings = {"task_target": "full_dose_probabilities", "task_loss": name}
+        if name in OF_PROBABILITIES:
+            TrialConfig.parse(settings)
+        else:
+            with pytest.raises(ConfigError, match=f"ce, dice, dice_ce.*{name}"):
+                TrialConfig.parse(settings)
 
 
 def test_a_slice_without_labels_trains_the_image_loss_alone(

@@ -93,6 +93,7 @@ def test_every_way_to_wait_for_the_device_is_counted(read: Callable[[torch.Tenso
         *({"mode": mode} for mode in MODES if mode != "front"),
         {"mixing": "share"},
         {"task_target": "full_dose"},
+        {"task_target": "full_dose_probabilities"},
         {"gradient_clip": None, "weight_average": 0.0},
     ],
     ids=str,
