@@ -18,11 +18,23 @@ from analysis.results_table import (
 )
 from analysis.selection import baseline, front_trials, picks
 from taskct_core import schema as S
+from taskct_core.modes import MODES
 
 # A study of at most so many configurations, which differ in mode, alpha and at most one thing more, is
 # shown whole and by names that say what each one is; of a larger one the chosen trials stand for the rest.
 MOST_SHOWN = 16
-_OWN_NETWORK = S.CONFIG_PREFIX + "own_task_network"  # what the trial's own network starts from
+_SHORT_NAMES = {S.CONFIG_PREFIX + "own_task_network": "own network"}
+# Settings that mean something in these modes alone, and are said of configurations in no other.
+_TASK_MODES = tuple(name for name, mode in MODES.items() if mode.uses_task_loss)
+_MODES_OF = {
+    S.CONFIG_PREFIX + name: modes
+    for name, modes in (
+        ("own_task_network", OWN_NETWORK_MODES),
+        ("task_loss", _TASK_MODES),
+        ("task_target", _TASK_MODES),
+        ("judges", _TASK_MODES),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -141,10 +153,6 @@ def _words(table: ResultsTable, trial: int) -> str:
     alpha = alpha_of(table, trial)
     words += [] if alpha is None else [f"alpha {alpha:.3g}"]
     for column in _told_apart_by(table):
-        if pd.isna(row[column]):
-            continue
-        if column == _OWN_NETWORK:
-            words += [f"own network {row[column]}"] if mode in OWN_NETWORK_MODES else []
-        else:
-            words.append(f"{parameter_name(column)} {format_value(row[column])}")
+        if not pd.isna(row[column]) and mode in _MODES_OF.get(column, MODES):
+            words.append(f"{_SHORT_NAMES.get(column) or parameter_name(column)} {format_value(row[column])}")
     return ", ".join(words)
