@@ -37,9 +37,11 @@ def table(records: list[Record], split: str) -> str:
     lines = [f"| {split} | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
     lines.append(_line("full dose", [_of_reference(records, split, name) for name in COLUMNS.values()]))
     lines.append(_line(CONTROL, [_of_control(records, split, name) for name in COLUMNS.values()]))
-    for way in ways:
-        if way != CONTROL:
-            lines.append(_line(way, [_change(records, split, way, name) for name in COLUMNS.values()]))
+    lines += [
+        _line(way, [_change(records, split, way, name) for name in COLUMNS.values()])
+        for way in ways
+        if way != CONTROL
+    ]
     return "\n".join(lines)
 
 
