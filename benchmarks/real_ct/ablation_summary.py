@@ -20,7 +20,6 @@ CONTROL = "control"  # the way of ablation.py that has no task loss
 LIVER, TUMOUR = "dice_liver_patient_monai", "dice_tumour_patient_monai"
 COLUMNS = {
     "PSNR [dB]": schema.PRIMARY_PSNR,
-    "SSIM": schema.PRIMARY_SSIM,
     "liver": LIVER,
     "liver, second judge": LIVER + schema.AUDIT_NETWORK_SUFFIX,
     "tumour": TUMOUR,
