@@ -11,6 +11,7 @@ from analysis.names import format_value, method_name, parameter_name
 from analysis.results_table import (
     ALPHA,
     ALPHA_MODES,
+    ARCHITECTURE,
     CONFIG_SEED,
     OWN_NETWORK_MODES,
     PLAIN_MODES,
@@ -142,8 +143,13 @@ def _first_trials(table: ResultsTable) -> list[int]:
 
 
 def _told_apart_by(table: ResultsTable) -> list[str]:
-    """The searched parameters beside mode and alpha."""
-    return [column for column in table.searched if column not in (S.METHOD, ALPHA)]
+    """The searched parameters beside mode and alpha; one that each architecture has one value of says nothing more than
+    the architecture."""
+    columns = [column for column in table.searched if column not in (S.METHOD, ALPHA)]
+    if ARCHITECTURE not in columns:
+        return columns
+    of_architecture = table.trials[columns].astype(str).groupby(ARCHITECTURE)
+    return [name for name in columns if name == ARCHITECTURE or of_architecture[name].nunique().max() > 1]
 
 
 def _words(table: ResultsTable, trial: int) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from study_factory import Recipe, expected, plan, write_study
+from study_factory import Recipe, expected, plan, write_study, write_table
 
 import analysis
 from analysis.by_architecture import compare_within_architectures
+from analysis.contestants import shown_contestants
 from analysis.figures import FIGURES
+from analysis.results_table import ARCHITECTURE
 from analysis.unavailable import NotApplicable, Unavailable
 from taskct_core import schema as S
+from taskct_core.contracts.folders import StudyFolder
 
 ARCHITECTURES = ("dncnn", "learned_primal_dual", "unet")
 
@@ -42,6 +46,24 @@ def test_each_architecture_is_compared_with_its_own_plain_training(tmp_path: Pat
             psnr, liver, tumour = (a - b for a, b in zip(expected(one), expected(other), strict=True))
             truth = (psnr, (liver + tumour) / 2)[place]
             assert row["difference"] == pytest.approx(truth, abs=0.01)
+
+
+def test_a_width_that_follows_from_the_architecture_leaves_its_name(tmp_path: Path) -> None:
+    """Else a study of a few networks, each of its own width, would be told by numbers of trials."""
+    folder = write_study(tmp_path, recipe(trials=6, pruned=0, failed=0, running=0))
+    results = pq.read_table(folder / StudyFolder.results).to_pandas()
+    widths = {"dncnn": 8.0, "learned_primal_dual": 16.0, "unet": 32.0}
+    for column, value in {"image_loss": "mse", "learning_rate": 0.01}.items():
+        results[S.CONFIG_PREFIX + column] = value
+    results[S.CONFIG_PREFIX + "width"] = results[ARCHITECTURE].map(widths)
+    write_table(folder / StudyFolder.results, results)
+    names = {one.label for one in shown_contestants(analysis.load(folder))}
+    assert "reconstruction-only, architecture unet" in names and len(names) == 6
+
+    results.loc[results[S.TRIAL] == 0, S.CONFIG_PREFIX + "width"] = 64.0
+    write_table(folder / StudyFolder.results, results)
+    labels = [one.label for one in shown_contestants(analysis.load(folder))]
+    assert labels and all(label.startswith("trial ") for label in labels)
 
 
 def test_one_architecture_has_no_such_chart(tmp_path: Path) -> None:
