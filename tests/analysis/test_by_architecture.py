@@ -66,6 +66,18 @@ def test_a_width_that_follows_from_the_architecture_leaves_its_name(tmp_path: Pa
     assert labels and all(label.startswith("trial ") for label in labels)
 
 
+def test_what_the_task_loss_compares_with_is_not_said_of_plain_training(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, recipe(architectures=("unet",), trials=4, pruned=0, failed=0, running=0))
+    results = pq.read_table(folder / StudyFolder.results).to_pandas()
+    for column, value in {"image_loss": "mse", "learning_rate": 0.01, "width": 8.0}.items():
+        results[S.CONFIG_PREFIX + column] = value
+    last = results[S.TRIAL] == 3
+    results[S.CONFIG_PREFIX + "task_target"] = last.map({True: "full_dose", False: "labels"})
+    write_table(folder / StudyFolder.results, results)
+    labels = {one.label for one in shown_contestants(analysis.load(folder))}
+    assert "reconstruction-only" in labels and "task-adaptive, alpha 1, task target full_dose" in labels
+
+
 def test_one_architecture_has_no_such_chart(tmp_path: Path) -> None:
     table = analysis.load(write_study(tmp_path, recipe(architectures=("unet",))))
     with pytest.raises(NotApplicable):

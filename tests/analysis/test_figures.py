@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from edge_case_studies import OWN_OBJECTIVE, STUDIES
@@ -228,3 +230,18 @@ def test_an_architecture_has_one_colour_in_every_chart_whatever_trials_it_shows(
     lines = colours_of(compute_parallel(pruned).lines)
     assert set(front) == set(lines) == {"learned_primal_dual", "unet"} and set(curves) == set(architectures)
     assert front == lines == {name: curves[name] for name in front}
+
+
+def test_an_interval_that_leaves_the_chart_is_not_drawn(tmp_path):
+    data = compute_front(
+        analysis.load(write_study(tmp_path, Recipe(panels=False))), S.PRIMARY_PSNR, S.PRIMARY_DICE
+    )
+    points = data.points.copy()
+    points.loc[points["on_front"], ["y_low", "y_high"]] = [-9.0, 9.0]
+    drawn, whole = (
+        [trace for trace in draw_front(one).data if (trace.meta or {}).get("role") == "interval"]
+        for one in (dataclasses.replace(data, points=points), data)
+    )
+    assert drawn and all(not any(trace.error_y.array) for trace in drawn)
+    assert any(any(trace.error_y.array) for trace in whole)
+    assert [trace.error_x.array for trace in drawn] == [trace.error_x.array for trace in whole]
