@@ -30,8 +30,8 @@ TASK_LOSSES = {
     "focal_tversky": "taskct_core.losses.lesions:FocalTversky",
     "lesion_dice_ce": "taskct_core.losses.lesions:LesionDiceCrossEntropy",
 }
-# Those that compare with probabilities, too; of a user's own it is the user who knows.
-OF_PROBABILITIES = ("ce", "dice", "dice_ce")
+# They take probabilities as their target, too; whether a loss of one's own does, nobody here knows.
+PROBABILITY_LOSSES = ("ce", "dice", "dice_ce")
 
 
 def parse_mix(text: str) -> list[tuple[float, str]]:

@@ -1,6 +1,6 @@
 """Task losses: how wrong the task network's logits are. MONAI's and PyTorch's, with our settings.
 
-Each is called with logits ``(B, C, H, W)`` and integer labels ``(B, 1, H, W)``; those of ``OF_PROBABILITIES`` also with
+Each is called with logits ``(B, C, H, W)`` and integer labels ``(B, 1, H, W)``; those of ``PROBABILITY_LOSSES`` also with
 another network's probabilities ``(B, C, H, W)``, and are then least where the logits have the same. The overlap terms are
 taken slice by slice and averaged, so that a batch spread over workers has the same loss, and leave out the background.
 One pixel of smoothing makes an absent structure cost nothing once none of it is predicted.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskct_core.config import Count, Fraction, Positive, StrictModel
-from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES, parse_mix
+from taskct_core.losses import PROBABILITY_LOSSES, TASK_LOSSES, parse_mix
 from taskct_core.losses.mixing import MIXINGS
 from taskct_core.modes import MODES
 from taskct_core.registry import name_of
@@ -135,10 +135,10 @@ def _without(names: Collection[str], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_target(config: TrialConfig) -> None:
-    of_classes = set(TASK_LOSSES) - set(OF_PROBABILITIES)
+    of_classes = set(TASK_LOSSES) - set(PROBABILITY_LOSSES)
     if config.task_target == "full_dose_probabilities" and config.task_loss in of_classes:
         raise ValueError(
-            f"task_target full_dose_probabilities needs a task loss of {', '.join(OF_PROBABILITIES)}, "
+            f"task_target full_dose_probabilities needs a task loss of {', '.join(PROBABILITY_LOSSES)}, "
             f"but got {config.task_loss}"
         )
 

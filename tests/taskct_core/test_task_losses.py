@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from taskct_core.errors import ConfigError
-from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES, build_task_loss
+from taskct_core.losses import PROBABILITY_LOSSES, TASK_LOSSES, build_task_loss
 
 
 @pytest.fixture(params=TASK_LOSSES)
@@ -63,7 +63,7 @@ def test_absent_structures_cost_nothing_once_none_is_predicted(loss: nn.Module) 
     assert loss(certain(nothing), nothing).item() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", OF_PROBABILITIES)
+@pytest.mark.parametrize("name", PROBABILITY_LOSSES)
 def test_is_least_where_probabilities_are_the_same(name: str) -> None:
     """Also where nobody is sure, as at the rim of a lesion: a loss of classes would want certainty there."""
     loss, (logits, _) = build_task_loss(name), slices()
@@ -76,7 +76,7 @@ def test_is_least_where_probabilities_are_the_same(name: str) -> None:
         assert loss(other, target).item() > least.item() + 1e-3
 
 
-@pytest.mark.parametrize("name", OF_PROBABILITIES)
+@pytest.mark.parametrize("name", PROBABILITY_LOSSES)
 def test_sure_probabilities_are_as_good_as_labels(name: str) -> None:
     """The same loss at its ends, for the two forms of Dice differ between them."""
     loss, (_, labels) = build_task_loss(name), slices()

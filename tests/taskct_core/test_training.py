@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from taskct_core.contracts.rows import SliceRow
 from taskct_core.errors import ConfigError, DataError, TrainingError
 from taskct_core.geometry import ParallelBeam
-from taskct_core.losses import OF_PROBABILITIES, TASK_LOSSES
+from taskct_core.losses import PROBABILITY_LOSSES, TASK_LOSSES
 from taskct_core.metrics import summarise
 from taskct_core.modes import MODES
 from taskct_core.schema import (
@@ -500,7 +500,7 @@ def test_full_dose_probabilities_ask_for_nothing_more_of_an_image_that_is_the_fu
 def test_only_losses_of_probabilities_are_given_them() -> None:
     for name in TASK_LOSSES:
         settings = {"task_target": "full_dose_probabilities", "task_loss": name}
-        if name in OF_PROBABILITIES:
+        if name in PROBABILITY_LOSSES:
             TrialConfig.parse(settings)
         else:
             with pytest.raises(ConfigError, match=f"ce, dice, dice_ce.*{name}"):
