@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from ports import free_ports
 
 _LOOPBACK = "127.0.0.1"
 _PATIENCE_SECONDS = 90.0
@@ -49,7 +49,7 @@ class Head:
 @contextmanager
 def ray_head(resources: Mapping[str, float]) -> Iterator[Head]:
     """Run a head of two CPUs and some resources while the block runs."""
-    gcs, dashboard, agent, client = _free_ports(4)
+    gcs, dashboard, agent, client = free_ports(4)
     scripts = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",  # jobs call taskct by its name
@@ -76,14 +76,6 @@ def ray_head(resources: Mapping[str, float]) -> Iterator[Head]:
             for member in members:
                 member.kill()
             process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
-    ports = [open_socket.getsockname()[1] for open_socket in sockets]
-    for open_socket in sockets:
-        open_socket.close()
-    return ports
 
 
 def _wait_for_agent(url: str, token: str, process: subprocess.Popen[bytes]) -> None:

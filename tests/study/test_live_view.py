@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from ports import free_ports
 from rich.console import Console
 from studies import EPOCHS, run_here, study_config
 
@@ -43,9 +43,7 @@ def summary(folder: Path) -> StudySummary:
 @pytest.fixture
 def dashboard(folder: Path, summary: StudySummary) -> Iterator[str]:
     """The address of a dashboard on the study, as docs/live_view.md starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [str(DASHBOARD), str(folder / StudyFolder.journal), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
