@@ -4,8 +4,9 @@
     python benchmarks/real_ct/comparison_record.py ... --json benchmarks/results/real_ct_comparison-DATE.json
 
 Beside the report's columns those that skip what a patient does not have: the tumour Dice here is of patients with
-tumours, and false tumours in healthy livers are counted by themselves (``tumour_false_positives``). Gaps are measured
-from the better of TV and reconstruction only, by the same column, to the full-dose image.
+tumours, and false tumours are counted by themselves (``tumour_false_positives``, a slice). Gaps are measured from the
+better of TV and reconstruction only, by the same column, to the full-dose image. Of a repeated trial, ``_higher`` counts
+the runs that score higher than the base's run of the same fold and seed, of ``_pairs``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,10 @@ COLUMNS = (
     *DICE,
     *(name + schema.AUDIT_NETWORK_SUFFIX for name in DICE),
 )
+FALSE_TUMOURS = "tumour_false_positives"
 Scores = NDArray[np.float64]
 BASE_MODE = "reconstruction_only"
+ROUNDING = 1e-9  # of the same score over the same slices
 
 
 def methods(table: ResultsTable) -> pd.DataFrame:
@@ -60,7 +64,42 @@ def methods(table: ResultsTable) -> pd.DataFrame:
             names = [f"{column}_gain{end}" for end in ("", "_low", "_high")]
             gains = _with_ends(draws.interval(partial(_over, bases)))
             frame = frame.assign(**dict(zip(names, gains, strict=True)))
-    return frame
+    frame[FALSE_TUMOURS] = [_score(table, one, FALSE_TUMOURS) for one in shown]
+    return frame.assign(**_pair_counts(table, shown, [shown[base] for base in bases])) if bases else frame
+
+
+def _score(table: ResultsTable, one: Contestant, column: str) -> float:
+    scores = table.scores(table.claim_split, [column]).reindex(columns=[column])
+    return float(scores.loc[list(one.trials), column].mean())
+
+
+def _pair_counts(
+    table: ResultsTable, shown: Sequence[Contestant], bases: Sequence[Contestant]
+) -> dict[str, list[int]]:
+    """Of each score how many pairs of runs there are, and in how many of them the method's run has the higher one."""
+    counts = {}
+    for column in (*COLUMNS, FALSE_TUMOURS):
+        pairs = [_pairs(table, one, base, column) for one, base in zip(shown, bases, strict=True)]
+        if any(pairs):
+            counts[f"{column}_higher"] = [sum(more > 0 for more in of_one) for of_one in pairs]
+            counts[f"{column}_pairs"] = [len(of_one) for of_one in pairs]
+    return counts
+
+
+def _pairs(table: ResultsTable, one: Contestant, base: Contestant, column: str) -> list[float]:
+    """What each run of a method has more than the base's run of the same fold and seed."""
+    more = _runs(table, one, column) - _runs(table, base, column)
+    return [float(value) for value in more.dropna()] if one != base else []
+
+
+def _runs(table: ResultsTable, one: Contestant, column: str) -> pd.Series:
+    """A score of each run, by fold and seed; empty where trials are not repeated."""
+    if column not in table.runs:
+        return pd.Series(dtype=float)
+    runs = table.runs[
+        (table.runs[schema.SPLIT] == table.claim_split) & table.runs[schema.TRIAL].isin(one.trials)
+    ]
+    return runs.set_index([schema.FOLD, schema.SEED])[column]
 
 
 def _bases(table: ResultsTable, shown: list[Contestant]) -> list[int]:
@@ -76,7 +115,8 @@ def _bases(table: ResultsTable, shown: list[Contestant]) -> list[int]:
 def _with_ends(interval: tuple[Scores, Scores, Scores]) -> tuple[Scores, Scores, Scores]:
     """Values with their ends; NaN where nothing was drawn, as of one patient's tumours with one seed."""
     value, low, high = interval
-    return value, np.where(low < high, low, np.nan), np.where(low < high, high, np.nan)
+    drawn = high - low > ROUNDING
+    return value, np.where(drawn, low, np.nan), np.where(drawn, high, np.nan)
 
 
 def _over(bases: list[int], scores: Scores) -> Scores:
