@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from taskct_core.contracts.files import write_json
 from taskct_core.contracts.folders import StudyFolder
 
 if TYPE_CHECKING:  # Ray takes seconds to import
+    from ray import ObjectRef
     from ray.actor import ActorHandle
 
 _CPUS_AN_ACTOR = 4  # of the cluster
@@ -48,6 +50,7 @@ class ReferencesBeside:
         self._on_event = on_event
         self._thread: threading.Thread | None = None
         self._actors: list[Any] = []
+        self._tasks: deque[ObjectRef[Any]] = deque()  # begun and not yet asked for, in their order
         self._shared: Any = None
         self._stopped = False
         self._error: BaseException | None = None
@@ -82,6 +85,8 @@ class ReferencesBeside:
     def stop(self) -> None:
         """End the work; what is scored whole stays, the next driver does the rest."""
         self._stopped = True
+        for task in tuple(self._tasks):
+            _cancel(task)
         for actor in self._actors:
             _kill(actor)
         if self._thread is not None:
@@ -113,11 +118,20 @@ class ReferencesBeside:
             self._actors = _start_actors()
         pool = ActorPool(self._actors)
         for piece in pieces:
-            pool.submit(lambda actor, piece: actor.do.remote([self._shared], piece), piece)
+            pool.submit(self._begin_piece, piece)
         while pool.has_next():
             if self._stopped:
                 raise InterruptedError
-            yield pool.get_next()
+            done = pool.get_next()
+            self._tasks.popleft()
+            yield done
+
+    def _begin_piece(self, actor: ActorHandle[_Actor], piece: Piece) -> ObjectRef[Any]:
+        task: ObjectRef[Any] = actor.do.remote([self._shared], piece)
+        self._tasks.append(task)
+        if self._stopped:  # which may have looked for tasks just before
+            _cancel(task)
+        return task
 
     def _advance(self, advanced: ReferencesAdvanced) -> None:
         self._on_event(advanced)
@@ -159,6 +173,15 @@ def _start_actors() -> list[ActorHandle[_Actor]]:
     )
     count = min(PARTS, max(1, int(cluster_cpus() // _CPUS_AN_ACTOR)))
     return [remote(_Actor).remote() for _ in range(count)]
+
+
+def _cancel(task: ObjectRef[Any]) -> None:
+    """Give a task up. Of a killed actor's Ray would say on the screen that it failed, and will be tried again."""
+    import ray
+    from ray.exceptions import RayError
+
+    with suppress(RayError, ValueError):  # the session has ended
+        ray.cancel(task)
 
 
 def _kill(actor: ActorHandle[Any]) -> None:

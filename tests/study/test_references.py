@@ -181,7 +181,7 @@ def test_references_are_scored_beside_a_trial_that_takes_all_cpus(
 @pytest.mark.slow  # kills its actors
 @pytest.mark.ray
 def test_stopped_references_are_finished_by_the_next_driver(
-    inputs: TrialInputs, local_ray: None, tmp_path: Path
+    inputs: TrialInputs, local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     advanced = threading.Event()
     first = ReferencesBeside(tmp_path / "study", inputs, lambda event: advanced.set())
@@ -193,6 +193,8 @@ def test_stopped_references_are_finished_by_the_next_driver(
     second = ReferencesBeside(tmp_path / "study", inputs, lambda event: None)
     assert second.finish()
     second.stop()
+    shown = capfd.readouterr()
+    assert "retries" not in shown.out + shown.err, "what Ray says of actors that were killed"
     rows = read_rows(StudyFolder(tmp_path / "study").references)
     assert [*map(_numbers, rows[: len(before)])] == [*map(_numbers, before)] and len(rows) == 8
 
