@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from taskct_core import registry
+from taskct_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,7 @@ TASK_LOSSES = {
     "focal_tversky": "taskct_core.losses.lesions:FocalTversky",
     "lesion_dice_ce": "taskct_core.losses.lesions:LesionDiceCrossEntropy",
 }
-# They take probabilities as their target, too; whether a loss of one's own does, nobody here knows.
+# They take probabilities as their target, too; a loss of one's own that does says so by ``takes_probabilities``.
 PROBABILITY_LOSSES = ("ce", "dice", "dice_ce")
 
 
@@ -74,13 +75,29 @@ def build_image_loss(name: str, task_network: TaskNetwork | None = None) -> Imag
     return ImageLoss(terms)
 
 
-def build_task_loss(name: str) -> nn.Module:
+def build_task_loss(name: str, of_probabilities: bool = False) -> nn.Module:
     """Build a task loss: ``(logits (B, C, H, W), labels (B, 1, H, W)) -> scalar``; see ``task`` for probabilities.
 
+    Args:
+        name: of ``TASK_LOSSES``, or of one's own.
+        of_probabilities: whether its targets will be probabilities ``(B, C, H, W)``.
+
     Raises:
-        ConfigError: if it cannot be built.
+        ConfigError: if it cannot be built, or is one's own and does not say that it takes such targets: it might read
+            them as classes and give a number all the same.
     """
-    return _build(name, TASK_LOSSES, "task loss")
+    loss = _build(name, TASK_LOSSES, "task loss")
+    if (
+        of_probabilities
+        and name not in PROBABILITY_LOSSES
+        and not getattr(loss, "takes_probabilities", False)
+    ):
+        raise ConfigError(
+            "with task_target full_dose_probabilities, a task loss says that it takes probabilities",
+            f"{name}, which does not",
+            "If targets of float32 (B, C, H, W) are right for it, set its attribute takes_probabilities = True.",
+        )
+    return loss
 
 
 def _build(name: str, family: dict[str, str], kind: str, **offered: object) -> nn.Module:

@@ -35,6 +35,7 @@ class PlainLoss(nn.Module):
         super().__init__()
         self._function = function
         self._name = name
+        self.takes_probabilities = getattr(function, "takes_probabilities", False)
 
     def forward(self, prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         loss = self._function(prediction, truth)

@@ -64,7 +64,7 @@ class TrialConfig(StrictModel):
     task_target: Literal["labels", "full_dose", "full_dose_probabilities"] = "labels"
     """What the task loss compares with: the labels (slices without labels then train the image loss alone),
     or the frozen task network's own answer on the full-dose image, which needs no labels: its classes, or their
-    probabilities, which the task losses `ce`, `dice` and `dice_ce` take."""
+    probabilities, which the task losses `ce`, `dice`, `dice_ce` and those of one's own take that say so."""
     judges: Judging = "first"
     """Which frozen task networks give the task loss: the first (`pretrained`), or with `further_judges` the mean over
     all of them, or one of them at every step."""

@@ -105,7 +105,8 @@ class Training(TrialNetworks):
         self.steps = 0
         self.kept = KeptEpoch(config.keep, config.keep_metric)
         self.image_loss = build_image_loss(config.image_loss, task_network).to(device)
-        self.task_loss = build_task_loss(config.task_loss).to(device)
+        of_probabilities = config.task_target == "full_dose_probabilities"
+        self.task_loss = build_task_loss(config.task_loss, of_probabilities).to(device)
         self.judges = Judges(config.judges, [task_network, *further_judges], config.seed)
         self._judges = {network: self.computing.judge(network) for network in self.judges.all}
         self._mixers = [_mixer(phase, config) for phase in MODES[config.mode].phases]

@@ -143,3 +143,36 @@ def test_the_focal_tversky_loss_follows_its_formula() -> None:
     index = (8 + 1) / (8 + 0.7 * 8 + 1)
     loss = build_task_loss("focal_tversky")(certain(predicted, 2), labels)
     assert loss.item() == pytest.approx((1 - index) ** 0.75, abs=1e-3)
+
+
+class OwnLoss(nn.Module):
+    """Reads whatever target it gets as classes, so that probabilities give a number without a meaning."""
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits, target[:, 0].long())
+
+
+class OwnLossOfProbabilities(nn.Module):
+    takes_probabilities = True
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits, target)
+
+
+def own_function(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(logits, target)
+
+
+@pytest.mark.parametrize("name", ["OwnLoss", "own_function"])
+def test_a_loss_of_one_s_own_gets_probabilities_only_if_it_says_that_it_takes_them(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*takes_probabilities = True"):
+        build_task_loss(f"{__name__}:{name}", of_probabilities=True)
+    build_task_loss(f"{__name__}:{name}")
+
+
+@pytest.mark.parametrize("name", ["OwnLossOfProbabilities", "own_function"])
+def test_a_loss_of_one_s_own_that_says_so_gets_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_function, "takes_probabilities", True, raising=False)
+    logits, _ = slices()
+    loss = build_task_loss(f"{__name__}:{name}", of_probabilities=True)
+    assert loss(logits, logits.softmax(1)).isfinite()
