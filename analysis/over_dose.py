@@ -7,7 +7,7 @@ scores, and the intervals of their difference, are of the split of claims.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from analysis.contestants import Contestant, alpha_of, contestant
 from analysis.method_draws import gap_closed_interval
 from analysis.paired_differences import FEWEST_PATIENTS_FOR_A_CLAIM, compare_methods
 from analysis.results_table import ResultsTable
-from analysis.sample_scores import align
+from analysis.sample_scores import align, can_resample
 from analysis.selection import Choice, baseline, choose_trial
 from analysis.unavailable import NotApplicable, Unavailable, attempt
 from taskct_core import schema as S
@@ -27,14 +27,18 @@ from taskct_core.metrics.summary import summarise
 DOSE_BINS = 3  # of equally many slices, where the dose varies from slice to slice
 LEAST_RANGE = 1.5  # of the highest over the lowest dose, below which slices count as of one dose
 _PATIENTS = "patients"
-_COUNTED = [S.PRIMARY_DICE, S.PRIMARY_PSNR]
+_COUNTED = {
+    "gain": S.PRIMARY_DICE,
+    "gain_audit": S.PRIMARY_DICE + S.AUDIT_NETWORK_SUFFIX,
+    "cost": S.PRIMARY_PSNR,
+}
 
 
 @dataclass(frozen=True)
 class OverDose:
     """Rows of photons_per_ray (ascending), alpha, gain and cost (Dice and PSNR of the recommended trial minus those of the
-    one without task loss), gap (share to full dose that the recommended closes), each of the last three with ``_low``
-    and ``_high``.
+    one without task loss), gain_audit (the gain under a second task network, where one scored both), gap (share to full
+    dose that the recommended closes), all but the first two with ``_low`` and ``_high``.
 
     Attributes:
         starts_to_pay: the dose, in photons a ray, below which the gain's interval lies above 0, interpolated between
@@ -49,6 +53,10 @@ class OverDose:
     @property
     def enough_patients(self) -> bool:
         return self.patients >= FEWEST_PATIENTS_FOR_A_CLAIM
+
+    @property
+    def has_second_judge(self) -> bool:
+        return "gain_audit" in self.rows and bool(self.rows["gain_audit"].notna().any())
 
 
 def over_dose(tables: Sequence[tuple[float, ResultsTable]]) -> OverDose:
@@ -136,21 +144,22 @@ def _at_dose(dose: float, table: ResultsTable) -> dict[str, float]:
     sides = contestant(table, recommended), contestant(table, without.trial)
     alpha = alpha_of(table, recommended)
     row: dict[str, float] = {S.PHOTONS_PER_RAY: dose, "alpha": 0.0 if alpha is None else alpha}
-    if sides[0].trials == sides[1].trials:
-        row |= dict.fromkeys(
-            [f"{name}{end}" for name in ("gain", "cost") for end in ("", "_low", "_high")], 0.0
-        )
-        row[_PATIENTS] = align(table, sides[0].trials, table.claim_split).patient_count
-    else:
-        row |= dict(_differences(table, sides))
+    row |= _differences(table, sides)
     gap = attempt(gap_closed_interval, table, recommended, S.PRIMARY_DICE).result or (np.nan,) * 3
     return row | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))
 
 
-def _differences(table: ResultsTable, sides: tuple[Contestant, Contestant]) -> Iterator[tuple[str, float]]:
-    found = compare_methods(table, [sides], _COUNTED)
-    yield _PATIENTS, float(found.patients)
-    compared = found.rows.set_index("metric")
-    for name, metric in zip(("gain", "cost"), _COUNTED, strict=True):
-        for column, end in (("difference", ""), ("low", "_low"), ("high", "_high")):
-            yield f"{name}{end}", float(compared.at[metric, column])
+def _differences(table: ResultsTable, sides: tuple[Contestant, Contestant]) -> dict[str, float]:
+    trials = list(dict.fromkeys(sides[0].trials + sides[1].trials))
+    samples = align(table, trials, table.claim_split)
+    counted = {name: metric for name, metric in _COUNTED.items() if can_resample(samples, metric)}
+    row = {_PATIENTS: float(samples.patient_count)}
+    if sides[0].trials == sides[1].trials:
+        return row | {f"{name}{end}": 0.0 for name in counted for end in ("", "_low", "_high")}
+    compared = compare_methods(table, [sides], list(counted.values())).rows.set_index("metric")
+    ends = {"": "difference", "_low": "low", "_high": "high"}
+    return row | {
+        f"{name}{end}": float(compared.at[metric, column])
+        for name, metric in counted.items()
+        for end, column in ends.items()
+    }

@@ -36,6 +36,7 @@ from study.config import ExperimentConfig
 from study.data.patient_jobs import plan
 from study.data.simulate import simulate
 from study.data.simulate_patient import simulate_patient
+from taskct_core.geometry import PRESETS
 
 
 def job(folder: Path, preset: str, patients: int, seed: int) -> ExperimentConfig:
@@ -105,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", default="lodopab", choices=["tiny", "small", "lodopab"])
+    parser.add_argument("--preset", default="lodopab", choices=sorted(PRESETS))
     parser.add_argument("--patients", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the result here")

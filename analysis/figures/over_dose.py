@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.axis_scales import AxisScale
@@ -21,6 +22,7 @@ _TITLES = {
     "gap": "share of the gap to full dose that is closed",
 }
 _WIDEST_LINE = 46  # letters of a sentence above a chart, on a phone
+_ASIDE = 0.01
 _ALPHA_SCALE = AxisScale("logit", 0.001, 0.999, ends=(0.0, 1.0))
 
 
@@ -36,12 +38,30 @@ def compute_studies_over_dose(comparison: StudyComparison) -> OverDose:
 
 
 def draw_over_dose(data: OverDose, what: str) -> go.Figure:
-    """``gain``, ``cost`` or ``gap`` with its 95 % interval; of the gain the dose at which it starts to pay."""
+    """``gain``, ``cost`` or ``gap`` with its 95 % interval; the gain by both judges, and the dose at which it starts to
+    pay."""
     rows = data.rows
     figure = style.figure(x="photons per ray", y=_TITLES[what])
     figure.add_hline(y=0, line={"color": style.NEUTRAL, "width": 1})
+    _add_line(figure, rows, what, "blue", "frozen network")
+    if what == "gain" and data.has_second_judge:
+        _add_line(figure, rows, "gain_audit", "orange", "second network (audit)", aside=_ASIDE)
+        inside = {"orientation": "v", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top"}
+        figure.update_traces(showlegend=True).update_layout(legend=inside)
+    write_doses(figure, rows[S.PHOTONS_PER_RAY].tolist())
+    if what == "gain":
+        _write_when_it_pays(figure, data)
+    return figure
+
+
+def _add_line(
+    figure: go.Figure, rows: pd.DataFrame, what: str, color: str, name: str, aside: float = 0.0
+) -> None:
+    """``aside``: share of the axis by which it stands right of its doses, so that intervals do not hide each other."""
+    doses = rows[S.PHOTONS_PER_RAY]
     figure.add_scatter(
-        x=rows[S.PHOTONS_PER_RAY].tolist(),
+        x=(doses * (doses.max() / doses.min()) ** aside).tolist(),
+        customdata=doses.tolist(),
         y=rows[what].tolist(),
         error_y={
             "type": "data",
@@ -52,29 +72,30 @@ def draw_over_dose(data: OverDose, what: str) -> go.Figure:
             "width": 4,
         },
         mode="lines+markers",
-        line={"color": style.OKABE_ITO["blue"], "width": 2},
+        line={"color": style.OKABE_ITO[color], "width": 2},
         marker={"size": 9},
-        hovertemplate="%{y:.3g} at %{x:.4g} photons<extra></extra>",
+        name=name,
+        hovertemplate="%{y:.3g} at %{customdata:.4g} photons<extra></extra>",
         showlegend=False,
     )
-    write_doses(figure, rows[S.PHOTONS_PER_RAY].tolist())
-    if what == "gain":
-        figure.update_layout(margin_t=44)
-        figure.add_annotation(
-            text="<br>".join(textwrap.wrap(words_of(data), _WIDEST_LINE)),
-            xref="paper",
-            yref="paper",
-            x=0,
-            y=1.01,
-            showarrow=False,
-            xanchor="left",
-            yanchor="bottom",
-            align="left",
-        )
-        if data.starts_to_pay is not None and math.isfinite(data.starts_to_pay):
-            line = {"color": style.OKABE_ITO["vermillion"], "dash": "dash", "width": 1.5}
-            figure.add_vline(x=data.starts_to_pay, line=line)
-    return figure
+
+
+def _write_when_it_pays(figure: go.Figure, data: OverDose) -> None:
+    figure.update_layout(margin_t=44)
+    figure.add_annotation(
+        text="<br>".join(textwrap.wrap(words_of(data), _WIDEST_LINE)),
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=1.01,
+        showarrow=False,
+        xanchor="left",
+        yanchor="bottom",
+        align="left",
+    )
+    if data.starts_to_pay is not None and math.isfinite(data.starts_to_pay):
+        line = {"color": style.OKABE_ITO["vermillion"], "dash": "dash", "width": 1.5}
+        figure.add_vline(x=data.starts_to_pay, line=line)
 
 
 def write_doses(figure: go.Figure, doses: Sequence[float]) -> None:

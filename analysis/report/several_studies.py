@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -102,20 +103,32 @@ def _doses(comparison: StudyComparison) -> dict[str, Any] | None:
     found = attempt(compute_studies_over_dose, comparison).result
     if found is None:
         return None
+    changes = {"gain": ("change in Dice", 3), "cost": ("change in PSNR [dB]", 2)}
+    if found.has_second_judge:
+        changes = {
+            "gain": changes["gain"],
+            "gain_audit": ("by the second network (audit)", 3),
+            "cost": changes["cost"],
+        }
     rows = [
         [
             f"{row[S.PHOTONS_PER_RAY]:,.0f}",
             f"{row['alpha']:.3g}",
-            *(
-                f"{row[name]:+z.{digits}f} ({row[f'{name}_low']:+z.{digits}f} to {row[f'{name}_high']:+z.{digits}f})"
-                for name, digits in (("gain", 3), ("cost", 2))
-            ),
+            *(_change(row, name, digits) for name, (_, digits) in changes.items()),
             share_with_interval(row["gap"], row["gap_low"], row["gap_high"]),
         ]
         for row in found.rows.to_dict("records")
     ]
-    head = ["photons per ray", "recommended alpha", "change in Dice", "change in PSNR [dB]", "gap closed"]
+    titles = [title for title, _ in changes.values()]
+    head = ["photons per ray", "recommended alpha", *titles, "gap closed"]
     return {"words": words_of(found), "head": head, "rows": rows}
+
+
+def _change(row: Mapping[Any, float], name: str, digits: int) -> str:
+    if math.isnan(row[name]):
+        return "–"
+    value, low, high = (f"{row[name + end]:+z.{digits}f}" for end in ("", "_low", "_high"))
+    return f"{value} ({low} to {high})"
 
 
 def _chart(name: str, title: str, found: Attempt[Any], draw: Callable[[Any], go.Figure]) -> dict[str, Any]:

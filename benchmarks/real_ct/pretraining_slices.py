@@ -35,7 +35,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from study.data.dataset import DatasetCard, ShardEntry, hash_of, write_card
 from study.data.shards import to_table, write_shard
 from taskct_core import schema
-from taskct_core.geometry import PRESETS
+from taskct_core.geometry import PRESETS, ParallelBeam
 from taskct_core.simulation.photons import normalise_hu
 from taskct_core.volumes.lesioned import insert_lesions
 
@@ -43,7 +43,6 @@ TEST_PATIENTS = ("10049", "10067")
 VALIDATION_SHARE = 0.2
 SECOND_JUDGE_DRAWS = 4
 QUARTER_TURNS = {"flipped": 1, "mirrored": 3}  # how each kind of file stands upright again
-PRESET = "small"
 PIXEL_MM = 1.5  # about; the JPEGs do not tell
 LESIONED_SHARE = 0.7  # of the slices, with --lesions; the others teach what a liver without looks like
 DARK_SPOT_HU, DARK_SPOT_SHARE = (
@@ -53,8 +52,8 @@ DARK_SPOT_HU, DARK_SPOT_SHARE = (
 Slice = tuple[int, NDArray[np.float32], NDArray[np.uint8]]  # index, HU (H, W), labels (H, W)
 
 
-def read_slices(archive: Path, lesions: bool, draw: int = 0) -> dict[str, list[Slice]]:
-    """Patient -> its slices, at the preset's size; each ``draw`` has other lesions."""
+def read_slices(archive: Path, scan: ParallelBeam, lesions: bool, draw: int = 0) -> dict[str, list[Slice]]:
+    """Patient -> its slices, at the scan's size; each ``draw`` has other lesions."""
     slices: dict[str, list[Slice]] = defaultdict(list)
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -69,7 +68,7 @@ def read_slices(archive: Path, lesions: bool, draw: int = 0) -> dict[str, list[S
             if lesions:
                 seed = [int(patient), int(index), *([draw] if draw else [])]
                 hu, labels = _with_lesions(hu, labels, np.random.default_rng(seed))
-            slices[patient].append((int(index), *_resized(hu, labels)))
+            slices[patient].append((int(index), *_resized(hu, labels, scan)))
     return {patient: sorted(slices[patient], key=lambda item: item[0]) for patient in sorted(slices)}
 
 
@@ -97,9 +96,9 @@ def _with_lesions(
 
 
 def _resized(
-    hu: NDArray[np.float32], labels: NDArray[np.uint8]
+    hu: NDArray[np.float32], labels: NDArray[np.uint8], scan: ParallelBeam
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    size = PRESETS[PRESET].image_shape[::-1]
+    size = scan.image_shape[::-1]
     return (
         np.asarray(Image.fromarray(hu).resize(size, Image.Resampling.BOX)),
         np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)),
@@ -118,9 +117,13 @@ def split_of_judge(patients: list[str], second: bool) -> dict[str, str]:
     return {str(patient): split for split, chosen in parts.items() for patient in chosen}
 
 
-def read_second_judge_slices(archive: Path) -> tuple[dict[str, list[Slice]], dict[str, str]]:
+def read_second_judge_slices(
+    archive: Path, scan: ParallelBeam
+) -> tuple[dict[str, list[Slice]], dict[str, str]]:
     """The second judge's slices and splits: of who trains it several draws of lesions, told apart by their index."""
-    draws = [read_slices(archive, lesions=True, draw=1 + number) for number in range(SECOND_JUDGE_DRAWS)]
+    draws = [
+        read_slices(archive, scan, lesions=True, draw=1 + number) for number in range(SECOND_JUDGE_DRAWS)
+    ]
     splits = split_of_judge(list(draws[0]), second=True)
     slices = {
         patient: [
@@ -134,7 +137,7 @@ def read_second_judge_slices(archive: Path) -> tuple[dict[str, list[Slice]], dic
 
 
 def write_dataset(
-    slices: dict[str, list[Slice]], splits: dict[str, str], folder: Path, lesions: bool
+    slices: dict[str, list[Slice]], splits: dict[str, str], folder: Path, scan: ParallelBeam, lesions: bool
 ) -> DatasetCard:
     """Write shards of full-dose images and labels, one a patient, and the dataset's card."""
     shards: dict[str, list[ShardEntry]] = {split: [] for split in schema.SPLITS}
@@ -154,7 +157,7 @@ def write_dataset(
         sha256 = write_shard(folder / path, table)
         shards[split].append(ShardEntry(path=path, patient=patient, rows=len(items), sha256=sha256))
     card = DatasetCard(
-        geometry=PRESETS[PRESET].to_dict(),
+        geometry=scan.to_dict(),
         simulation={},
         source={
             "kind": "LiTS JPEG slices, HU clipped to [0, 255]",
@@ -166,7 +169,7 @@ def write_dataset(
             split: _counts([item for shard in entries for item in slices[shard.patient]])
             for split, entries in shards.items()
         },
-        image_shape=PRESETS[PRESET].image_shape,
+        image_shape=scan.image_shape,
         has_sinogram=False,
         shards=shards,
         data_hash=hash_of(shards),
@@ -189,14 +192,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lesions", action="store_true", help="insert synthetic lesions")
     parser.add_argument("--second-judge", action="store_true", help="for the judge that took no part")
+    parser.add_argument(
+        "--preset", default="small", choices=PRESETS, help="of the study that they will judge"
+    )
     options = parser.parse_args()
+    scan = PRESETS[options.preset]
     lesions = options.lesions or options.second_judge
     if options.second_judge:
-        slices, splits = read_second_judge_slices(options.archive)
+        slices, splits = read_second_judge_slices(options.archive, scan)
     else:
-        slices = read_slices(options.archive, lesions)
+        slices = read_slices(options.archive, scan, lesions)
         splits = split_of_judge(list(slices), second=False)
-    card = write_dataset(slices, splits, options.folder, lesions)
+    card = write_dataset(slices, splits, options.folder, scan, lesions)
     print(card.counts, card.data_hash[:12])
 
 

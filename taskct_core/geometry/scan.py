@@ -240,5 +240,6 @@ def _lodopab_like(pixels: int, num_bins: int, num_angles: int) -> ParallelBeam:
 PRESETS: dict[str, ParallelBeam] = {
     "tiny": _lodopab_like(64, 91, 100),
     "small": _lodopab_like(128, 183, 200),
+    "medium": _lodopab_like(256, 363, 400),
     "lodopab": _lodopab_like(362, 513, 1000),
 }

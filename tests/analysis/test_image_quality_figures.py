@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,36 @@ def test_with_too_few_patients_no_gain_is_called_one(doses: list[Path]) -> None:
     data = over_dose([(500.0, first_five(doses[0])), (2000.0, first_five(doses[1]))])
     assert data.patients == 5 and data.starts_to_pay is None and (data.rows["gain_low"] > 0).any()
     assert "5 patients" in words_of(data) and "above 0" not in words_of(data)
+
+
+def judged_twice(folder: Path, trials: Sequence[int]) -> analysis.ResultsTable:
+    """A study with a second network, which saw in some trials what the first did, and in the others half of it."""
+    table = analysis.load(folder)
+    samples = table.samples.copy()
+    for name in S.COUNTS:
+        seen = np.where(samples[S.TRIAL].isin(trials) | ("overlap" not in name), 1.0, 0.5)
+        samples[name + S.AUDIT_NETWORK_SUFFIX] = samples[name] * seen
+    return dataclasses.replace(table, samples=samples)
+
+
+def test_the_second_judge_has_its_own_gain_over_dose(doses: list[Path]) -> None:
+    every = list(range(12))
+    alike = over_dose([(500.0, judged_twice(doses[0], every)), (2000.0, judged_twice(doses[1], every))])
+    for end in ("", "_low", "_high"):
+        assert alike.rows[f"gain_audit{end}"].tolist() == pytest.approx(alike.rows[f"gain{end}"].tolist())
+    plain = [
+        trial for trial in every if trial < 3
+    ]  # the three seeds at alpha 0, which alone it sees as the first does
+    fooled = over_dose([(500.0, judged_twice(doses[0], plain)), (2000.0, judged_twice(doses[1], plain))])
+    assert (fooled.rows["gain"] > 0.05).all() and (fooled.rows["gain_audit"] < -0.1).all()
+    frozen, second = draw_over_dose(fooled, "gain").data
+    assert frozen.y == tuple(fooled.rows["gain"]) and second.y == tuple(fooled.rows["gain_audit"])
+    assert second.customdata == frozen.x == (500, 2000)
+
+
+def test_without_a_second_judge_none_is_drawn(doses: list[Path]) -> None:
+    data = compute_studies_over_dose(compare(doses, side_by_side=True))
+    assert not data.has_second_judge and len(draw_over_dose(data, "gain").data) == 1
 
 
 def test_a_page_of_several_doses_begins_with_what_is_gained_at_each(

@@ -102,7 +102,9 @@ def test_noise_and_bias_of_a_water_cylinder_are_the_analytic_ones(policy: str, s
     assert abs(bias) < 2
 
 
-@pytest.mark.parametrize("preset", ["tiny", "small", pytest.param("lodopab", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "preset", ["tiny", "small", "medium", pytest.param("lodopab", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("photons", [1e3, 1e6])
 def test_the_predicted_noise_is_the_textbooks(preset: str, photons: float) -> None:
     config = SimulationConfig(preset=preset, field_of_view_mm=FIELD_MM)
