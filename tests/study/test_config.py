@@ -187,7 +187,7 @@ def test_rules_within_a_section(model: Any, values: dict[str, Any], part: str) -
     [
         ({"study": {"sampler": {"name": "tpo"}}}, "unknown sampler 'tpo'; valid: gp, grid, nsga2"),
         ({"study": {"pruner": {"name": "hyper"}}}, "unknown pruner 'hyper'; valid: asha, median, none"),
-        ({"simulation": {"preset": "huge"}}, "unknown preset 'huge'; valid: lodopab, small, tiny"),
+        ({"simulation": {"preset": "huge"}}, "unknown preset 'huge'; valid: lodopab, medium, small, tiny"),
         ({"simulation": {"fbp_filter": "ramp"}}, "unknown FBP filter 'ramp'; valid: cosine, hamming"),
         ({"data": {"synthetic_lesions": {"splits": ["dev"]}}}, "unknown split 'dev'; valid: test, train"),
         ({"data": {"split": {"dev": 1.0}}}, "unknown split 'dev'; valid: folds, test, train, validation"),

@@ -72,7 +72,7 @@ def test_all_problems_are_told_at_once() -> None:
         "trial.epochs",
         "'trial.alhpa'",
         "simulation.preset",
-        "unknown preset 'huge'; valid: lodopab, small, tiny",
+        "unknown preset 'huge'; valid: lodopab, medium, small, tiny",
     ):
         assert part in caught.value.rule
     for part in ("trial.epochs = 0", "trial.alhpa = 1", "simulation.preset = 'huge'"):
