@@ -163,14 +163,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     result = record(load(options.study))
+    if options.json:  # before what a closed pipe may end
+        write_result(options.json, result)
     shown = pd.DataFrame(result["methods"])
     columns = ["method", *(name for name in COLUMNS if name in shown)]
     gaps = [name for name in shown if name.endswith("gap_closed")]
     gains = [f"{DICE[0]}{suffix}_gain{end}" for suffix in ("", "_audit") for end in ("", "_low", "_high")]
     for part in (columns, ["method", *gaps], ["method", *(name for name in gains if name in shown)]):
         print(shown[part].round(3).to_string(index=False), end="\n\n")
-    if options.json:
-        write_result(options.json, result)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def _start_actors() -> list[ActorHandle[_Actor]]:
 
 
 def _cancel(task: ObjectRef[Any]) -> None:
-    """Give a task up. Of a killed actor's Ray would say on the screen that it failed, and will be tried again."""
+    """Give a task up; else Ray says on the screen, when its actor is killed, that it will be retried."""
     import ray
     from ray.exceptions import RayError
 

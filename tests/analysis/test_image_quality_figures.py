@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,7 @@ def test_the_second_judge_has_its_own_gain_over_dose(doses: list[Path]) -> None:
     alike = over_dose([(500.0, judged_twice(doses[0], every)), (2000.0, judged_twice(doses[1], every))])
     for end in ("", "_low", "_high"):
         assert alike.rows[f"gain_audit{end}"].tolist() == pytest.approx(alike.rows[f"gain{end}"].tolist())
-    plain = [
-        trial for trial in every if trial < 3
-    ]  # the three seeds at alpha 0, which alone it sees as the first does
+    plain = [0, 1, 2]  # the three seeds at alpha 0, which alone it sees as the first does
     fooled = over_dose([(500.0, judged_twice(doses[0], plain)), (2000.0, judged_twice(doses[1], plain))])
     assert (fooled.rows["gain"] > 0.05).all() and (fooled.rows["gain_audit"] < -0.1).all()
     frozen, second = draw_over_dose(fooled, "gain").data
@@ -231,6 +230,20 @@ def test_a_page_of_several_doses_begins_with_what_is_gained_at_each(
     assert page.index("What task-adaptive training gains at each dose") < page.index("What differs")
     gained = page[page.index('aria-label="Gain at each dose"') : page.index("What differs")]
     assert [dose in gained for dose in ("500", "2,000", "8,000")] == [True] * 3 and "every dose" in page
+
+
+def test_a_page_of_several_doses_has_the_second_judge_beside_the_first(
+    doses: list[Path], tmp_path: Path
+) -> None:
+    judged = []
+    for folder in doses[:2]:
+        copy = shutil.copytree(folder, tmp_path / folder.name)
+        write_table(copy / StudyFolder.samples, judged_twice(folder, [0, 1, 2]).samples)
+        judged.append(copy)
+    page = analysis.write_comparison(judged, tmp_path / "page.html", side_by_side=True).read_text()
+    assert "by the second network (audit)" in page[: page.index("What differs")]
+    alone = analysis.write_comparison(doses, tmp_path / "alone.html", side_by_side=True).read_text()
+    assert "by the second network (audit)" not in alone
 
 
 def test_methods_with_three_seeds_are_compared_across_studies(doses: list[Path]) -> None:
